@@ -1,0 +1,325 @@
+package bitrix24
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+)
+
+// Kind is what an answer is.
+type Kind int
+
+const (
+	// Untouched answers are none of our business: other paths, signed file
+	// addresses, redirects.
+	Untouched Kind = iota
+	// OK is an answer of the API without an error at its top level.
+	OK
+	// SystemError is an error of the table, see Code.
+	SystemError
+	// MethodError is any other error: the method's own.
+	MethodError
+	// NoAnswer is not of the API, or not all of it; Answer.Reason says why.
+	NoAnswer
+)
+
+// String returns the kind's name, such as "system_error".
+func (k Kind) String() string {
+	return [...]string{"untouched", "ok", "system_error", "method_error", "no_answer"}[k]
+}
+
+// Reasons of a NoAnswer.
+const (
+	ReasonHTML      = "html"
+	ReasonEmpty     = "empty"
+	ReasonTruncated = "truncated"
+	ReasonNotJSON   = "not_json" // also JSON with a status of 5xx that names no error
+)
+
+// Answer is what an answer means.
+type Answer struct {
+	Kind        Kind
+	Code        string // the portal's spelling, trimmed; "" also for null
+	Known       *Code  // the table's row of a SystemError, else nil
+	Description string
+	Reason      string  // of a NoAnswer
+	V3          bool    // error is an object
+	Fields      []Field // the top level of an error in JSON, each name once
+	Time        Time    // of the call itself
+
+	// Inside a batch of version 2, by command: the errors, and the times. At
+	// most 100 of each are kept. A batch with errors inside is OK.
+	Inner      []InnerError
+	InnerTimes map[string]Time
+
+	call        Call
+	status      int
+	contentType string
+	body        []byte
+	xml         bool // written as XML
+}
+
+// Field is a member of a JSON object, its value as it was written.
+type Field struct {
+	Name  string
+	Value json.RawMessage
+}
+
+// InnerError is the error of a command inside a batch.
+type InnerError struct {
+	Key  string // of the command; its position where the portal sent a list
+	Code string
+}
+
+// maxInner bounds what is kept of a batch, which has at most 50 commands [D].
+const maxInner = 100
+
+// Examine tells what a whole answer means. The body must be uncompressed. Do
+// not ask it about the answer to a HEAD or OPTIONS request: these are empty
+// and would be taken for missing.
+//
+// The rule [D]: an error is a key error at the top level without a key result,
+// whatever the status and whatever its value. With result it is an answer,
+// and so is any other JSON below status 400. JSON of 4xx that names no error is a
+// MethodError without a code; of 5xx it is a NoAnswer.
+//
+// The portal's own ACCESS_DENIED is told from the one many methods have by its
+// status 401 or its text about the plan or subscription.
+func Examine(call Call, status int, contentType string, body []byte) Answer {
+	a := Answer{call: call, status: status, contentType: contentType, body: body}
+	if untouched(call, status) {
+		return a
+	}
+	text := bytes.TrimRight(trimStart(body), " \t\r\n")
+	switch {
+	case status == 204 || status == 205:
+		a.Kind = OK
+	case len(text) == 0:
+		a.noAnswer(ReasonEmpty)
+	case isXML(text):
+		a.xml = true
+		a.examineXML(text)
+	case text[0] == '<':
+		a.noAnswer(ReasonHTML)
+	default:
+		a.examineJSON(text)
+	}
+	return a
+}
+
+// untouched tells from outside that an answer is not to be looked into. A
+// redirect (3xx) is for the transport to follow.
+func untouched(call Call, status int) bool {
+	return !call.REST() || call.File || 300 <= status && status < 400
+}
+
+func (a *Answer) noAnswer(reason string) { a.Kind, a.Reason = NoAnswer, reason }
+
+// withoutError settles an answer that names no error.
+func (a *Answer) withoutError(hasResult bool) {
+	switch {
+	case a.status >= 500: // whatever it holds, the server does not stand by it
+		a.noAnswer(ReasonNotJSON)
+	case hasResult || a.status < 400:
+		a.Kind = OK
+	default:
+		a.Kind = MethodError
+	}
+}
+
+// withError settles an answer whose code and description have been read.
+func (a *Answer) withError() {
+	if a.Code == "" && a.status >= 500 {
+		a.noAnswer(ReasonNotJSON)
+		return
+	}
+	a.Kind = MethodError
+	known := Lookup(a.Code)
+	if known != nil && fromPortal(known, a.status, a.Description) {
+		a.Kind, a.Known = SystemError, known
+	}
+}
+
+// fromPortal tells whether a code of the table came from the portal and not
+// from a method that uses the same word.
+func fromPortal(code *Code, status int, description string) bool {
+	switch code.Name {
+	case "ACCESS_DENIED":
+		description = strings.ToLower(description)
+		return status == 401 || strings.Contains(description, "subscription") ||
+			strings.Contains(description, "commercial plan")
+	case v3AccessDenied:
+		return status == 401
+	}
+	return true
+}
+
+func (a *Answer) examineJSON(text []byte) {
+	if !json.Valid(text) {
+		a.noAnswer(a.whyInvalid(text))
+		return
+	}
+	var result, failure json.RawMessage
+	for name, value := range members(text) {
+		switch name {
+		case "result":
+			result = value
+		case "error":
+			failure = value
+		case "error_description":
+			a.Description = textOf(value)
+		case "time":
+			a.Time = timeOf(value)
+		}
+	}
+	if failure == nil || result != nil {
+		a.Description = ""
+		a.withoutError(result != nil)
+		if a.call.Batch() && a.call.Version == 2 {
+			a.readBatch(result)
+		}
+		return
+	}
+	a.Fields = fieldsOf(text)
+	a.Code = codeOf(failure)
+	if a.V3 = failure[0] == '{'; a.V3 {
+		a.Description = messageOf(failure)
+	}
+	a.withError()
+}
+
+// whyInvalid tells a text that ends too early from one that never was JSON.
+func (a *Answer) whyInvalid(text []byte) string {
+	var raw json.RawMessage
+	err := json.NewDecoder(bytes.NewReader(text)).Decode(&raw)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return ReasonTruncated
+	case text[0] != '{' && text[0] != '[' && strings.Contains(strings.ToLower(a.contentType), "html"):
+		return ReasonHTML
+	}
+	return ReasonNotJSON
+}
+
+// codeOf reads the value of an error key: a word, a number, null, or the
+// object of version 3.
+func codeOf(raw json.RawMessage) string {
+	for name, value := range members(raw) {
+		if name == "code" {
+			raw = value
+			break
+		}
+	}
+	return strings.TrimSpace(textOf(raw))
+}
+
+// messageOf reads the description in an error object of version 3.
+func messageOf(raw json.RawMessage) (message string) {
+	for name, value := range members(raw) {
+		if name == "message" {
+			message = textOf(value)
+		}
+	}
+	return message
+}
+
+// fieldsOf returns the members of an object. Of a name that stands twice the
+// last value counts, at the first place.
+func fieldsOf(object []byte) []Field {
+	var fields []Field
+	index := make(map[string]int)
+	for name, value := range members(object) {
+		if i, ok := index[name]; ok {
+			fields[i].Value = value
+			continue
+		}
+		index[name] = len(fields)
+		fields = append(fields, Field{name, value})
+	}
+	return fields
+}
+
+// readBatch reads the result of a batch of version 2.
+func (a *Answer) readBatch(result json.RawMessage) {
+	for name, value := range members(result) {
+		switch name {
+		case "result_error":
+			for key, value := range elements(value) {
+				a.addInnerError(key, innerCode(value))
+			}
+		case "result_time":
+			for key, value := range elements(value) {
+				a.addInnerTime(key, timeOf(value))
+			}
+		}
+	}
+}
+
+// innerCode reads the error of one command, which may be cut off behind it.
+func innerCode(raw json.RawMessage) string {
+	for name, value := range members(raw) {
+		if name == "error" {
+			return codeOf(value)
+		}
+	}
+	return codeOf(raw)
+}
+
+func (a *Answer) addInnerError(key, code string) {
+	if len(a.Inner) < maxInner {
+		a.Inner = append(a.Inner, InnerError{bounded(key), bounded(code)})
+	}
+}
+
+func (a *Answer) addInnerTime(key string, t Time) {
+	if !t.HasOperating && t.ResetAt.IsZero() || len(a.InnerTimes) >= maxInner {
+		return
+	}
+	if a.InnerTimes == nil {
+		a.InnerTimes = make(map[string]Time)
+	}
+	a.InnerTimes[bounded(key)] = t
+}
+
+// bounded cuts a key or code of which many are kept.
+func bounded(s string) string { return s[:min(len(s), maxCode)] }
+
+// Executed tells whether the call ran. For a system error it is the table's
+// word, except that version 3 replaces the whole answer of a batch by its
+// first error though earlier commands ran [S]. A MethodError was executed: the
+// method was entered, and whether it changed something before it failed is for
+// its own documentation to say. Without a code, or at 401, which the portal
+// also sends when its authorization server fails in an unknown way, and of a
+// NoAnswer nothing is known.
+func (a Answer) Executed() Ran {
+	switch a.Kind {
+	case OK:
+		return Yes
+	case MethodError:
+		if a.Code != "" && a.status != 401 {
+			return Yes
+		}
+	case SystemError:
+		if a.V3 && a.call.Version == 3 && a.call.Batch() {
+			return Unknown
+		}
+		return a.Known.Ran
+	}
+	return Unknown
+}
+
+// Retryable tells whether the same call may be sent again as it is, with a
+// chance of success: its failure passes by itself, and either it surely did
+// not run or it is a read.
+func (a Answer) Retryable() bool {
+	switch a.Kind {
+	case SystemError:
+		return a.Known.Passing && (a.Executed() == No || a.call.Read())
+	case NoAnswer:
+		lasting := 400 <= a.status && a.status < 500 && a.status != 408 && a.status != 429
+		return a.call.Read() && !lasting
+	}
+	return false
+}

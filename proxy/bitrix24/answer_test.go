@@ -1,0 +1,379 @@
+package bitrix24
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const webhook = "/rest/1/inventedcode1234/"
+
+// sample is a recorded answer and the call it answers.
+type sample struct {
+	file        string
+	call        Call
+	status      int
+	contentType string
+	code        string // expected, as index.tsv writes it
+	body        []byte
+}
+
+func samples(t testing.TB) []sample {
+	index, err := os.ReadFile("testdata/samples/index.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []sample
+	for line := range strings.Lines(string(index)) {
+		column := strings.Split(strings.TrimSpace(line), "\t")
+		if column[0] == "file" {
+			continue
+		}
+		status, err := strconv.Atoi(column[1])
+		if err != nil {
+			t.Fatalf("index.tsv: %q", line)
+		}
+		body, err := os.ReadFile(filepath.Join("testdata/samples", column[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, sample{column[0], callOf(column[0]), status, column[2], column[3], body})
+	}
+	if len(all) != 51 {
+		t.Fatalf("%d samples, want 51", len(all))
+	}
+	return all
+}
+
+// callOf returns the call that a sample answers, by the words in its name.
+func callOf(file string) Call {
+	method := "crm.deal.list"
+	if strings.Contains(file, "batch") || file == "ok-xml-200.xml" {
+		method = "batch"
+	}
+	switch {
+	case strings.Contains(file, "download"):
+		return ParseCall("/rest/download.json", "token=invented")
+	case strings.Contains(file, "oauth"):
+		return ParseCall("/oauth/token/", "")
+	case strings.Contains(file, "v3-"), strings.Contains(file, "openapi"):
+		return ParseCall("/rest/api/1/inventedcode1234/"+strings.Replace(method, "crm.deal.list", "tasks.task.get", 1), "")
+	case strings.HasSuffix(file, ".xml"):
+		return ParseCall(webhook+method+".xml", "")
+	}
+	return ParseCall(webhook+method+".json", "")
+}
+
+// Every recorded answer means what its golden file says, and the caller gets
+// what stands there.
+func TestSamples(t *testing.T) {
+	for _, s := range samples(t) {
+		t.Run(s.file, func(t *testing.T) {
+			a := Examine(s.call, s.status, s.contentType, s.body)
+			if got := codesOf(a); got != s.code && !strings.HasPrefix(s.code, "BITRIX") || strings.HasPrefix(s.code, "BITRIX") && a.Code != s.code {
+				t.Errorf("code %q, want %q", got, s.code)
+			}
+			if strings.HasPrefix(s.file, "ok-") && a.Kind != OK && a.Kind != Untouched {
+				t.Errorf("a good answer is %v", a.Kind)
+			}
+			compareGolden(t, s.file, describe(s, a))
+		})
+	}
+}
+
+// codesOf writes an answer's codes as index.tsv does.
+func codesOf(a Answer) string {
+	named := func(code string) string {
+		if code == "" {
+			return "(empty)"
+		}
+		return code
+	}
+	switch {
+	case a.Kind == NoAnswer && a.Reason == ReasonTruncated:
+		return "(truncated)"
+	case a.Kind == NoAnswer && a.Reason == ReasonEmpty:
+		return fmt.Sprintf("(http_%d_empty)", a.status)
+	case a.Kind == NoAnswer && a.status == 200:
+		return "(html_200)"
+	case a.Kind == NoAnswer:
+		return fmt.Sprintf("(http_%d)", a.status)
+	case a.Kind == Untouched && a.status == 302:
+		return "(redirect_302)"
+	case a.Kind == MethodError && string(a.Fields[0].Value) == "null":
+		return "(null)"
+	case a.Kind == SystemError, a.Kind == MethodError:
+		return named(a.Code)
+	case len(a.Inner) == 0:
+		return "-"
+	case a.xml:
+		return a.Inner[0].Code + "@" + a.Inner[0].Key
+	}
+	return fmt.Sprintf("%s x%d", named(a.Inner[0].Code), len(a.Inner))
+}
+
+func describe(s sample, a Answer) []byte {
+	p := a.Proxy()
+	p.RequestID = "r1"
+	status, contentType, body := a.Normalized(p)
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "call: %v, status %d\n", s.call, s.status)
+	fmt.Fprintf(&b, "kind: %v, code %q, label %s, reason %q, executed %v, retryable %v\n",
+		a.Kind, a.Code, Label(a.Code), a.Reason, a.Executed(), a.Retryable())
+	fmt.Fprintf(&b, "time: %v %v %v\ninner: %v %v\n", a.Time.HasOperating, a.Time.Operating, utc(a.Time.ResetAt), a.Inner, a.InnerTimes)
+	if bytes.Equal(body, s.body) {
+		fmt.Fprintf(&b, "caller: %d %s, body as it came\n", status, contentType)
+	} else {
+		fmt.Fprintf(&b, "caller: %d %s\n%s\n", status, contentType, body)
+	}
+	return b.Bytes()
+}
+
+func utc(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func compareGolden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata/golden", name+".txt")
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs\n got:\n%s\nwant:\n%s", file, got, want)
+	}
+}
+
+// What only looks like an error passes byte for byte.
+func TestNegatives(t *testing.T) {
+	for _, body := range []string{
+		`{"result":{"error":"QUERY_LIMIT_EXCEEDED"}}`,
+		`{"result":{"items":[{"error":"expired_token"}]}}`,
+		`{"result":[{"ERROR":"NO_AUTH_FOUND"}]}`,
+		`{"result":false,"error":"QUERY_LIMIT_EXCEEDED"}`,
+		`{"error":"QUERY_LIMIT_EXCEEDED","result":null}`,
+		`{"Error":"QUERY_LIMIT_EXCEEDED"}`,
+		`{"result":"{\"error\":\"QUERY_LIMIT_EXCEEDED\"}"}`,
+		`{"openapi":"3.0.0"}`,
+		`[{"error":"QUERY_LIMIT_EXCEEDED"}]`,
+		"\ufeff{\"result\":1}\n",
+		`<response><result><error>QUERY_LIMIT_EXCEEDED</error></result></response>`,
+	} {
+		a := Examine(ParseCall("/rest/crm.deal.list", ""), 200, typeJSON, []byte(body))
+		status, _, out := a.Normalized(a.Proxy())
+		if a.Kind != OK || status != 200 || string(out) != body {
+			t.Errorf("%s is %v and becomes %d %s", body, a.Kind, status, out)
+		}
+	}
+}
+
+// A method's own error passes byte for byte, but never as a success.
+func TestMethodErrors(t *testing.T) {
+	tests := []struct {
+		status      int
+		body        string
+		code, label string
+		want        int
+	}{
+		{200, `{"error":"ERROR_CORE","error_description":"<b>bad</b>"}`, "ERROR_CORE", "other", 400},
+		{201, `{"error":{"code":"X","message":"m"}}`, "X", "other", 400},
+		{404, `{"error":"NOT_FOUND"}`, "NOT_FOUND", "other", 404},
+		{403, `{"error":"ACCESS_DENIED","error_description":"Access denied!"}`, "ACCESS_DENIED", "ACCESS_DENIED", 403},
+		{400, `{"error":"ACCESS_DENIED"}`, "ACCESS_DENIED", "ACCESS_DENIED", 400},
+		{400, `{"error":{"code":"BITRIX_REST_V3_EXCEPTION_ACCESSDENIEDEXCEPTION"}}`, v3AccessDenied, v3AccessDenied, 400},
+		{401, `{"error":null}`, "", "empty", 401},
+		{200, `{"error":"","error_description":""}`, "", "empty", 400},
+		{200, `{"error":"0"}`, "0", "numeric", 400},
+		{200, `{"error":0}`, "0", "numeric", 400},
+		{200, `{"error":false}`, "false", "other", 400},
+		{200, `{"error":[]}`, "", "empty", 400},
+		{200, `{"error":{}}`, "", "empty", 400},
+		{200, `{"error":" ERROR_CORE "}`, "ERROR_CORE", "other", 400},
+		{422, `{"message":"of a gateway"}`, "", "empty", 422},
+		{200, `<response><error>ERROR_CORE</error><error_description>a & b <br></error_description></response>`, "ERROR_CORE", "other", 400},
+		{200, `<response><error/></response>`, "", "empty", 400},
+	}
+	for _, test := range tests {
+		a := Examine(ParseCall("/rest/crm.deal.add", ""), test.status, "x/y", []byte(test.body))
+		status, contentType, out := a.Normalized(a.Proxy())
+		if a.Kind != MethodError || a.Code != test.code || Label(a.Code) != test.label || a.Known != nil || (a.Executed() == Yes) != (a.Code != "") {
+			t.Errorf("%s: %v, code %q, label %s, known %v, executed %v", test.body, a.Kind, a.Code, Label(a.Code), a.Known, a.Executed())
+		}
+		if status != test.want || contentType != "x/y" || string(out) != test.body {
+			t.Errorf("%s becomes %d %s %s", test.body, status, contentType, out)
+		}
+	}
+}
+
+// What is no answer says why, and nothing of it reaches the caller.
+func TestNoAnswers(t *testing.T) {
+	tests := []struct {
+		status       int
+		contentType  string
+		body, reason string
+	}{
+		{200, "text/html", "<!DOCTYPE html><title>Log in</title>", ReasonHTML},
+		{200, "text/html; charset=utf-8", "Site closed", ReasonHTML},
+		{503, "", "\ufeff \n", ReasonEmpty},
+		{200, typeJSON, `{"result":[{"ID":1},{"I`, ReasonTruncated},
+		{200, typeJSON, `{"result":tru`, ReasonTruncated},
+		{401, typeJSON, `{"error":"expired_tok`, ReasonTruncated},
+		{200, "text/xml", `<response><result><ID>1</ID>`, ReasonTruncated},
+		{200, "text/xml", `<response><error>expired_token</error>`, ReasonTruncated},
+		{200, typeJSON, `Warning: foo {"result":1}`, ReasonNotJSON},
+		{200, typeJSON, `{"result":1}{"result":2}`, ReasonNotJSON},
+		{200, typeJSON, `{"result":1}<br>`, ReasonNotJSON},
+		{502, typeJSON, `{"message":"bad gateway"}`, ReasonNotJSON},
+		{502, "text/xml", `<response></response>`, ReasonNotJSON},
+	}
+	for _, test := range tests {
+		a := Examine(ParseCall("/rest/crm.deal.add", ""), test.status, test.contentType, []byte(test.body))
+		status, contentType, out := a.Normalized(a.Proxy())
+		if a.Kind != NoAnswer || a.Reason != test.reason || a.Executed() != Unknown || a.Retryable() {
+			t.Errorf("%q: %v, reason %q, executed %v, retryable %v", test.body, a.Kind, a.Reason, a.Executed(), a.Retryable())
+		}
+		want := fmt.Sprintf(`{"error":"ERROR_UNEXPECTED_ANSWER","error_description":"Server returned an unexpected response",`+
+			`"proxy":{"source":"portal","reason":%q,"executed":"unknown","retryable":false,"portal_status":%d,"request_id":""}}`, test.reason, test.status)
+		if status != 500 || contentType != typeJSON || string(out) != want {
+			t.Errorf("%q becomes %d %s\n got %s\nwant %s", test.body, status, contentType, out, want)
+		}
+	}
+}
+
+// Other paths, files and redirects are not looked into; 204 needs no body.
+func TestUntouched(t *testing.T) {
+	failure := []byte(`{"error":"QUERY_LIMIT_EXCEEDED"}`)
+	for _, test := range []struct {
+		call   Call
+		status int
+		body   []byte
+		want   Kind
+	}{
+		{ParseCall("/oauth/token/", ""), 400, failure, Untouched},
+		{ParseCall("/rest/download.json", "token=a"), 503, failure, Untouched},
+		{ParseCall("/rest/crm.deal.list", ""), 302, nil, Untouched},
+		{ParseCall("/rest/crm.deal.list", ""), 304, nil, Untouched},
+		{ParseCall("/rest/crm.deal.list", ""), 204, nil, OK},
+		{ParseCall("/rest/crm.deal.list", ""), 200, nil, NoAnswer},
+	} {
+		if a := Examine(test.call, test.status, typeJSON, test.body); a.Kind != test.want {
+			t.Errorf("%v at %d is %v, want %v", test.call, test.status, a.Kind, test.want)
+		}
+	}
+}
+
+// executed and retryable tell a caller truly whether it may repeat the call.
+func TestMayBeRepeated(t *testing.T) {
+	const write, read, batch3 = "/rest/crm.deal.add", "/rest/crm.deal.list", "/rest/api/batch"
+	tests := []struct {
+		path      string
+		status    int
+		body      string
+		executed  Ran
+		retryable bool
+	}{
+		{write, 503, `{"error":"QUERY_LIMIT_EXCEEDED"}`, No, true},
+		{write, 429, `{"error":"OPERATION_TIME_LIMIT"}`, No, true},
+		{write, 401, `{"error":"CONNECTION_ERROR"}`, No, true},
+		{write, 503, `{"error":"OVERLOAD_LIMIT"}`, No, false},
+		{read, 401, `{"error":"expired_token"}`, No, false},
+		{write, 500, `{"error":"INTERNAL_SERVER_ERROR"}`, Unknown, false},
+		{read, 500, `{"error":"INTERNAL_SERVER_ERROR"}`, Unknown, true},
+		{write, 200, `{"error":"WRONG_ENCODING"}`, Yes, false},
+		{read, 200, `{"error":"WRONG_ENCODING"}`, Yes, false},
+		{write, 401, `{"error":"ACCESS_DENIED"}`, No, false},
+		{batch3, 429, `{"error":{"code":"BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION"}}`, Unknown, false},
+		{batch3, 503, `{"error":"QUERY_LIMIT_EXCEEDED"}`, No, true},
+		{write, 502, `<html>`, Unknown, false},
+		{read, 502, `<html>`, Unknown, true},
+		{read, 404, `<html>`, Unknown, false},
+		{read, 200, `{"res`, Unknown, true},
+		{read, 200, `{"result":1}`, Yes, false},
+		{write, 400, `{"error":"ERROR_CORE"}`, Yes, false},
+		{write, 401, `{"error":"ERROR_CORE"}`, Unknown, false},
+		{write, 401, `{"error":null}`, Unknown, false},
+		{write, 429, `{"message":"of a gateway"}`, Unknown, false},
+	}
+	for _, test := range tests {
+		a := Examine(ParseCall(test.path, ""), test.status, "", []byte(test.body))
+		if a.Executed() != test.executed || a.Retryable() != test.retryable {
+			t.Errorf("%s %d %s: executed %v, retryable %v", test.path, test.status, test.body, a.Executed(), a.Retryable())
+		}
+	}
+}
+
+// A batch tells its errors and times by command, from objects and from lists.
+func TestBatch(t *testing.T) {
+	reset := time.Unix(1778747792, 0)
+	wantErrors := []InnerError{{"a", "ERROR_CORE"}, {"b", "X"}, {"c", ""}}
+	wantTimes := map[string]Time{"a": {Operating: 1.5, HasOperating: true, ResetAt: reset}}
+	const errors = `{"a":{"error_description":"d","error":" ERROR_CORE "},"b":{"code":"X"},"c":null}`
+	const times = `{"a":{"operating":1.5,"operating_reset_at":1778747792},"b":{}}`
+	batch := ParseCall("/rest/batch", "")
+	a := Examine(batch, 200, "", []byte(`{"result":{"result":{"result_error":{"z":1}},"result_error":`+errors+`,"result_time":`+times+`}}`))
+	if !reflect.DeepEqual(a.Inner, wantErrors) || !reflect.DeepEqual(a.InnerTimes, wantTimes) {
+		t.Errorf("objects: %v %v", a.Inner, a.InnerTimes)
+	}
+	a = Examine(batch, 200, "", []byte(`{"result":{"result_error":[{"error":"X"}],"result_time":[[],{"operating":2}]}}`))
+	if !reflect.DeepEqual(a.Inner, []InnerError{{"0", "X"}}) || !reflect.DeepEqual(a.InnerTimes, map[string]Time{"1": {Operating: 2, HasOperating: true}}) {
+		t.Errorf("lists: %v %v", a.Inner, a.InnerTimes)
+	}
+	a = Examine(ParseCall("/rest/batch.xml", ""), 200, "", []byte(`<response><result><result_error><a><error>X</error></a></result_error>`+
+		`<result_time><a><operating>1.5</operating><operating_reset_at>1778747792</operating_reset_at></a></result_time></result></response>`))
+	if !reflect.DeepEqual(a.Inner, []InnerError{{"a", "X"}}) || !reflect.DeepEqual(a.InnerTimes, wantTimes) {
+		t.Errorf("XML: %v %v", a.Inner, a.InnerTimes)
+	}
+	many := `{"result":{"result_error":[` + strings.Repeat(`{"error":"X"},`, 1000) + `{}]}}`
+	if a = Examine(batch, 200, "", []byte(many)); len(a.Inner) != maxInner {
+		t.Errorf("%d inner errors kept, want %d", len(a.Inner), maxInner)
+	}
+	if a = Examine(ParseCall("/rest/crm.deal.list", ""), 200, "", []byte(many)); a.Inner != nil {
+		t.Error("a call that is no batch has inner errors")
+	}
+}
+
+// An answer that was cut anywhere is never taken for a whole one.
+func TestCutAtEveryByte(t *testing.T) {
+	for _, s := range samples(t) {
+		text := bytes.TrimRight(s.body, " \t\r\n")
+		if s.call.File || !s.call.REST() {
+			continue
+		}
+		for n := range text {
+			a := Examine(s.call, s.status, s.contentType, text[:n])
+			if a.Kind != NoAnswer && a.Kind != Untouched {
+				t.Errorf("%s cut at %d is %v", s.file, n, a.Kind)
+			}
+		}
+	}
+}
+
+// Reasons and kinds have names, and none is missing.
+func TestKindNames(t *testing.T) {
+	var names []string
+	for k := Untouched; k <= NoAnswer; k++ {
+		names = append(names, k.String())
+	}
+	if want := []string{"untouched", "ok", "system_error", "method_error", "no_answer"}; !slices.Equal(names, want) {
+		t.Errorf("names %v, want %v", names, want)
+	}
+}

@@ -1,0 +1,204 @@
+package bitrix24
+
+import (
+	"iter"
+	"net/url"
+	"path"
+	"strings"
+)
+
+// maxMethod is the longest method name in bytes that is believed. The longest
+// documented one has 61.
+const maxMethod = 128
+
+// Call is what an address says of a request, before its body is read. It holds
+// no secret: of a webhook it keeps the ID that a Credential shows, not the code.
+type Call struct {
+	// Version is the generation of the API: 2 or 3, and 0 where the address is
+	// not below /rest/.
+	Version int
+
+	// Method is the method's name in lower case, without slashes and without
+	// the .json or .xml of version 2. It is "" where there is none, and where
+	// the client sent what does not look like one ([a-z0-9_.], at most 128
+	// bytes): names come from the network, and a log, a label or a map key made
+	// of them must stay small and must not be a misplaced webhook code.
+	Method string
+
+	// XML says that the answer is XML: the .xml of version 2.
+	XML bool
+
+	// Webhook says that the address itself carries the credential.
+	Webhook bool
+
+	// File marks a signed file address: the methods download and upload, and
+	// any method with token in its query [D]. What comes back may be a user's
+	// file, so such an answer is never looked into.
+	File bool
+
+	webhook string // ID of the webhook, see Credential
+}
+
+// ParseCall reads an address as the client sent it: path may be
+// percent-encoded, have doubled slashes, dots and a trailing slash.
+//
+// The addresses are /rest/<method> and /rest/<user>/<code>/<method>, and both
+// of them below /rest/api/ for version 3 [D]. <user> may be a login; a login
+// "api" cannot be told from version 3, and the portal reads it as version 3 too.
+func ParseCall(path, rawQuery string) Call {
+	segments := splitPath(path)
+	if len(segments) == 0 || !strings.EqualFold(segments[0], "rest") {
+		return Call{}
+	}
+	c := Call{Version: 2}
+	segments = segments[1:]
+	if len(segments) > 0 && strings.EqualFold(segments[0], "api") {
+		c.Version = 3
+		segments = segments[1:]
+	}
+	switch len(segments) {
+	case 0:
+	case 1:
+		c.setMethod(segments[0])
+	case 3:
+		c.setMethod(segments[2])
+		fallthrough
+	default: // too short or too long for a method, yet the code is there
+		c.Webhook = true
+		c.webhook = idOf("webhook", segments[0]+"/"+segments[1])
+	}
+	c.File = c.Method == "download" || c.Method == "upload" || hasToken(rawQuery)
+	return c
+}
+
+// setMethod takes the last segment of an address apart.
+func (c *Call) setMethod(segment string) {
+	name := withoutFormat(segment)
+	if c.Version == 3 && name != segment { // version 3 knows no .json and .xml
+		return
+	}
+	c.XML = strings.EqualFold(segment[len(name):], ".xml")
+	if looksLikeMethod(name) {
+		c.Method = strings.ToLower(name)
+	}
+}
+
+// withoutFormat removes the .json or .xml of version 2.
+func withoutFormat(segment string) string {
+	switch format := path.Ext(segment); strings.ToLower(format) {
+	case ".json", ".xml":
+		return strings.TrimSuffix(segment, format)
+	}
+	return segment
+}
+
+// Read tells whether the call surely changes nothing, so that it may be sent
+// again whatever became of it. The last segment decides, and it decides
+// exactly: conductList, deleteList and getExternalLink are writes.
+func (c Call) Read() bool {
+	switch c.Method {
+	case "im.notify.read.list": // marks notifications as read
+		return false
+	case "event.offline.get": // takes the events off their queue
+		return false
+	}
+	if c.File {
+		return false
+	}
+	switch c.Method[strings.LastIndexByte(c.Method, '.')+1:] {
+	case "get", "list", "fields", "getfields", "getlist":
+		return true
+	}
+	return false
+}
+
+// Batch tells whether the call carries other calls inside.
+func (c Call) Batch() bool { return c.Method == "batch" }
+
+// REST tells whether the address is below /rest/, so that the call counts
+// against the portal's rate limit. Whether signed file addresses count is not
+// documented; they are taken to.
+func (c Call) REST() bool { return c.Version != 0 }
+
+// String names the call for a log: version and method, such as
+// "v2 crm.deal.list". It has at most 131 bytes and never holds a secret.
+func (c Call) String() string {
+	method := c.Method
+	if method == "" {
+		method = "-"
+	}
+	switch c.Version {
+	case 2:
+		return "v2 " + method
+	case 3:
+		return "v3 " + method
+	}
+	return "-"
+}
+
+// looksLikeMethod tells whether s may be a method's name: letters, digits,
+// dots and underscores. A name without a dot, such as batch or profile, has at
+// most 15 letters; anything longer, or with a digit, may be a webhook code
+// that stands where the method should.
+func looksLikeMethod(s string) bool {
+	if s == "" || len(s) > maxMethod {
+		return false
+	}
+	dot, digit := false, false
+	for i := range len(s) {
+		switch b := s[i]; {
+		case b == '.':
+			dot = true
+		case '0' <= b && b <= '9':
+			digit = true
+		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', b == '_':
+		default:
+			return false
+		}
+	}
+	return dot || !digit && len(s) <= 15
+}
+
+// splitPath returns the segments of a path as a server would resolve them.
+func splitPath(raw string) []string {
+	decoded, err := url.PathUnescape(raw)
+	if err != nil {
+		decoded = raw
+	}
+	decoded = strings.Trim(path.Clean("/"+decoded), "/")
+	if decoded == "" {
+		return nil
+	}
+	return strings.Split(decoded, "/")
+}
+
+// hasToken tells whether a query has a parameter token.
+func hasToken(rawQuery string) bool {
+	for name := range parameters(rawQuery) {
+		if name == "token" || strings.HasPrefix(name, "token[") {
+			return true
+		}
+	}
+	return false
+}
+
+// parameters yields the names and values of a query or a form. Parts that do
+// not decode are yielded as they stand: PHP reads them where net/url gives up.
+func parameters(encoded string) iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		for part := range strings.SplitSeq(encoded, "&") {
+			name, value, _ := strings.Cut(part, "=")
+			if part != "" && !yield(unescape(name), unescape(value)) {
+				return
+			}
+		}
+	}
+}
+
+func unescape(s string) string {
+	decoded, err := url.QueryUnescape(s)
+	if err != nil {
+		return s
+	}
+	return decoded
+}

@@ -1,0 +1,91 @@
+package bitrix24
+
+import (
+	"strings"
+	"testing"
+)
+
+// The documented codes keep their documented statuses.
+func TestDocumentedCodes(t *testing.T) {
+	documented := map[string]int{
+		"INTERNAL_SERVER_ERROR": 500, "ERROR_UNEXPECTED_ANSWER": 500, "QUERY_LIMIT_EXCEEDED": 503,
+		"OPERATION_TIME_LIMIT": 429, "ERROR_BATCH_METHOD_NOT_ALLOWED": 405, "ERROR_BATCH_LENGTH_EXCEEDED": 400,
+		"NO_AUTH_FOUND": 401, "INVALID_REQUEST": 400, "OVERLOAD_LIMIT": 503, "ACCESS_DENIED": 403,
+		"INVALID_CREDENTIALS": 403, "ERROR_MANIFEST_IS_NOT_AVAILABLE": 404, "insufficient_scope": 403,
+		"expired_token": 401, "user_access_error": 403, "PORTAL_DELETED": 500,
+	}
+	if len(documented) != 16 {
+		t.Fatalf("%d codes, want 16", len(documented))
+	}
+	for name, status := range documented {
+		for _, spelling := range []string{name, strings.ToLower(name), strings.ToUpper(name), "  " + name + "\n"} {
+			code := Lookup(spelling)
+			if code == nil || code.Name != name || code.Status != status || code.Text == "" {
+				t.Errorf("Lookup(%q) = %+v, want %s with %d", spelling, code, name, status)
+			}
+			if got := Label(spelling); got != name {
+				t.Errorf("Label(%q) = %q, want %q", spelling, got, name)
+			}
+		}
+	}
+}
+
+// Every row is complete, found by its own name, and there only once.
+func TestTableIsSound(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, code := range Codes() {
+		if seen[strings.ToLower(code.Name)] {
+			t.Errorf("%s stands twice", code.Name)
+		}
+		seen[strings.ToLower(code.Name)] = true
+		if found := Lookup(code.Name); found == nil || *found != code {
+			t.Errorf("Lookup(%s) = %+v", code.Name, found)
+		}
+		if code.Text == "" || code.Category == "" || code.Status < 200 || code.Status > 599 {
+			t.Errorf("incomplete row %+v", code)
+		}
+	}
+}
+
+// A limit that surely kept the call from running says so.
+func TestRan(t *testing.T) {
+	for name, want := range map[string]Ran{
+		"QUERY_LIMIT_EXCEEDED": No, "OPERATION_TIME_LIMIT": No, "expired_token": No,
+		"INTERNAL_SERVER_ERROR": Unknown, "ERROR_UNEXPECTED_ANSWER": Unknown,
+		"BITRIX_REST_V3_EXCEPTION_INTERNAL_INTERNALEXCEPTION": Unknown, "WRONG_ENCODING": Yes,
+	} {
+		if got := Lookup(name).Ran; got != want {
+			t.Errorf("%s ran: %v, want %v", name, got, want)
+		}
+	}
+}
+
+// Codes of version 3 are found by their endings, whatever their namespaces.
+func TestLookupVersion3(t *testing.T) {
+	tests := map[string]string{
+		"BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION":                          "BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION",
+		"bitrix_rest_v3_realisation_exception_ratelimitexception":              "BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION",
+		"BITRIX_REST_V3_INTERNAL_INTERNALEXCEPTION":                            "BITRIX_REST_V3_EXCEPTION_INTERNAL_INTERNALEXCEPTION",
+		"BITRIX_REST_V3_EXCEPTION_NORATELIMITEXCEPTION":                        "other",
+		"RATELIMITEXCEPTION":                                                   "other",
+		"BITRIX_REST_V3_EXCEPTION_ENTITYNOTFOUNDEXCEPTION":                     "other",
+		"BITRIX_REST_V3_" + strings.Repeat("X", 1<<20) + "_RATELIMITEXCEPTION": "other",
+	}
+	for code, want := range tests {
+		if got := Label(code); got != want {
+			t.Errorf("Label(%.60s) = %q, want %q", code, got, want)
+		}
+	}
+}
+
+// Whatever a portal sends, a label is one of few words.
+func TestLabelIsBounded(t *testing.T) {
+	for code, want := range map[string]string{
+		"": "empty", " \t": "empty", "0": "numeric", "200040300020": "numeric",
+		"ERROR_CORE": "other", "-": "other", "1a": "other", "ACCESS DENIED": "other",
+	} {
+		if got := Label(code); got != want {
+			t.Errorf("Label(%q) = %q, want %q", code, got, want)
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package bitrix24
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// FuzzExamine holds for arbitrary answers: nothing panics; a good answer and a
+// method's own error pass byte for byte; any other answer leaves as valid JSON
+// or XML with an error status, and nothing of what is no answer of the API,
+// nor the secret of the call, is in what is made here.
+func FuzzExamine(f *testing.F) {
+	const secret = "inventedcode1234"
+	paths := []string{
+		webhook + "crm.deal.list", webhook + "crm.deal.add.xml", webhook + "batch", webhook + "batch.xml",
+		"/rest/api/1/" + secret + "/tasks.task.get", "/rest/api/1/" + secret + "/batch", "/oauth/token/",
+	}
+	for _, s := range samples(f) {
+		for i := range paths {
+			f.Add(uint8(i), uint16(s.status), s.contentType, s.body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, path uint8, status uint16, contentType string, body []byte) {
+		call := ParseCall(paths[int(path)%len(paths)], "")
+		portalStatus := 200 + int(status)%400
+		a := Examine(call, portalStatus, contentType, body)
+		p := a.Proxy()
+		p.RequestID = "r1"
+		got, gotType, out := a.Normalized(p)
+		switch a.Kind {
+		case OK, Untouched, MethodError:
+			if !bytes.Equal(out, body) || gotType != contentType || got != portalStatus && (a.Kind != MethodError || got != 400) {
+				t.Errorf("%v does not pass as it came: %d %s %q", a.Kind, got, gotType, out)
+			}
+			return
+		case NoAnswer:
+			plain := Examine(call, portalStatus, contentType, nil)
+			plain.Reason, plain.Kind = a.Reason, NoAnswer
+			if _, _, want := plain.Normalized(p); got != 500 || !bytes.Equal(out, want) {
+				t.Errorf("something of the answer is passed on: %d %q", got, out)
+			}
+		}
+		if bytes.Contains(out, []byte(secret)) && !bytes.Contains(body, []byte(secret)) {
+			t.Errorf("the call's secret is in %q", out)
+		}
+		if call.XML && !wellFormed(out) || !call.XML && !json.Valid(out) {
+			t.Errorf("malformed %q", out)
+		}
+		if again := Examine(call, got, gotType, out); a.Kind == SystemError && (again.Known != a.Known && got != 200 || again.Kind == NoAnswer) {
+			t.Errorf("normalized, %v is read as %v %q", a.Known, again.Kind, again.Code)
+		}
+	})
+}
+
+// FuzzWalker holds for any JSON: in two pieces, cut anywhere, the walker finds
+// in it what Examine finds, and at the end of it the same time stands.
+func FuzzWalker(f *testing.F) {
+	for _, s := range samples(f) {
+		f.Add(s.body, uint(len(s.body)/2))
+	}
+	f.Add([]byte(`{"result":{"result_error":[{"error":"\\\""}],"result_time":{"a":{"operating":1}}},"time":{"operating":2}}`), uint(50))
+	f.Fuzz(func(t *testing.T, body []byte, cut uint) {
+		var w walker
+		n := int(cut % uint(len(body)+1))
+		w.write(body[:n])
+		w.write(body[n:])
+		fromEnd := timeAtEnd(body)
+		text := trimStart(body)
+		if !json.Valid(text) || len(text) > tailLimit || !bytes.HasPrefix(text, []byte("{")) {
+			return // it did not panic
+		}
+		var got Answer
+		w.report(&got)
+		want := Examine(ParseCall("/rest/batch", ""), 200, "", body)
+		if w.hasError && !w.hasResult {
+			return // an error, whose inside Examine leaves alone
+		}
+		if twice(body) {
+			return // which of two counts is of no matter
+		}
+		if !w.ended() || got.Time != want.Time || !reflect.DeepEqual(got.Inner, want.Inner) || !reflect.DeepEqual(got.InnerTimes, want.InnerTimes) {
+			t.Errorf("got %v %v %v\nwant %v %v %v", got.Time, got.Inner, got.InnerTimes, want.Time, want.Inner, want.InnerTimes)
+		}
+		if fromEnd != (Time{}) && fromEnd != want.Time {
+			t.Errorf("the time at the end is %v, want %v", fromEnd, want.Time)
+		}
+	})
+}
+
+// twice tells whether a name that matters stands more than once, perhaps
+// written with escapes.
+func twice(body []byte) bool {
+	for _, name := range []string{`"result"`, `"time"`, `"result_error"`, `"result_time"`} {
+		if bytes.Count(body, []byte(name)) > 1 {
+			return true
+		}
+	}
+	return bytes.Contains(body, []byte(`\u`))
+}
+
+// FuzzAddress holds for any address: nothing panics, a method is what it may
+// be, and no redacted webhook address tells the code.
+func FuzzAddress(f *testing.F) {
+	f.Add("1", "crm.deal.list.json", "auth=a&token=b;c&%zz")
+	f.Add("api/login", "/", "")
+	f.Add("", "./..//%2f", "a=b")
+	f.Fuzz(func(t *testing.T, user, method, query string) {
+		const code = "inventedcode1234"
+		address := "/rest/" + url.PathEscape(user) + "/" + code + "/" + method
+		c := ParseCall(address, query)
+		if c.Method != "" && (!looksLikeMethod(c.Method) || c.Method != strings.ToLower(c.Method)) {
+			t.Errorf("method %q", c.Method)
+		}
+		FindCredential(c, query, query, "", []byte(query))
+		if shown := Redact(address); strings.Contains(shown, code) && !strings.Contains(user+method, code) {
+			t.Errorf("Redact(%q) = %q", address, shown)
+		}
+	})
+}

@@ -1,0 +1,308 @@
+package bitrix24
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// scan reads an answer in pieces of size bytes, as the body of a response is.
+func scan(s *Scanner, body []byte, size int, complete bool) (Answer, Verdict) {
+	var held []byte
+	verdict := More
+	for rest := body; len(rest) > 0; {
+		n := min(size, len(rest))
+		if verdict == Stream {
+			_, _ = s.Write(rest[:n])
+		} else {
+			held = append(held, rest[:n]...)
+			verdict = s.Head(held, false)
+		}
+		if verdict == Whole {
+			break
+		}
+		rest = rest[n:]
+	}
+	if verdict == More {
+		verdict = s.Head(held, true)
+	}
+	return s.Finish(complete), verdict
+}
+
+// meaning is what the Scanner and Examine must agree on, also after streaming.
+func meaning(a Answer) string {
+	return fmt.Sprintf("%v %q %q %v %v %v %v %v", a.Kind, a.Code, a.Reason, a.Known, a.Executed(), a.Time, a.Inner, a.InnerTimes)
+}
+
+// At every size of its pieces a recorded answer means the same to the Scanner.
+func TestScannerAgreesOnSamples(t *testing.T) {
+	for _, s := range samples(t) {
+		want := meaning(Examine(s.call, s.status, s.contentType, s.body))
+		for size := 1; size <= len(s.body)+1; size++ {
+			a, _ := scan(NewScanner(s.call, s.status, s.contentType), s.body, size, true)
+			if got := meaning(a); got != want {
+				t.Errorf("%s in pieces of %d\n got %s\nwant %s", s.file, size, got, want)
+			}
+		}
+	}
+}
+
+// pad makes an answer too long to be held, without changing its meaning.
+func pad(body []byte, after string, n int) ([]byte, bool) {
+	padded := bytes.Replace(body, []byte(after), []byte(after+strings.Repeat(" ", n)), 1)
+	return padded, len(padded) > len(body)
+}
+
+// A long answer streams, and means the same as if it had been held; an error
+// does not stream however long it is.
+func TestScannerAgreesOnLongAnswers(t *testing.T) {
+	streamed, held := 0, 0
+	for _, s := range samples(t) {
+		body, ok := pad(s.body, `"result":`, HeadLimit+1)
+		want := Stream
+		if !ok {
+			body, ok = pad(s.body, `<result>`, HeadLimit+1)
+		}
+		if !ok {
+			body, ok = pad(s.body, `"error":`, HeadLimit+1)
+			want = Whole
+		}
+		if !ok || s.call.XML && s.call.Batch() || s.call.File {
+			continue
+		}
+		meant := meaning(Examine(s.call, s.status, s.contentType, body))
+		for _, size := range []int{97, 4095, 4096, 4097, 32 << 10, len(body)} {
+			a, verdict := scan(NewScanner(s.call, s.status, s.contentType), body, size, true)
+			if got := meaning(a); got != meant || verdict != want {
+				t.Errorf("%s in pieces of %d, verdict %d, want %d\n got %s\nwant %s", s.file, size, verdict, want, got, meant)
+			}
+		}
+		if want == Stream {
+			streamed++
+		} else {
+			held++
+		}
+	}
+	if streamed < 10 || held < 20 {
+		t.Errorf("%d samples streamed and %d were held: the test tests too little", streamed, held)
+	}
+}
+
+// The head of a long answer decides whether it may stream.
+func TestScannerHead(t *testing.T) {
+	long := strings.Repeat(" ", HeadLimit)
+	const v2, v3 = "/rest/crm.deal.list", "/rest/api/documentation"
+	tests := []struct {
+		name, path string
+		status     int
+		body       string
+		verdict    Verdict
+		kind       Kind
+	}{
+		{"a list", v2, 200, `{"result":[` + long + `]}`, Stream, OK},
+		{"a list after total", v2, 200, `{"total":1,"result":[` + long + `]}`, Stream, OK},
+		{"a good answer with an error key first", v2, 200, `{"error":` + long + `"","result":1}`, Stream, OK},
+		{"a page", v2, 200, `<html>` + long, Whole, NoAnswer},
+		{"words", v2, 500, `Fatal error` + long, Whole, NoAnswer},
+		{"an error", v2, 503, `{"error":"QUERY_LIMIT_EXCEEDED","x":"` + long + `"}`, Whole, SystemError},
+		{"an error in XML", v2 + ".xml", 503, `<response><error>QUERY_LIMIT_EXCEEDED</error><x>` + long + `</x></response>`, Whole, SystemError},
+		{"an endless error", v2, 400, `{"error":"X","x":"` + strings.Repeat("x", 2*errorLimit) + `"}`, Whole, NoAnswer},
+		{"a huge answer with an error key first", v2, 200, `{"error":"","x":"` + strings.Repeat("x", HeadLimit) + `","result":"` +
+			strings.Repeat("x", 2*errorLimit) + `"}`, Stream, OK},
+		{"a description of the API", v3, 200, `{"openapi":"3.0.0","x":"` + long + `"}`, Stream, OK},
+		{"a list at the top", v2, 200, `[` + long + `]`, Stream, OK},
+		{"a failing gateway", v2, 502, `{"message":"` + long + `"}`, Whole, NoAnswer},
+		{"a file", "/rest/download", 200, `{"error":"` + long, Stream, Untouched},
+		{"another path", "/oauth/token", 200, `{"error":"x"}`, Stream, Untouched},
+		{"a good answer in XML", v2 + ".xml", 200, `<response><result>` + long + `</result></response>`, Stream, OK},
+		{"a cut list", v2, 200, `{"result":[` + long + `{"a":1},`, Stream, NoAnswer},
+		{"a cut answer in XML", v2 + ".xml", 200, `<response><result>` + long + `</result>`, Stream, NoAnswer},
+	}
+	for _, test := range tests {
+		a, verdict := scan(NewScanner(ParseCall(test.path, ""), test.status, ""), []byte(test.body), 1000, true)
+		if verdict != test.verdict || a.Kind != test.kind {
+			t.Errorf("%s: verdict %d and %v, want %d and %v", test.name, verdict, a.Kind, test.verdict, test.kind)
+		}
+	}
+}
+
+// An answer that broke off while it streamed is truncated, however it looks.
+func TestScannerIncomplete(t *testing.T) {
+	body := []byte(`{"result":[` + strings.Repeat(" ", HeadLimit) + `],"time":{"operating":1}}`)
+	a, _ := scan(NewScanner(ParseCall("/rest/crm.deal.list", ""), 200, ""), body, 1000, false)
+	if a.Kind != NoAnswer || a.Reason != ReasonTruncated || a.Time.HasOperating {
+		t.Errorf("%v, reason %q, time %v", a.Kind, a.Reason, a.Time)
+	}
+	s := NewScanner(ParseCall("/rest/crm.deal.list", ""), 200, "")
+	s.Head(body[:100], false)
+	if a := s.Finish(false); a.Kind != NoAnswer || a.Reason != ReasonTruncated {
+		t.Errorf("left in its head: %v, reason %q", a.Kind, a.Reason)
+	}
+}
+
+// A batch that streams is truncated wherever it is cut.
+func TestScannerCutBatch(t *testing.T) {
+	body := []byte(`{"result":{"result":{"a":"` + strings.Repeat("x", HeadLimit) + `\"}"},"result_error":{"b":{"error":"X"}}},"time":{"operating":1}}`)
+	for n := HeadLimit + 10; n <= len(body); n++ {
+		a, _ := scan(NewScanner(ParseCall("/rest/batch", ""), 200, ""), body[:n], 4096, true)
+		if (a.Kind == OK) != (n == len(body)) {
+			t.Errorf("cut at %d of %d: %v", n, len(body), a.Kind)
+		}
+	}
+}
+
+// The time of a long answer is read from its end, and nothing else is taken
+// for it.
+func TestTimeAtEnd(t *testing.T) {
+	want := Time{Operating: 3.5, HasOperating: true, ResetAt: time.Unix(1778747792, 0)}
+	const times = `"time":{"start":1.5,"date_start":"a\"}{\\","operating_reset_at":1778747792,"operating":3.5}`
+	good := []string{
+		`...x"],` + times + `}`,
+		`],` + times + `,"total":50,"next" : 50 }`,
+		`"],"total":null,` + times + `,"more":{"a":["}"]},"s":"\\\""}`,
+		`{` + times + `}`,
+	}
+	for _, text := range good {
+		if got := timeAtEnd([]byte(text)); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	bad := []string{
+		``, `}`, `{}`, `"}`, `:}`, `1}`, `"a":}`, `"a"1}`, `]}`, `}}`, `\"}}`,
+		`"result":{` + times + `}}`,
+		`"result":"x,\"time\":{\"operating\":1}"}`,
+		`,\"time\":{\"operating\":1}"}`,
+		`"result":[{` + times + `}]}`,
+		`"time":{"operating":1}`,
+		`"time":{"operating":}}`,
+		`,"xtime":{"operating":1}}`,
+	}
+	for _, text := range bad {
+		if got := timeAtEnd([]byte(text)); got != (Time{}) {
+			t.Errorf("%s: %v, want none", text, got)
+		}
+	}
+}
+
+// The tail keeps the end of what was written, in pieces of any size.
+func TestTail(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	var whole []byte
+	var kept tail
+	for range 1000 {
+		p := bytes.Repeat([]byte{byte(random.Uint32())}, random.IntN(2*tailLimit))
+		if random.IntN(2) == 0 {
+			p = p[:len(p)%50]
+		}
+		whole = append(whole, p...)
+		kept.write(p)
+		if want := whole[max(0, len(whole)-tailLimit):]; len(kept.bytes()) > tailLimit || !bytes.HasSuffix(whole, kept.bytes()) || len(kept.bytes()) < len(want) {
+			t.Fatalf("after %d bytes the tail has %d", len(whole), len(kept.bytes()))
+		}
+		if cap(kept.buf) > 4*tailLimit {
+			t.Fatalf("the tail holds %d bytes", cap(kept.buf))
+		}
+	}
+}
+
+// The walker finds in a batch what Examine finds in it, in pieces of any size.
+func TestWalkerAgreesWithExamine(t *testing.T) {
+	batch := ParseCall("/rest/batch", "")
+	bodies := []string{
+		`{"result":{"result":{"a":{"result_error":{"z":{"error":"no"}}}},"result_error":{"a\u0062\"":{"error":"X","d":"}]\\"}, "c" : null ,"d":12},"result_time":[[],{"operating":2}]},"time":{"operating":3,"x":{"y":[1]}}}`,
+		`{"time":{"operating":1,"time":{"operating":9}},"result":{"result_error":[{"error":"A"},"B",{"error":{"code":"C"}},3]}}`,
+		`{"result_error":{"a":{"error":"no"}},"result":[{"result_error":{"a":{"error":"no"}}}]}`,
+		`{"result":{"result_error":{"a":[{"error":"no"}],"b":{"x":{"error":"no"}}}}}`,
+		`{"result":{},"time":null}`,
+		`{"result":{"result":{"a":{"t":"x\"}\\","u":[["\\\""]]}},"result_error":[{"error":"X"}]}}`,
+	}
+	for _, s := range samples(t) {
+		if s.call.Batch() && s.call.Version == 2 && !s.call.XML {
+			bodies = append(bodies, string(s.body))
+		}
+	}
+	for _, body := range bodies {
+		want := Examine(batch, 200, "", []byte(body))
+		for size := 1; size <= len(body); size++ {
+			var w walker
+			for rest := []byte(body); len(rest) > 0; rest = rest[min(size, len(rest)):] {
+				w.write(rest[:min(size, len(rest))])
+			}
+			var got Answer
+			w.report(&got)
+			if !w.ended() || got.Time != want.Time || !reflect.DeepEqual(got.Inner, want.Inner) || !reflect.DeepEqual(got.InnerTimes, want.InnerTimes) {
+				t.Fatalf("%s in pieces of %d\n got %v %v %v\nwant %v %v %v", body, size, got.Time, got.Inner, got.InnerTimes, want.Time, want.Inner, want.InnerTimes)
+			}
+		}
+	}
+}
+
+// What the walker keeps is bounded, also of a batch that is made to be large.
+func TestWalkerIsBounded(t *testing.T) {
+	var w walker
+	w.write([]byte(`{"result":{"result_error":{`))
+	for i := range 1000 {
+		fmt.Fprintf(writerFunc(w.write), `"%d%s":{"error":"X%s"},`, i, strings.Repeat("k", 1000), strings.Repeat("c", 1000))
+	}
+	w.write([]byte(`"a":"` + strings.Repeat("v", 1<<20)))
+	if len(w.inner.Inner) != maxInner || cap(w.kept) > 4*maxKept {
+		t.Errorf("%d errors and %d bytes are kept", len(w.inner.Inner), cap(w.kept))
+	}
+	for _, e := range w.inner.Inner {
+		if len(e.Key) > maxCode || len(e.Code) > maxCode {
+			t.Errorf("a key of %d and a code of %d bytes are kept", len(e.Key), len(e.Code))
+		}
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
+
+// BenchmarkScanner passes 64 MiB in pieces of 32 KiB, once with a plain copy
+// and once with a Scanner beside it, and reports how fast the second is in
+// parts of the first.
+func BenchmarkScanner(b *testing.B) {
+	row := `{"ID":"12345","TITLE":"\u0421\u0434\u0435\u043b\u043a\u0430","OPPORTUNITY":"1000.00","DATE_CREATE":"2026-05-14T10:26:32+02:00"},`
+	rows := strings.Repeat(row, (64<<20)/len(row))
+	const end = `"time":{"start":1778747192.91,"operating_reset_at":1778747792,"operating":3.3}}`
+	for name, answer := range map[string]struct{ path, body string }{
+		"list":  {"/rest/crm.deal.list", `{"result":[` + rows + `{}],` + end},
+		"batch": {"/rest/batch", `{"result":{"result":{"a":[` + rows + `{}]},"result_error":[]},` + end},
+	} {
+		b.Run(name, func(b *testing.B) {
+			body := []byte(answer.body)
+			to := make([]byte, 32<<10)
+			var plain, scanned time.Duration
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				begin := time.Now()
+				for rest := body; len(rest) > 0; {
+					rest = rest[copy(to, rest):]
+				}
+				plain += time.Since(begin)
+
+				begin = time.Now()
+				s := NewScanner(ParseCall(answer.path, ""), 200, typeJSON)
+				const head = HeadLimit + 1
+				s.Head(body[:head], false)
+				for rest := body; len(rest) > 0; {
+					n := copy(to, rest)
+					if rest = rest[n:]; len(body)-len(rest) > head {
+						_, _ = s.Write(to[:n])
+					}
+				}
+				if a := s.Finish(true); !a.Time.HasOperating {
+					b.Fatal("no time found")
+				}
+				scanned += time.Since(begin)
+			}
+			b.ReportMetric(plain.Seconds()/scanned.Seconds(), "of-copy")
+			b.ReportMetric(float64(len(body))*float64(b.N)/1e6/scanned.Seconds(), "scanner-MB/s")
+		})
+	}
+}

@@ -1,0 +1,58 @@
+package bitrix24
+
+import (
+	"testing"
+	"time"
+)
+
+// The three states of the time element, and values that make no sense.
+func TestTime(t *testing.T) {
+	reset := time.Unix(1778747792, 0)
+	tests := map[string]Time{
+		`{}`:                {},
+		`{"operating":3.5}`: {Operating: 3.5, HasOperating: true},
+		`{"operating":0}`:   {HasOperating: true},
+		`{"operating":"3.5","operating_reset_at":"1778747792"}`:   {Operating: 3.5, HasOperating: true, ResetAt: reset},
+		`{"operating_reset_at":1778747792.5}`:                     {ResetAt: reset.Add(time.Second / 2)},
+		`{"operating_reset_at":1778747792,"finish":1778747192.5}`: {ResetAt: reset, Finish: reset.Add(-599500 * time.Millisecond)},
+		`{"operating":-1,"operating_reset_at":-1}`:                {},
+		`{"operating":null,"operating_reset_at":1e300}`:           {},
+		`{"operating":1e999}`:                                     {},
+		`[]`:                                                      {},
+		`null`:                                                    {},
+	}
+	for body, want := range tests {
+		a := Examine(ParseCall("/rest/a.b", ""), 200, "", []byte(`{"result":1,"time":`+body+`}`))
+		if a.Time != want {
+			t.Errorf("%s: %+v, want %+v", body, a.Time, want)
+		}
+	}
+	a := Examine(ParseCall("/rest/a.b.xml", ""), 200, "", []byte(`<response><result><time><operating>9</operating></time></result>`+
+		`<time><operating>3.5</operating><operating_reset_at>1778747792</operating_reset_at></time><total>1</total></response>`))
+	if want := (Time{Operating: 3.5, HasOperating: true, ResetAt: reset}); a.Time != want {
+		t.Errorf("XML: %+v, want %+v", a.Time, want)
+	}
+}
+
+// How long a sum stays does not depend on what the portal's clock shows, if it
+// shows itself; else our own has to do.
+func TestUntilReset(t *testing.T) {
+	finish := time.Unix(1, 0)
+	now := time.Unix(1_800_000_000, 0)
+	for _, test := range []struct {
+		time Time
+		want time.Duration
+	}{
+		{Time{Finish: finish, ResetAt: finish.Add(time.Minute)}, time.Minute},
+		{Time{Finish: finish, ResetAt: finish.Add(-time.Minute)}, 0},
+		{Time{Finish: finish, ResetAt: now.Add(time.Minute)}, time.Minute},
+		{Time{Finish: now.Add(-time.Hour), ResetAt: now.Add(3 * time.Second)}, 3 * time.Second},
+		{Time{ResetAt: now.Add(5 * time.Minute)}, 5 * time.Minute},
+		{Time{ResetAt: now.Add(-5 * time.Minute)}, 0},
+		{Time{Finish: finish}, 0},
+	} {
+		if got := test.time.UntilReset(now); got != test.want {
+			t.Errorf("%+v: %v, want %v", test.time, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package bitrix24
+
+import (
+	"bytes"
+	"encoding/xml"
+	"html"
+	"regexp"
+	"strings"
+)
+
+// The XML of the API is a <response> with the members of the JSON as elements,
+// mostly without a prolog, and not always well-formed [R]. So an error is read
+// by hand; only the inside of a batch is left to encoding/xml.
+
+// xmlOpening matches up to the inside of the response.
+var xmlOpening = regexp.MustCompile(`^(?:<\?xml[^>]*\?>\s*)?<response\s*(/?)>`)
+
+func isXML(text []byte) bool { return xmlOpening.Match(text) }
+
+const xmlClosing = "</response>"
+
+func (a *Answer) examineXML(text []byte) {
+	opening := xmlOpening.FindSubmatch(text)
+	inside, whole := bytes.CutSuffix(text[len(opening[0]):], []byte(xmlClosing))
+	if empty := len(opening[1]) > 0; !whole && !(empty && len(inside) == 0) {
+		a.noAnswer(ReasonTruncated)
+		return
+	}
+	children := xmlChildren(inside)
+	_, hasResult := children["result"]
+	code, hasError := children["error"]
+	if hasResult || !hasError {
+		a.withoutError(hasResult)
+		a.Time = xmlTime(text)
+		if a.call.Batch() {
+			a.readXMLBatch(text)
+		}
+		return
+	}
+	a.Code = strings.TrimSpace(code)
+	a.Description = children["error_description"]
+	a.withError()
+}
+
+// xmlChildren reads the elements one after another, by name, as text. It stops
+// at result, which may be large and decides everything, and where it does not
+// understand.
+func xmlChildren(inside []byte) map[string]string {
+	children := make(map[string]string)
+	for {
+		inside = bytes.TrimLeft(inside, " \t\r\n")
+		end := bytes.IndexByte(inside, '>')
+		if !bytes.HasPrefix(inside, []byte("<")) || end < 0 {
+			return children
+		}
+		tag := string(inside[1:end])
+		inside = inside[end+1:]
+		name, empty := strings.CutSuffix(tag, "/")
+		name, _, _ = strings.Cut(name, " ")
+		if empty || name == "result" {
+			children[name] = ""
+			if empty {
+				continue
+			}
+			return children
+		}
+		text, rest, closed := bytes.Cut(inside, []byte("</"+name+">"))
+		if !closed {
+			return children
+		}
+		children[name] = html.UnescapeString(string(text))
+		inside = rest
+	}
+}
+
+// xmlAfterTime is what may follow the time element of the response.
+var xmlAfterTime = regexp.MustCompile(`^</time>\s*(?:<(?:total|next)>[^<]*</(?:total|next)>\s*)*</response>\s*$`)
+
+// xmlTime reads the time element at the end of a response.
+func xmlTime(tail []byte) Time {
+	var t Time
+	_, inside, found := lastCut(tail, "<time>")
+	end := bytes.Index(inside, []byte("</time>"))
+	if !found || end < 0 || !xmlAfterTime.Match(inside[end:]) {
+		return t
+	}
+	for name, text := range xmlChildren(inside[:end]) {
+		t.set(name, text)
+	}
+	return t
+}
+
+func lastCut(b []byte, sep string) (before, after []byte, found bool) {
+	i := bytes.LastIndex(b, []byte(sep))
+	if i < 0 {
+		return b, nil, false
+	}
+	return b[:i], b[i+len(sep):], true
+}
+
+// readXMLBatch finds response/result/result_error/<key>/error and
+// response/result/result_time/<key>/operating.
+func (a *Answer) readXMLBatch(text []byte) {
+	d := xml.NewDecoder(bytes.NewReader(text))
+	d.Strict = false
+	var path []string
+	var content strings.Builder
+	var t Time
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			path = append(path, token.Name.Local)
+			content.Reset()
+		case xml.CharData:
+			if content.Len() < maxCode {
+				content.Write(token)
+			}
+		case xml.EndElement:
+			a.endOfInner(path, strings.TrimSpace(content.String()), &t)
+			path = path[:len(path)-1]
+			content.Reset()
+		}
+	}
+}
+
+// endOfInner takes up what ended at path.
+func (a *Answer) endOfInner(path []string, content string, t *Time) {
+	if len(path) < 4 || path[1] != "result" {
+		return
+	}
+	key, inner := path[3], strings.Join(path[4:], "/")
+	switch {
+	case path[2] == "result_error" && inner == "error":
+		a.addInnerError(key, content)
+	case path[2] == "result_time" && inner == "":
+		a.addInnerTime(key, *t)
+		*t = Time{}
+	case path[2] == "result_time":
+		t.set(inner, content)
+	}
+}
