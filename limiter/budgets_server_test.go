@@ -1,0 +1,131 @@
+package limiter
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// Against a model of either server, telling much or little, with calls in
+// parallel and errors that tell nothing, the guard is refused rarely, is never
+// stuck, and uses most of what the server would grant.
+func TestBudgetsAgainstServers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := &opServer{
+			ban:    rapid.Bool().Draw(t, "ban"),
+			told:   rapid.IntRange(0, 2).Draw(t, "told"),
+			sees:   rapid.Bool().Draw(t, "sees parallel calls"),
+			errors: rapid.IntRange(0, 3).Draw(t, "errors in ten"),
+			skew:   time.Duration(rapid.SampledFrom([]int{0, 0, -3600, -5, 5, 3600}).Draw(t, "skew")) * time.Second,
+		}
+		workers := rapid.IntRange(1, 8).Draw(t, "workers")
+		cost := rapid.IntRange(1, 20).Draw(t, "cost")
+		g := NewBudgets(budgetLimit, 10)
+		ends := make([]time.Time, workers)
+		calls := make([]*opCall, workers)
+		for now := epoch; now.Before(epoch.Add(time.Hour)); now = now.Add(time.Second) {
+			for w := range workers {
+				if c := calls[w]; c != nil {
+					if now.Before(ends[w]) {
+						continue
+					}
+					c.pass.Done(now, s.end(now, c))
+					calls[w] = nil
+				}
+				if p, _, _ := g.Enter(now, method, 0); p != nil {
+					calls[w] = s.begin(now, p)
+					ends[w] = now.Add(time.Duration(1+(cost+w)%20) * time.Second)
+				}
+			}
+		}
+		if granted := 6 * budgetLimit; s.worked < granted/2 {
+			t.Errorf("used %v of %v (%+v)", s.worked, granted, s)
+		}
+		if most := 12 * (1 + workers); s.refused > most {
+			t.Errorf("refused %d times, more than %d", s.refused, most)
+		}
+		if s.told == 2 && s.skew == 0 && s.errors == 0 && s.refused > workers {
+			t.Errorf("refused %d times by a server that tells all (%+v)", s.refused, s)
+		}
+	})
+}
+
+// An opServer counts operating time as one of the two generations does.
+type opServer struct {
+	ban    bool          // the newer one: a ban of 300 s, then from zero
+	told   int           // 0: nothing; 1: the sum; 2: the reset too
+	sees   bool          // the sum told counts calls that ended meanwhile
+	errors int           // of ten calls fail and tell nothing
+	skew   time.Duration // of its clock
+
+	baskets map[int64]time.Duration // by minute
+	banned  time.Time
+	calls   int
+	worked  time.Duration
+	refused int
+}
+
+type opCall struct {
+	pass   *BudgetPass
+	start  time.Time
+	before time.Duration
+	fails  bool
+	block  bool
+}
+
+func (s *opServer) sum(now time.Time) (sum time.Duration, oldest int64) {
+	oldest = now.Unix() / 60
+	for m, d := range s.baskets {
+		if m <= now.Unix()/60-10 {
+			delete(s.baskets, m)
+			continue
+		}
+		sum, oldest = sum+d, min(oldest, m)
+	}
+	return sum, oldest
+}
+
+func (s *opServer) begin(now time.Time, p *BudgetPass) *opCall {
+	s.calls++
+	c := &opCall{pass: p, start: now, fails: s.calls%10 < s.errors}
+	c.before, _ = s.sum(now)
+	switch {
+	case s.ban && now.Before(s.banned):
+		c.block = true
+	case c.before > budgetLimit:
+		c.block = true
+		if s.ban {
+			s.banned, s.baskets = now.Add(300*time.Second), nil
+		}
+	}
+	if c.block {
+		s.refused++
+	}
+	return c
+}
+
+func (s *opServer) end(now time.Time, c *opCall) BudgetAnswer {
+	if c.block {
+		return BudgetAnswer{Blocked: true, Took: time.Millisecond}
+	}
+	if s.baskets == nil {
+		s.baskets = make(map[int64]time.Duration)
+	}
+	cost := now.Sub(c.start)
+	s.worked += cost
+	s.baskets[now.Unix()/60] += cost
+	a := BudgetAnswer{Ran: true, Took: cost}
+	if c.fails || s.told == 0 {
+		return a
+	}
+	sum, oldest := s.sum(now)
+	if !s.sees {
+		sum = c.before + cost
+	}
+	a.Usage = Usage{Told: true, Used: sum}
+	if s.told == 2 {
+		a.Usage.ResetAt = time.Unix(oldest*60+600, 0).Add(s.skew)
+	}
+	return a
+}

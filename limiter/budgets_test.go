@@ -1,0 +1,397 @@
+package limiter
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const budgetLimit = 480 * time.Second
+
+var method = BudgetKey{Upstream: "u", Credential: "app", Method: "crm.item.list"}
+
+// ran is the answer of a call that took its cost and tells a sum.
+func ran(cost, used time.Duration, reset time.Time) BudgetAnswer {
+	return BudgetAnswer{Ran: true, Took: cost, Usage: Usage{Told: true, Used: used, ResetAt: reset}}
+}
+
+// mustEnter enters where nothing should stand in the way.
+func mustEnter(t *testing.T, g *Budgets, now time.Time, k BudgetKey) *BudgetPass {
+	t.Helper()
+	p, hold, r := g.Enter(now, k, 0)
+	if p == nil {
+		t.Fatalf("at %v: held %v, refused %v", now.Sub(epoch), hold, r)
+	}
+	return p
+}
+
+// mustWait tells how long a call would have to wait; it must be more than 0.
+func mustWait(t *testing.T, g *Budgets, now time.Time, k BudgetKey) time.Duration {
+	t.Helper()
+	_, _, r := g.Enter(now, k, 0)
+	if r == nil || r.Reason != Operating || r.RetryAfter <= 0 {
+		t.Fatalf("at %v: not refused: %v", now.Sub(epoch), r)
+	}
+	return r.RetryAfter
+}
+
+// call makes one call of no length.
+func call(t *testing.T, g *Budgets, now time.Time, k BudgetKey, a BudgetAnswer) {
+	t.Helper()
+	mustEnter(t, g, now, k).Done(now.Add(a.Took), a)
+}
+
+// Close to the limit a method is held until the reset if that is within the
+// caller's wait, else refused until then; other methods, credentials and
+// upstreams go on.
+func TestBudgetClose(t *testing.T) {
+	g := NewBudgets(budgetLimit, 100)
+	reset := epoch.Add(3 * time.Minute)
+	call(t, g, epoch, method, ran(10*time.Second, 470*time.Second, reset))
+	now := epoch.Add(time.Minute)
+	if _, hold, r := g.Enter(now, method, 2*time.Minute); r != nil || hold != 2*time.Minute {
+		t.Errorf("held %v, %v", hold, r)
+	}
+	if d := mustWait(t, g, now, method); d != 2*time.Minute {
+		t.Errorf("retry after %v", d)
+	}
+	for _, k := range []BudgetKey{
+		{"u", "app", "crm.item.get"}, {"u", "other", "crm.item.list"}, {"v", "app", "crm.item.list"},
+	} {
+		mustEnter(t, g, now, k)
+	}
+	if s := g.List(now, "u", 1)[0]; s.ClosedUntil != reset || s.Blocked || s.Used != 470*time.Second {
+		t.Errorf("%+v", s)
+	}
+}
+
+// With the mean cost of a call the limit would not be passed: it goes. Never is
+// more than 99 % planned to be spent.
+func TestBudgetExpectedCost(t *testing.T) {
+	for used, goes := range map[time.Duration]bool{464: true, 466: false, 479: false, 481: false} {
+		g := NewBudgets(budgetLimit, 100)
+		call(t, g, epoch, method, ran(10*time.Second, used*time.Second, epoch.Add(time.Minute)))
+		if p, _, _ := g.Enter(epoch.Add(20*time.Second), method, 0); (p != nil) != goes {
+			t.Errorf("used %d s, mean 10 s: goes is %v", used, p != nil)
+		}
+	}
+}
+
+// Calls under way count at their expected cost, and those behind them wait for
+// their answers, not for the reset.
+func TestBudgetParallel(t *testing.T) {
+	g := NewBudgets(budgetLimit, 100)
+	reset := epoch.Add(10 * time.Minute)
+	call(t, g, epoch, method, ran(20*time.Second, 400*time.Second, reset))
+	now := epoch.Add(time.Minute)
+	var passes []*BudgetPass
+	for range 3 { // 400 + 3*20
+		passes = append(passes, mustEnter(t, g, now, method))
+	}
+	if d := mustWait(t, g, now, method); d != budgetPoll {
+		t.Errorf("retry after %v", d)
+	}
+	for _, p := range passes { // cheaper than feared, though the portal told none of the others
+		p.Done(now.Add(2*time.Second), ran(2*time.Second, 402*time.Second, reset))
+	}
+	now = now.Add(2 * time.Second)
+	if used := g.List(now, "u", 1)[0].Used; used != 406*time.Second {
+		t.Errorf("400 and three times 2 is not %v", used)
+	}
+	mustEnter(t, g, now, method)
+}
+
+// Where no reset is told the sum can fall at any time: it is taken as told, also
+// from calls that overlapped.
+func TestBudgetParallelNoReset(t *testing.T) {
+	g := NewBudgets(budgetLimit, 100)
+	call(t, g, epoch, method, ran(time.Second, 400*time.Second, time.Time{}))
+	first, second := mustEnter(t, g, epoch, method), mustEnter(t, g, epoch, method)
+	now := epoch.Add(10 * time.Second)
+	first.Done(now, ran(10*time.Second, 410*time.Second, time.Time{}))
+	second.Done(now, ran(10*time.Second, 350*time.Second, time.Time{}))
+	if used := g.List(now, "u", 1)[0].Used; used != 350*time.Second {
+		t.Errorf("used %v", used)
+	}
+}
+
+// Answers that overtake each other do not lower the sum.
+func TestBudgetOvertaken(t *testing.T) {
+	g := NewBudgets(budgetLimit, 100)
+	reset := epoch.Add(10 * time.Minute)
+	call(t, g, epoch, method, ran(time.Second, 100*time.Second, reset))
+	now := epoch.Add(time.Minute)
+	first, second := mustEnter(t, g, now, method), mustEnter(t, g, now, method)
+	second.Done(now.Add(3*time.Second), ran(3*time.Second, 104*time.Second, reset))
+	first.Done(now.Add(4*time.Second), ran(4*time.Second, 102*time.Second, reset))
+	if used := g.List(now, "u", 1)[0].Used; used != 106*time.Second {
+		t.Errorf("used %v", used)
+	}
+	third, fourth := mustEnter(t, g, now, method), mustEnter(t, g, now, method)
+	later := reset.Add(time.Minute)
+	fourth.Done(now.Add(9*time.Minute+10*time.Second), ran(time.Second, 5*time.Second, later))
+	third.Done(now.Add(9*time.Minute+11*time.Second), ran(time.Minute, 110*time.Second, reset))
+	if used := g.List(now, "u", 1)[0].Used; used != 5*time.Second {
+		t.Errorf("after a reset: used %v", used)
+	}
+}
+
+// After the reset the sum may still be above: one probe at a time, until an
+// answer tells.
+func TestBudgetProbes(t *testing.T) {
+	g := NewBudgets(budgetLimit, 100)
+	reset := epoch.Add(time.Minute)
+	call(t, g, epoch, method, ran(10*time.Second, 480*time.Second, reset))
+	for range 3 {
+		now := reset
+		probe := mustEnter(t, g, now, method)
+		if d := mustWait(t, g, now.Add(5*time.Second), method); d != budgetPoll {
+			t.Errorf("a second call beside the probe: %v", d)
+		}
+		reset = reset.Add(time.Minute)
+		probe.Done(now.Add(10*time.Second), ran(10*time.Second, 478*time.Second, reset))
+		if d := mustWait(t, g, now.Add(10*time.Second), method); d != 50*time.Second {
+			t.Errorf("wait %v", d)
+		}
+	}
+	mustEnter(t, g, reset, method).Done(reset, BudgetAnswer{}) // never sent
+	mustEnter(t, g, reset, method).Done(reset, BudgetAnswer{Ran: true})
+	mustEnter(t, g, reset, method) // what failed told no sum: still one at a time
+	mustWait(t, g, reset, method)
+}
+
+// After a refusal by the portal with an unknown reset, probes go with pauses
+// that double to ten minutes; the refusals of calls that went together count
+// once. The first call that is let in opens the method.
+func TestBudgetBlockedUnknown(t *testing.T) {
+	g := NewBudgets(budgetLimit, 100)
+	now := epoch
+	together := []*BudgetPass{mustEnter(t, g, now, method), mustEnter(t, g, now, method), mustEnter(t, g, now, method)}
+	straggler := mustEnter(t, g, now, method)
+	for _, p := range together {
+		p.Done(now, BudgetAnswer{Blocked: true})
+	}
+	straggler.Done(now.Add(time.Second), BudgetAnswer{Ran: true})
+	for _, pause := range []time.Duration{1, 2, 4, 8, 10, 10} {
+		if d := mustWait(t, g, now, method); d != pause*time.Minute {
+			t.Fatalf("pause %v, want %d min", d, pause)
+		}
+		now = now.Add(pause * time.Minute)
+		call(t, g, now, method, BudgetAnswer{Blocked: true})
+	}
+	if r := g.Ratio(now, "u"); r != 1 {
+		t.Errorf("ratio %v of a blocked method", r)
+	}
+	now = now.Add(10 * time.Minute)
+	call(t, g, now, method, BudgetAnswer{Ran: true})
+	for range 10 {
+		mustEnter(t, g, now, method)
+	}
+	call(t, g, now, method, BudgetAnswer{Blocked: true})
+	if d := mustWait(t, g, now, method); d != time.Minute {
+		t.Errorf("the next block begins with a pause of %v", d)
+	}
+}
+
+// A refusal waits for the reset that earlier answers told, and for it alone.
+func TestBudgetBlockedUntilReset(t *testing.T) {
+	g := NewBudgets(budgetLimit, 100)
+	call(t, g, epoch, method, ran(time.Second, 100*time.Second, epoch.Add(90*time.Second)))
+	call(t, g, epoch.Add(10*time.Second), method, BudgetAnswer{Blocked: true}) // others spend it too
+	now := epoch.Add(30 * time.Second)
+	if d := mustWait(t, g, now, method); d != time.Minute {
+		t.Errorf("wait %v", d)
+	}
+	now = epoch.Add(90 * time.Second)
+	call(t, g, now, method, BudgetAnswer{Blocked: true})
+	if d := mustWait(t, g, now, method); d != budgetBasket {
+		t.Errorf("then %v", d)
+	}
+	now = now.Add(budgetBasket)
+	call(t, g, now, method, BudgetAnswer{Ran: true}) // the sum is not known any more
+	if s := g.List(now, "u", 1)[0]; s.Used != 0 || s.Blocked || !s.ClosedUntil.IsZero() {
+		t.Errorf("let in again: %+v", s)
+	}
+}
+
+// A reset in the past is unknown, one absurdly far is bounded.
+func TestBudgetReset(t *testing.T) {
+	for told, want := range map[time.Duration]time.Duration{
+		-time.Hour: budgetBasket, 0: budgetBasket, 1000 * time.Hour: budgetWindow + budgetSlack, time.Minute: time.Minute,
+	} {
+		g := NewBudgets(budgetLimit, 100)
+		call(t, g, epoch, method, ran(0, 480*time.Second, epoch.Add(told)))
+		if d := mustWait(t, g, epoch, method); d != want {
+			t.Errorf("reset told in %v: wait %v, want %v", told, d, want)
+		}
+		if at := g.List(epoch, "u", 1)[0].ResetAt; !at.IsZero() && !at.After(epoch) {
+			t.Errorf("reset told in %v: shown as %v", told, at)
+		}
+	}
+	g := NewBudgets(budgetLimit, 100)
+	call(t, g, epoch, method, ran(0, 480*time.Second, time.Time{}))
+	if d := mustWait(t, g, epoch, method); d != budgetBasket {
+		t.Errorf("no reset told: wait %v", d)
+	}
+}
+
+// What a batch tells of its commands raises a sum and never lowers it; a
+// command refused within a batch closes its method.
+func TestBudgetLearn(t *testing.T) {
+	g := NewBudgets(budgetLimit, 100)
+	call(t, g, epoch, method, ran(time.Second, 300*time.Second, epoch.Add(time.Minute)))
+	g.Learn(epoch, method, Usage{Told: true, Used: 2 * time.Second})
+	g.Learn(epoch, method, Usage{})
+	if used := g.List(epoch, "u", 1)[0].Used; used != 300*time.Second {
+		t.Errorf("lowered to %v", used)
+	}
+	g.Learn(epoch, method, Usage{Told: true, Used: 479 * time.Second})
+	if d := mustWait(t, g, epoch, method); d != time.Minute {
+		t.Errorf("raised, but waits %v", d)
+	}
+	other := BudgetKey{"u", "app", "crm.deal.list"}
+	g.Blocked(epoch, other)
+	if d := mustWait(t, g, epoch, other); d != budgetBasket {
+		t.Errorf("blocked, but waits %v", d)
+	}
+}
+
+// With a limit of 0 all calls go, also after a refusal, and what is told is
+// shown.
+func TestBudgetOff(t *testing.T) {
+	g := NewBudgets(0, 100)
+	call(t, g, epoch, method, ran(time.Second, 900*time.Second, epoch.Add(time.Minute)))
+	call(t, g, epoch.Add(time.Second), method, BudgetAnswer{Blocked: true})
+	mustEnter(t, g, epoch.Add(2*time.Second), method)
+	if s := g.List(epoch.Add(2*time.Second), "u", 9)[0]; s.Used != 900*time.Second || s.Ratio != 0 || !s.Blocked {
+		t.Errorf("%+v", s)
+	}
+}
+
+// After ten minutes nothing can be left of a sum, whatever was told last.
+func TestBudgetLapses(t *testing.T) {
+	g := NewBudgets(budgetLimit, 100)
+	call(t, g, epoch, method, ran(time.Second, 480*time.Second, time.Time{}))
+	now := epoch
+	for range 10 { // asked for, but every probe ends without a word
+		now = now.Add(time.Minute)
+		if p, _, _ := g.Enter(now, method, 0); p != nil {
+			p.Done(now, BudgetAnswer{})
+		}
+	}
+	now = now.Add(budgetSlack + 2*time.Second)
+	for range 5 {
+		mustEnter(t, g, now, method)
+	}
+}
+
+// A block outlives what is known of the sum.
+func TestBudgetBlockDoesNotLapse(t *testing.T) {
+	g := NewBudgets(budgetLimit, 100)
+	call(t, g, epoch, method, ran(time.Second, 100*time.Second, time.Time{}))
+	call(t, g, epoch.Add(10*time.Minute), method, BudgetAnswer{Blocked: true})
+	now := epoch.Add(10*time.Minute + 30*time.Second)
+	if d := mustWait(t, g, now, method); d != 30*time.Second {
+		t.Errorf("wait %v", d)
+	}
+	if s := g.List(now, "u", 1)[0]; s.Used != 0 || !s.Blocked || s.Ratio != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A method that costs more than the limit can still be called.
+func TestBudgetCostlyMethod(t *testing.T) {
+	g := NewBudgets(10*time.Second, 100)
+	call(t, g, epoch, method, ran(30*time.Second, 30*time.Second, epoch.Add(10*time.Minute)))
+	call(t, g, epoch.Add(10*time.Minute), method, ran(30*time.Second, 0, time.Time{}))
+	mustEnter(t, g, epoch.Add(11*time.Minute), method)
+}
+
+// The most spent methods come first.
+func TestBudgetList(t *testing.T) {
+	g := NewBudgets(budgetLimit, 100)
+	for i := range 10 {
+		k := BudgetKey{"u", "app", fmt.Sprint(i * 7 % 10)}
+		call(t, g, epoch, k, ran(time.Second, time.Duration(i*7%10)*time.Second, time.Time{}))
+	}
+	var names strings.Builder
+	for _, s := range g.List(epoch, "u", 3) {
+		names.WriteString(s.Method)
+	}
+	if names.String() != "987" || g.Ratio(epoch, "u") != 9./480 || g.Ratio(epoch, "v") != 0 {
+		t.Errorf("%q, %v", names.String(), g.Ratio(epoch, "u"))
+	}
+}
+
+// However many methods, credentials and upstreams are named, they stay within
+// the bound; methods that never cost anything take no memory and displace
+// nobody; all is gone after ten minutes.
+func TestBudgetsBound(t *testing.T) {
+	const n, keep = 200_000, 1000
+	g := NewBudgets(budgetLimit, keep)
+	g.Blocked(epoch, method)
+	for i := range 10 * keep {
+		call(t, g, epoch, BudgetKey{"u", "app", fmt.Sprint(i)}, BudgetAnswer{Ran: true})
+	}
+	mustWait(t, g, epoch, method)
+	if len(g.List(epoch, "u", n)) != 1 {
+		t.Errorf("free methods are kept")
+	}
+	before := heap()
+	now := epoch
+	for i := range n {
+		k := [...]BudgetKey{{"u", "app", fmt.Sprint(i)}, {"u", fmt.Sprint(i), "m"}, {fmt.Sprint(i), "app", "m"}}[i%3]
+		now = now.Add(time.Microsecond)
+		g.Learn(now, k, Usage{Told: true, Used: time.Second})
+	}
+	if g.budgets.Len() != keep || len(g.upstreams) > keep {
+		t.Errorf("%d budgets of %d upstreams are kept", g.budgets.Len(), len(g.upstreams))
+	}
+	if grown := heap() - before; grown > 2<<20 {
+		t.Errorf("memory grew by %d bytes", grown)
+	}
+	now = now.Add(budgetWindow + budgetSlack + time.Second)
+	if g.Ratio(now, "u") != 0 || g.budgets.Len() != 0 || len(g.upstreams) != 0 {
+		t.Errorf("%d budgets of %d upstreams are left", g.budgets.Len(), len(g.upstreams))
+	}
+}
+
+func heap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// A budget that was displaced while its call was under way still learns.
+func TestBudgetDisplaced(t *testing.T) {
+	g := NewBudgets(budgetLimit, 1)
+	p := mustEnter(t, g, epoch, method)
+	mustEnter(t, g, epoch, BudgetKey{"u", "app", "other"})
+	p.Done(epoch, ran(time.Second, 480*time.Second, epoch.Add(time.Minute)))
+	p.Done(epoch, BudgetAnswer{}) // nothing
+	mustWait(t, g, epoch, method)
+}
+
+// Budgets is safe for concurrent use.
+func TestBudgetsConcurrent(t *testing.T) {
+	g := NewBudgets(budgetLimit, 3)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 2000 {
+				k := BudgetKey{"u", "app", fmt.Sprint((i + j) % 5)}
+				now := epoch.Add(time.Duration(j) * time.Second)
+				if p, _, _ := g.Enter(now, k, 0); p != nil {
+					p.Done(now, BudgetAnswer{Ran: true, Blocked: j%97 == 0, Usage: Usage{Told: j%2 == 0, Used: time.Duration(j) * time.Second}})
+				}
+				g.Learn(now, k, Usage{Told: true, Used: time.Second})
+				g.List(now, "u", 2)
+			}
+		})
+	}
+	wg.Wait()
+}

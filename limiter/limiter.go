@@ -1,0 +1,163 @@
+// Package limiter decides when a call may leave for an upstream that counts
+// calls: it queues callers, shares the slots among them fairly, and keeps below
+// the limit that the upstream enforces. It knows names and time, nothing of
+// HTTP or of the upstream's protocol.
+//
+// A caller asks for a slot with Acquire, sends one call, and tells what came
+// of it: Slot.Answered when the upstream has answered, or will not any more, Slot.Unsent when nothing
+// was sent. A slot is spent when the head of the queue leaves, never before;
+// whoever stops waiting spends nothing.
+package limiter
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+)
+
+// Config is what a Limiter is told once.
+type Config struct {
+	Plan    func(upstream string) Plan // the limit of each upstream
+	Depth   int                        // callers that may wait for one upstream
+	Observe bool                       // let every call go, and tell what would have become of it
+	File    *StateFile                 // keeps the buckets over a restart; nil: every start trusts in full ones
+	Warn    func(msg string, args ...any)
+}
+
+// A Limiter holds a bucket and a queue for each upstream. Upstreams that are at
+// rest are forgotten.
+type Limiter struct {
+	config Config
+	memory *memory
+
+	mu     sync.Mutex
+	lines  map[string]*line
+	sweep  int // size of lines at which the idle ones are dropped
+	closed bool
+}
+
+// firstSweep is how many upstreams are kept before idle ones are looked for.
+const firstSweep = 64
+
+// New makes a Limiter in which nothing has been sent yet.
+func New(c Config) *Limiter {
+	return &Limiter{config: c, memory: &memory{file: c.File, warn: c.Warn}, lines: make(map[string]*line), sweep: firstSweep}
+}
+
+// A Request asks for one slot.
+type Request struct {
+	Upstream string        // whose limit is spent
+	Client   string        // who asks: slots are shared evenly among clients
+	Urgency  int           // 0 (most) to 7, as RFC 9218 has it
+	Wait     time.Duration // how long the caller would wait
+	Again    bool          // the upstream refused this call: it is next
+}
+
+// Reasons of a Rejection.
+const (
+	QueueFull = "queue_full" // as many wait as may
+	QueueWait = "queue_wait" // the wait would be, or was, longer than asked for
+	Draining  = "draining"   // the limiter was closed
+	// and Overload, see breaker, and Operating, see Budgets
+)
+
+// A Rejection says that a call got no slot. It was not sent.
+type Rejection struct {
+	Reason     string
+	RetryAfter time.Duration // when asking again is worth while
+}
+
+func (r *Rejection) Error() string {
+	return fmt.Sprintf("no slot (%s), try again in %v", r.Reason, r.RetryAfter)
+}
+
+// Acquire waits for a slot and spends it. It fails with a *Rejection, at once
+// if it can foretell that the wait would be too long, or with the cause of ctx.
+func (l *Limiter) Acquire(ctx context.Context, r Request) (*Slot, error) {
+	return l.line(r.Upstream).acquire(ctx, r)
+}
+
+// Close rejects all who wait and all who come, as Draining.
+func (l *Limiter) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for _, line := range l.lines {
+		line.close()
+	}
+}
+
+// line finds an upstream's line, or begins one, and pins it: a pinned line is
+// not dropped.
+func (l *Limiter) line(upstream string) *line {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found := l.lines[upstream]
+	if found == nil {
+		if len(l.lines) >= l.sweep {
+			l.dropIdleLocked()
+		}
+		found = newLine(upstream, l.config, l.memory)
+		found.closed = l.closed
+		l.lines[upstream] = found
+	}
+	found.pins.Add(1)
+	return found
+}
+
+func (l *Limiter) dropIdleLocked() {
+	for upstream, line := range l.lines {
+		if line.idle() {
+			delete(l.lines, upstream)
+		}
+	}
+	l.sweep = max(firstSweep, 2*len(l.lines))
+}
+
+// State is what an upstream's bucket and queue hold at one moment.
+type State struct {
+	Upstream string
+	Plan     Plan
+	Rate     float64        // in force
+	Level    float64        // of the bucket, 0 to the plan's burst
+	Waiting  [urgencies]int // callers, by urgency
+	Capacity int            // callers that may wait
+	Wait     time.Duration  // what a newcomer would wait behind all others
+	Blocked  bool           // the breaker is open
+}
+
+// State describes one upstream, unless it is at rest and forgotten.
+func (l *Limiter) State(upstream string) (s State, found bool) {
+	l.mu.Lock()
+	line := l.lines[upstream]
+	l.mu.Unlock()
+	if line == nil {
+		return State{}, false
+	}
+	return line.state(), true
+}
+
+// Clients counts an upstream's waiting calls by client.
+func (l *Limiter) Clients(upstream string) map[string]int {
+	l.mu.Lock()
+	line := l.lines[upstream]
+	l.mu.Unlock()
+	if line == nil {
+		return nil
+	}
+	return line.clients()
+}
+
+// States describes every upstream that is not at rest, in no order.
+func (l *Limiter) States() []State {
+	l.mu.Lock()
+	lines := maps.Clone(l.lines)
+	l.mu.Unlock()
+	states := make([]State, 0, len(lines))
+	for _, line := range lines {
+		states = append(states, line.state())
+	}
+	return states
+}

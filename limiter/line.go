@@ -1,0 +1,326 @@
+package limiter
+
+import (
+	"container/list"
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A line is one upstream: its bucket, those who wait for it, and, while
+// somebody waits, the dispatcher that gives the slots out.
+type line struct {
+	upstream string
+	depth    int
+	observe  bool
+	memory   *memory
+
+	mu          sync.Mutex
+	bucket      *bucket // nil: unlimited
+	unlimited   bool    // the plan says so; a bucket is there after a refusal
+	queue       queue
+	breaker     breaker
+	dispatching bool
+	closed      bool
+
+	wake chan struct{}
+	pins atomic.Int64 // callers inside acquire and slots not answered
+}
+
+// A waiter is one caller in the queue.
+type waiter struct {
+	client  string
+	urgency int
+	again   bool
+	probe   bool // of the breaker
+	place   *list.Element
+	ready   chan struct{} // closed when slot or refused is set
+	slot    *Slot
+	refused *Rejection
+}
+
+func (w *waiter) refuse(r *Rejection) {
+	w.refused = r
+	close(w.ready)
+}
+
+func newLine(upstream string, c Config, m *memory) *line {
+	l := &line{upstream: upstream, depth: c.Depth, observe: c.Observe, memory: m, wake: make(chan struct{}, 1)}
+	plan := c.Plan(upstream)
+	if l.unlimited = plan.Unlimited(); !l.unlimited {
+		l.bucket = newBucket(plan)
+		l.bucket.restore(time.Now(), m.load(upstream))
+	}
+	return l
+}
+
+// acquire is Limiter.Acquire. The line is pinned by its caller; the pin passes
+// to the slot.
+func (l *line) acquire(ctx context.Context, r Request) (slot *Slot, err error) {
+	defer func() {
+		if slot == nil {
+			l.pins.Add(-1)
+		}
+	}()
+	w, err := l.enter(r)
+	if err != nil {
+		return nil, err
+	}
+	patience := time.NewTimer(r.Wait)
+	defer patience.Stop()
+	select {
+	case <-w.ready:
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	slot, err = l.leave(ctx, w)
+	if err == nil {
+		l.memory.save(l.upstream, slot.fullAt) // before the call leaves
+	}
+	return slot, err
+}
+
+// enter books a call in: it is refused, gets its slot at once, or waits.
+func (l *line) enter(r Request) (*waiter, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	w := &waiter{client: r.Client, urgency: r.Urgency, again: r.Again, ready: make(chan struct{})}
+	wait, refused := l.foretellLocked(now, r)
+	w.probe = refused == nil && l.breaker.open()
+	switch {
+	case l.observe && !l.closed:
+		l.watchLocked(now, w, wait, refused)
+	case refused != nil:
+		return nil, refused
+	case wait == 0:
+		l.grantLocked(now, w)
+	default:
+		if l.queue.length >= l.depth && !r.Again {
+			longest := l.queue.last(l.queue.longest())
+			l.queue.remove(longest)
+			longest.refuse(l.fullLocked(now))
+		}
+		l.queue.push(w)
+		if l.dispatching {
+			l.nudge()
+		} else {
+			l.dispatching = true
+			go l.dispatch()
+		}
+	}
+	return w, nil
+}
+
+// foretellLocked decides on arrival: how long a call would wait, or why it
+// would not be served.
+func (l *line) foretellLocked(now time.Time, r Request) (wait time.Duration, refused *Rejection) {
+	if l.closed {
+		return 0, &Rejection{Reason: Draining, RetryAfter: time.Second}
+	}
+	if l.unlimited && l.bucket != nil && l.queue.length == 0 && l.bucket.idle(now) {
+		l.bucket = nil
+	}
+	if l.bucket != nil && (l.queue.length > 0 || l.bucket.due(now) > 0) {
+		if !r.Again && l.waitingLocked(now) >= l.depth && !l.queue.displaces(r.Client) {
+			return 0, l.fullLocked(now)
+		}
+		ahead := l.queue.again.Len()
+		if !r.Again {
+			ahead = l.queue.ahead(r.Client, r.Urgency)
+		}
+		if wait = max(1, l.bucket.wait(now, ahead)); wait > r.Wait {
+			return 0, &Rejection{Reason: QueueWait, RetryAfter: wait - r.Wait}
+		}
+	}
+	return wait, l.breaker.enter(now)
+}
+
+func (l *line) fullLocked(now time.Time) *Rejection {
+	return &Rejection{Reason: QueueFull, RetryAfter: l.bucket.wait(now, l.queue.length)}
+}
+
+// waitingLocked counts those who wait; for an observer, those who would.
+func (l *line) waitingLocked(now time.Time) int {
+	if l.observe {
+		return l.bucket.excess(now)
+	}
+	return l.queue.length
+}
+
+// watchLocked lets a call go and notes what would have become of it.
+func (l *line) watchLocked(now time.Time, w *waiter, wait time.Duration, refused *Rejection) {
+	w.slot = &Slot{line: l, sent: now, seen: true, Foretold: wait, Would: refused} // the bucket has not taken it
+	if l.bucket != nil && refused == nil {
+		l.bucket.charge(now)
+		w.slot.fullAt = l.bucket.fullAt(now)
+	}
+	close(w.ready)
+}
+
+// leave ends a wait, whichever way it ended: a slot for a caller who has gone
+// meanwhile goes to the next.
+func (l *line) leave(ctx context.Context, w *waiter) (*Slot, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if w.probe && (w.slot == nil || ctx.Err() != nil) {
+		l.breaker.unprobed(now)
+	}
+	switch {
+	case w.refused != nil:
+		return nil, w.refused
+	case w.slot == nil:
+		l.queue.remove(w)
+		if l.queue.length == 0 {
+			l.nudge() // the dispatcher ends
+		}
+		if ctx.Err() == nil {
+			return nil, &Rejection{Reason: QueueWait, RetryAfter: l.bucket.wait(now, l.queue.length)}
+		}
+	case ctx.Err() == nil:
+		return w.slot, nil
+	default:
+		l.giveBackLocked(now, w.slot)
+		l.nudge()
+	}
+	return nil, context.Cause(ctx)
+}
+
+// dispatch gives a slot to whoever is first when it is due. It ends when
+// nobody waits.
+func (l *line) dispatch() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-l.wake:
+		}
+		next, more := l.serve()
+		if !more {
+			return
+		}
+		timer.Reset(next)
+	}
+}
+
+// serve gives out the slots that are due, and tells when the next one is.
+func (l *line) serve() (next time.Duration, more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	for l.queue.length > 0 {
+		if next := l.bucket.due(now); next > 0 {
+			return next, true
+		}
+		l.grantLocked(now, l.queue.pop())
+	}
+	l.dispatching = false
+	return 0, false
+}
+
+func (l *line) grantLocked(now time.Time, w *waiter) {
+	w.slot = &Slot{line: l, sent: now, probe: w.probe}
+	if l.bucket == nil {
+		w.slot.seen = true // by no bucket
+	} else {
+		l.bucket.take(w.slot)
+		w.slot.fullAt = l.bucket.fullAt(now)
+	}
+	close(w.ready)
+}
+
+func (l *line) giveBackLocked(now time.Time, s *Slot) {
+	if s.probe {
+		l.breaker.unprobed(now)
+	}
+	if l.bucket != nil && !l.observe {
+		l.bucket.giveBack(now, s)
+	}
+}
+
+// fallback is the plan that an upstream without a limit turns out to have when
+// it refuses: the least that is known. It holds until its bucket is full again.
+var fallback = Standard
+
+// answeredLocked learns from an answer. Those who wait for an upstream that is
+// blocked as a whole wait in vain.
+func (l *line) answeredLocked(now time.Time, s *Slot, o Outcome) {
+	if o != NoAnswer {
+		l.breaker.answered(now, s.sent, o == Overloaded)
+	}
+	if o == Overloaded && !l.observe {
+		l.rejectLocked(func() *Rejection { return &Rejection{Reason: Overload, RetryAfter: l.breaker.probe.Sub(now)} })
+	}
+	if o == Refused && l.bucket == nil {
+		l.bucket = newBucket(fallback)
+	}
+	switch {
+	case l.bucket == nil:
+	case o == Refused:
+		l.bucket.refused(now, s)
+	case l.observe:
+	case o == Accepted:
+		l.bucket.accepted(now, s)
+	default:
+		l.bucket.arrived(now, s)
+	}
+}
+
+// rejectLocked refuses all who wait.
+func (l *line) rejectLocked(why func() *Rejection) {
+	for l.queue.length > 0 {
+		l.queue.pop().refuse(why())
+	}
+	l.nudge()
+}
+
+// nudge has the dispatcher look again: something happened that its timer does
+// not know of.
+func (l *line) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close refuses all who wait and all who come.
+func (l *line) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.rejectLocked(func() *Rejection { return &Rejection{Reason: Draining, RetryAfter: time.Second} })
+}
+
+// idle tells whether forgetting the line would change nothing.
+func (l *line) idle() bool {
+	if l.pins.Load() > 0 {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	return !l.breaker.open() && (l.bucket == nil || l.bucket.idle(now))
+}
+
+// clients counts the waiting calls of each client.
+func (l *line) clients() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.queue.lengths()
+}
+
+func (l *line) state() State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	s := State{Upstream: l.upstream, Waiting: l.queue.urgency, Capacity: l.depth, Blocked: l.breaker.open()}
+	if b := l.bucket; b != nil {
+		s.Plan, s.Rate = b.plan, b.learn.rate(now)
+		s.Level = b.fill(now)
+		s.Wait = max(0, b.wait(now, l.queue.length))
+	}
+	return s
+}

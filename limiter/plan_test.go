@@ -1,0 +1,35 @@
+package limiter
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParsePlan(t *testing.T) {
+	for text, want := range map[string]Plan{
+		"standard":   {Rate: 2, Burst: 50},
+		"enterprise": {Rate: 5, Burst: 250},
+		"unlimited":  {},
+		"10/100":     {Rate: 10, Burst: 100},
+		"0.5/1":      {Rate: 0.5, Burst: 1},
+	} {
+		if got, err := ParsePlan(text); err != nil || got != want {
+			t.Errorf("ParsePlan(%q) = %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "fast", "2", "2/", "/50", "0/50", "-1/50", "NaN/50", "Inf/50", "2/0", "2/5.5", "2/50/1"} {
+		if got, err := ParsePlan(text); err == nil || !strings.Contains(err.Error(), "RATE/BURST") {
+			t.Errorf("ParsePlan(%q) = %v, %v; want an error that says what is allowed", text, got, err)
+		}
+	}
+}
+
+// A plan prints as it is written.
+func TestPlanString(t *testing.T) {
+	for _, text := range []string{"standard", "enterprise", "unlimited", "10/100", "0.5/3"} {
+		p, err := ParsePlan(text)
+		if err != nil || p.String() != text {
+			t.Errorf("%q prints as %q (%v)", text, p, err)
+		}
+	}
+}

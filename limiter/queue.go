@@ -1,0 +1,241 @@
+package limiter
+
+import "container/list"
+
+// A queue holds the callers that wait for one upstream and says who is first.
+//
+// It is self-clocked fair queueing (Golestani, "A Self-Clocked Fair Queueing
+// Scheme for Broadband Applications", INFOCOM 1994) in two levels, with every
+// call of the same size: clients share the upstream, and the urgencies of one
+// client share its part. Each queue carries a tag, when its head would be done
+// if every queue were served at once, each by its weight; the lowest tag goes
+// first, and its tag becomes the clock from which newcomers start. So a client
+// gains nothing by queueing more, a newcomer waits for one call of each other
+// client at the most, and however light a weight, its tag stays while the
+// clock moves on: nobody starves. An idle client's tag is never ahead of the
+// clock, so it can be forgotten.
+//
+// Calls that the upstream refused come before all: they had their turn.
+type queue struct {
+	again   list.List // of *waiter
+	clients map[string]*client
+	clock   float64
+	arrived uint64 // heads that came, to settle ties by age
+	length  int
+	urgency [urgencies]int // length by urgency
+}
+
+const urgencies = 8
+
+// A client is one flow: the calls of one name, by urgency.
+type client struct {
+	head
+	classes [urgencies]class
+	clock   float64
+	length  int
+}
+
+// A class is the calls of one client at one urgency, first come, first served.
+type class struct {
+	head
+	waiters list.List
+}
+
+// A head is the place of a queue's first call among its rivals.
+type head struct {
+	tag float64
+	age uint64
+}
+
+func (h head) before(o head) bool { return h.tag < o.tag || h.tag == o.tag && h.age < o.age }
+
+// cost is the inverse of an urgency's weight (RFC 9218: 0 is the most urgent).
+// Weights of 8 to 1 keep the least urgent moving beside a flood of the most.
+func cost(urgency int) float64 { return 1 / float64(urgencies-urgency) }
+
+// push puts a waiter where it belongs.
+func (q *queue) push(w *waiter) {
+	q.length++
+	q.urgency[w.urgency]++
+	if w.again {
+		w.place = q.again.PushBack(w)
+		return
+	}
+	if q.clients == nil {
+		q.clients = make(map[string]*client)
+	}
+	c := q.clients[w.client]
+	if c == nil {
+		c = new(client)
+		q.clients[w.client] = c
+	}
+	k := &c.classes[w.urgency]
+	w.place = k.waiters.PushBack(w)
+	c.length++
+	if k.waiters.Len() == 1 {
+		k.head = q.newHead(c.clock, w.urgency)
+	}
+	if c.length == 1 {
+		c.head = q.newHead(q.clock, w.urgency)
+	}
+}
+
+func (q *queue) newHead(clock float64, urgency int) head {
+	q.arrived++
+	return head{tag: clock + cost(urgency), age: q.arrived}
+}
+
+// pop takes the first waiter out; the queue must not be empty.
+func (q *queue) pop() *waiter {
+	if e := q.again.Front(); e != nil {
+		w := e.Value.(*waiter)
+		q.remove(w)
+		return w
+	}
+	var c *client
+	for _, o := range q.clients {
+		if c == nil || o.before(c.head) {
+			c = o
+		}
+	}
+	k := c.first()
+	w := k.waiters.Front().Value.(*waiter)
+	q.clock, c.clock = max(q.clock, c.tag), max(c.clock, k.tag)
+	q.remove(w)
+	if k.waiters.Len() > 0 {
+		k.head = q.newHead(k.tag, w.urgency)
+	}
+	if c.length > 0 {
+		next := c.first().waiters.Front().Value.(*waiter)
+		c.head = q.newHead(c.tag, next.urgency)
+	}
+	return w
+}
+
+// first is the class whose head goes before those of the client's others.
+func (c *client) first() *class {
+	var k *class
+	for i := range c.classes {
+		o := &c.classes[i]
+		if o.waiters.Len() > 0 && (k == nil || o.before(k.head)) {
+			k = o
+		}
+	}
+	return k
+}
+
+// remove takes a waiter out, from wherever it stands.
+func (q *queue) remove(w *waiter) {
+	q.length--
+	q.urgency[w.urgency]--
+	if w.again {
+		q.again.Remove(w.place)
+		return
+	}
+	c := q.clients[w.client]
+	c.classes[w.urgency].waiters.Remove(w.place)
+	if c.length--; c.length == 0 {
+		delete(q.clients, w.client)
+	}
+}
+
+// longest is the client with most calls in the queue, "" where only refused
+// calls wait.
+func (q *queue) longest() (name string) {
+	most := 0
+	for n, c := range q.clients {
+		if c.length > most || c.length == most && n < name {
+			name, most = n, c.length
+		}
+	}
+	return name
+}
+
+// last is the waiter of a client that came last at its least urgent.
+func (q *queue) last(name string) *waiter {
+	c := q.clients[name]
+	for u := urgencies - 1; ; u-- {
+		if e := c.classes[u].waiters.Back(); e != nil {
+			return e.Value.(*waiter)
+		}
+	}
+}
+
+// displaces tells whether a newcomer to a full queue takes the place of the
+// last call of the longest client: so a greedy client cannot shut others out
+// (the longest-queue drop of McKenney, "Stochastic Fairness Queueing", INFOCOM
+// 1990).
+func (q *queue) displaces(name string) bool {
+	longest, own := q.clients[q.longest()], q.clients[name]
+	switch {
+	case longest == nil:
+		return false
+	case own == nil:
+		return longest.length > 1
+	}
+	return longest.length > own.length+1
+}
+
+// lengths counts the waiting calls of each client.
+func (q *queue) lengths() map[string]int {
+	n := make(map[string]int, len(q.clients))
+	for name, c := range q.clients {
+		n[name] = c.length
+	}
+	return n
+}
+
+// ahead foretells how many waiters go before a newcomer, if nobody else comes.
+// A rival's call whose turn comes at the same time counts as before it. Where a
+// rival client mixes urgencies, its mean cost stands for their order.
+func (q *queue) ahead(name string, urgency int) int {
+	n := q.again.Len()
+	tag := q.clock + cost(urgency)
+	if c := q.clients[name]; c != nil {
+		own, work := c.ahead(urgency)
+		n += own
+		tag = c.tag + work
+	}
+	for other, c := range q.clients {
+		if other != name {
+			n += c.doneBy(tag)
+		}
+	}
+	return n
+}
+
+// ahead is the part of a newcomer's own client: how many of its calls go
+// first, and the cost of the way from its head's tag to the newcomer's.
+func (c *client) ahead(urgency int) (n int, work float64) {
+	own := &c.classes[urgency]
+	tag := c.clock + cost(urgency)
+	if k := own.waiters.Len(); k > 0 {
+		tag = own.tag + float64(k)*cost(urgency)
+	}
+	for u := range c.classes {
+		k := &c.classes[u]
+		m := before(tag, k.tag, cost(u), k.waiters.Len())
+		n += m
+		work += float64(m) * cost(u)
+	}
+	return n, work
+}
+
+// doneBy counts the client's calls whose tags are not above the given one.
+func (c *client) doneBy(tag float64) int {
+	var work float64
+	for u := range c.classes {
+		work += float64(c.classes[u].waiters.Len()) * cost(u)
+	}
+	return before(tag, c.tag, work/float64(c.length), c.length)
+}
+
+// before counts, of n calls whose tags start at first and are step apart,
+// those that are not above tag.
+func before(tag, first, step float64, n int) int {
+	const rounding = 1e-9
+	if n == 0 || tag+rounding < first {
+		return 0
+	}
+	return min(n, int((tag-first+rounding)/step)+1)
+}

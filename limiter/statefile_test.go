@@ -1,0 +1,378 @@
+package limiter
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// later is an instant at which the buckets of these tests are full.
+var later = time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+
+// warnings counts what a state file warns of.
+type warnings int
+
+func (w *warnings) warn(string, ...any) { *w++ }
+
+func openTest(t *testing.T, path string, wantWarnings warnings) *StateFile {
+	t.Helper()
+	var w warnings
+	s, err := OpenStateFile(path, w.warn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w != wantWarnings {
+		t.Errorf("%d warnings, want %d", w, wantWarnings)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func save(t *testing.T, s *StateFile, upstream string, at time.Time) {
+	t.Helper()
+	if err := s.Save(upstream, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What was saved last and latest is there after a restart; nothing else is.
+func TestStateFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	s := openTest(t, path, 0)
+	if _, ok := s.Load("acme.example"); ok {
+		t.Error("a new file knows something")
+	}
+	save(t, s, "acme.example", later)
+	save(t, s, "acme.example", later.Add(time.Second+1))
+	save(t, s, "acme.example", later.Add(time.Millisecond)) // earlier: nothing
+	save(t, s, "other.example:8443", later)
+	save(t, s, "past.example", time.Now().Add(-time.Minute))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Save("acme.example", later.Add(time.Hour)); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("saved after Close: %v", err)
+	}
+	s = openTest(t, path, 0)
+	for upstream, want := range map[string]time.Time{
+		"acme.example": later.Add(time.Second + time.Microsecond), "other.example:8443": later,
+	} {
+		if at, ok := s.Load(upstream); !ok || !at.Equal(want) {
+			t.Errorf("%s: %v, %v; want %v", upstream, at, ok, want)
+		}
+	}
+	if _, ok := s.Load("past.example"); ok {
+		t.Error("a bucket that is full is remembered")
+	}
+}
+
+// A name or an instant that could not be read again is refused.
+func TestStateFileSaveRefuses(t *testing.T) {
+	s := openTest(t, filepath.Join(t.TempDir(), "state"), 0)
+	for _, name := range []string{"", "two words", "line\nfeed", "ümlaut.example", strings.Repeat("a", maxUpstream+1)} {
+		if s.Save(name, later) == nil {
+			t.Errorf("%q was saved", name)
+		}
+	}
+	if s.Save("acme.example", time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC)) == nil {
+		t.Error("a year of five digits was saved")
+	}
+	save(t, s, strings.Repeat("a", maxUpstream), later)
+}
+
+// No damage to any byte makes a file fatal, or brings up a wrong instant: at
+// most the damaged line is lost, with one warning.
+func TestStateFileDamaged(t *testing.T) {
+	dir := t.TempDir()
+	whole := filepath.Join(dir, "whole")
+	s := openTest(t, whole, 0)
+	for i := range 3 {
+		save(t, s, fmt.Sprintf("portal%d.example", i), later.Add(time.Duration(i)*time.Second))
+	}
+	s.Close()
+	text, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for offset := range text {
+		damaged := append([]byte(nil), text...)
+		damaged[offset] ^= byte(1 + offset%255)
+		path := filepath.Join(dir, "damaged", "state")
+		os.RemoveAll(filepath.Dir(path))
+		os.Mkdir(filepath.Dir(path), 0o700)
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := openTest(t, path, 1)
+		for i := range 3 {
+			at, ok := s.Load(fmt.Sprintf("portal%d.example", i))
+			lost := offset < lineWidth || offset/lineWidth == i+1
+			if ok == lost || ok && !at.Equal(later.Add(time.Duration(i)*time.Second)) {
+				t.Fatalf("byte %d: portal %d: %v, %v", offset, i, at, ok)
+			}
+		}
+		s.file.Close() // Close would wait for the disk, two thousand times
+	}
+}
+
+// An upstream may have several lines: one of them was left when its bucket was
+// full, and not used again since. The latest instant counts, wherever it stands.
+func TestStateFileLinesOfOneUpstream(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	text := header()
+	for _, after := range []time.Duration{1, 3, 2} {
+		line, err := encodeLine("acme.example", later.Add(after*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, line...)
+	}
+	os.WriteFile(path, text, 0o600)
+	s := openTest(t, path, 0)
+	if at, _ := s.Load("acme.example"); !at.Equal(later.Add(3 * time.Second)) {
+		t.Errorf("%v", at)
+	}
+	if len(s.records) != 1 || s.lines != 2 || len(s.free) != 1 {
+		t.Errorf("%d records in %d lines, %d free", len(s.records), s.lines, len(s.free))
+	}
+}
+
+// A file cut off anywhere keeps the lines before the cut.
+func TestStateFileCutOff(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	s := openTest(t, path, 0)
+	save(t, s, "a.example", later)
+	save(t, s, "b.example", later)
+	s.Close()
+	for size, want := range map[int64]struct {
+		warnings warnings
+		a, b     bool
+	}{
+		3*lineWidth - 1: {1, true, false}, 2*lineWidth + 1: {1, true, false}, 2 * lineWidth: {0, true, false},
+		lineWidth + 27: {1, false, false}, lineWidth: {0, false, false}, lineWidth - 1: {1, false, false}, 1: {1, false, false}, 0: {0, false, false},
+	} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut := filepath.Join(t.TempDir(), "cut")
+		os.WriteFile(cut, text[:size], 0o600)
+		s := openTest(t, cut, want.warnings)
+		_, a := s.Load("a.example")
+		_, b := s.Load("b.example")
+		if a != want.a || b != want.b {
+			t.Errorf("cut at %d: a %v, b %v", size, a, b)
+		}
+		save(t, s, "c.example", later)
+		s.Close()
+		s = openTest(t, cut, 0)
+		if _, ok := s.Load("c.example"); !ok {
+			t.Errorf("cut at %d: what was saved afterwards is lost", size)
+		}
+	}
+}
+
+// A foreign file is kept under another name, and of those not more than a few.
+func TestStateFileForeign(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state")
+	for i := range maxDamaged + 3 {
+		text := fmt.Sprintf("%d of somebody's letters", i)
+		os.WriteFile(path, []byte(text), 0o600)
+		openTest(t, path, 1).Close()
+		kept, _ := filepath.Glob(path + ".damaged-*")
+		if want := min(i+1, maxDamaged); len(kept) != want {
+			t.Fatalf("%d set aside, want %d", len(kept), want)
+		}
+		if last, _ := os.ReadFile(kept[len(kept)-1]); string(last) != text {
+			t.Errorf("set aside %q, want %q", last, text)
+		}
+	}
+}
+
+// What cannot be a state file is refused at start, and so is a second process.
+func TestStateFileRefused(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state")
+	openTest(t, path, 0)
+	for what, path := range map[string]string{
+		"open in another process":   path,
+		"not a regular file":        dir,
+		"no such file or directory": filepath.Join(dir, "missing", "state"),
+		"not a directory":           filepath.Join(path, "state"),
+	} {
+		var w warnings
+		if s, err := OpenStateFile(path, w.warn); s != nil || err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// However many upstreams come and go, the file has a line for those that are
+// busy at once, and never more than its bound; then the soonest full goes.
+func TestStateFileBound(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	s := openTest(t, path, 0)
+	for i := range 5 * firstSweep {
+		save(t, s, fmt.Sprintf("past%d.example", i), time.Now().Add(-time.Second))
+	}
+	if size := size(t, path); size > lineOffset(firstSweep) {
+		t.Errorf("%d bytes for buckets that are full", size)
+	}
+	for i := range maxLines + 10 {
+		save(t, s, fmt.Sprintf("busy%d.example", i), later.Add(time.Duration(i)*time.Second))
+	}
+	if size := size(t, path); size > lineOffset(maxLines) || len(s.records) > maxLines {
+		t.Errorf("%d bytes, %d records", size, len(s.records))
+	}
+	for i, want := range map[int]bool{0: false, 9: false, 10: true, maxLines + 9: true} {
+		if _, ok := s.Load(fmt.Sprintf("busy%d.example", i)); ok != want {
+			t.Errorf("upstream %d is remembered: %v", i, ok)
+		}
+	}
+	s.Close()
+	s = openTest(t, path, 0)
+	if len(s.records) != maxLines {
+		t.Errorf("%d records after a restart", len(s.records))
+	}
+}
+
+// A start frees the lines that need not be kept: the file shrinks.
+func TestStateFileShrinks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	s := openTest(t, path, 0)
+	save(t, s, "busy.example", later)
+	for i := range firstSweep / 2 {
+		save(t, s, fmt.Sprintf("past%d.example", i), time.Now())
+	}
+	s.Close()
+	s = openTest(t, path, 0)
+	if got := size(t, path); got != lineOffset(1) {
+		t.Errorf("%d bytes", got)
+	}
+	if _, ok := s.Load("busy.example"); !ok {
+		t.Error("the busy one was lost")
+	}
+}
+
+func size(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+// Savers of the same and of other upstreams do not disturb each other: the
+// latest instant of each is there after a restart.
+func TestStateFileConcurrent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	s := openTest(t, path, 0)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 500 {
+				upstream := fmt.Sprintf("portal%d.example", j%5)
+				if err := s.Save(upstream, later.Add(time.Duration(i*7919*j%4001)*time.Second)); err != nil {
+					t.Error(err)
+				}
+				s.Load(upstream)
+			}
+		})
+	}
+	wg.Wait()
+	want := map[string]time.Time{}
+	for upstream, r := range s.records {
+		want[upstream] = r.fullAt
+	}
+	s.Close()
+	s = openTest(t, path, 0)
+	for upstream, at := range want {
+		if got, _ := s.Load(upstream); !got.Equal(at) {
+			t.Errorf("%s: %v, want %v", upstream, got, at)
+		}
+	}
+}
+
+// What Save has returned from survives kill -9 in the midst of saving, and
+// nothing is damaged by it.
+func TestStateFileSurvivesKill(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	for round := range 10 {
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStateFileChild$", "--", path)
+		out, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		saved, lines := map[string]time.Time{}, 0
+		for scanner := bufio.NewScanner(out); scanner.Scan(); {
+			upstream, micros, _ := strings.Cut(scanner.Text(), " ")
+			n, err := strconv.ParseInt(micros, 10, 64)
+			if err != nil {
+				break // cut off by the kill
+			}
+			saved[upstream] = time.UnixMicro(n)
+			if lines++; lines == 100+37*round {
+				child.Process.Kill()
+			}
+		}
+		if err := child.Wait(); err == nil || lines < 100 {
+			t.Fatalf("the child was not killed while saving: %v after %d lines", err, lines)
+		}
+		s := openTest(t, path, 0)
+		for upstream, want := range saved {
+			if at, _ := s.Load(upstream); at.Before(want) {
+				t.Errorf("%s: %v was saved, %v is there", upstream, want, at)
+			}
+		}
+		s.Close()
+	}
+}
+
+// TestStateFileChild is no test: it saves until the test above kills it.
+func TestStateFileChild(t *testing.T) {
+	if flag.NArg() != 1 {
+		return
+	}
+	s, err := OpenStateFile(flag.Arg(0), func(msg string, _ ...any) { t.Fatal(msg) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1_000_000 {
+		upstream, at := fmt.Sprintf("portal%d.example", i%7), time.Now().Add(time.Hour)
+		if err := s.Save(upstream, at); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println(upstream, at.UnixMicro())
+	}
+}
+
+func BenchmarkStateFileSave(b *testing.B) {
+	s, err := OpenStateFile(filepath.Join(b.TempDir(), "state"), func(string, ...any) {})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for i := range 1000 {
+		s.Save(fmt.Sprintf("portal%d.example", i), later)
+	}
+	for b.Loop() {
+		later = later.Add(time.Microsecond)
+		if err := s.Save("portal500.example", later); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
