@@ -1,0 +1,141 @@
+package metrics
+
+import (
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// Label values that stand for others.
+const (
+	None  = "none"  // a call that named no portal; an attempt without an answer
+	Other = "other" // whatever lies outside a label's bound
+)
+
+// Outcomes of a call, for [Metrics.Request].
+const (
+	OK          = "ok"           // the portal's success
+	PortalError = "portal_error" // a system error of the portal, or no answer of the API
+	MethodError = "method_error" // an error of the method called
+	Rejected    = "rejected"     // answered by the proxy, nothing sent
+	Unreachable = "unreachable"  // no connection to the portal, nothing sent
+	Abandoned   = "abandoned"    // the client hung up
+)
+
+// Sources of an error, for [Metrics.Error].
+const (
+	FromPortal  = "portal"  // the portal's answer
+	FromBatch   = "batch"   // a command inside a batch's answer
+	FromNetwork = "network" // no answer, or a broken one
+	FromProxy   = "proxy"   // made by the proxy
+)
+
+// Ranks of a waiting call, the index of [Portal.Depth].
+const (
+	High = iota
+	Normal
+	Low
+)
+
+var ranks = [...]string{High: "high", Normal: "normal", Low: "low"}
+
+// Rank gives the rank of an urgency of RFC 9218, where 0 is the most urgent
+// and 3 is usual.
+func Rank(urgency int) int {
+	switch {
+	case urgency < 3:
+		return High
+	case urgency == 3:
+		return Normal
+	default:
+		return Low
+	}
+}
+
+func outcome(s string) string {
+	switch s {
+	case OK, PortalError, MethodError, Rejected, Unreachable, Abandoned:
+		return s
+	}
+	return Other
+}
+
+func source(s string) string {
+	switch s {
+	case FromPortal, FromBatch, FromNetwork, FromProxy:
+		return s
+	}
+	return Other
+}
+
+func statusClass(status int) string {
+	switch status / 100 {
+	case 2:
+		return "2xx"
+	case 3:
+		return "3xx"
+	case 4:
+		return "4xx"
+	case 5:
+		return "5xx"
+	}
+	return None
+}
+
+// Codes and reasons come from tables of the program; these bounds are above
+// their sizes and hold if one should ever leak.
+const (
+	maxCodes   = 100
+	maxReasons = 50
+)
+
+// maxName is the longest label value, in bytes: a host name's bound.
+const maxName = 253
+
+// names lets the first distinct values be labels and calls later ones Other.
+// None is ever forgotten, since a counter must not change its name.
+type names struct {
+	mu    sync.RWMutex
+	max   int
+	known map[string]string // each to a copy that shares no memory with a request
+}
+
+func newNames(max int) *names {
+	return &names{max: max, known: make(map[string]string)}
+}
+
+func (n *names) label(value string) string {
+	n.mu.RLock()
+	label, ok := n.known[value]
+	full := len(n.known) >= n.max
+	n.mu.RUnlock()
+	if ok {
+		return label
+	}
+	if full || value == "" || len(value) > maxName || !utf8.ValidString(value) {
+		return Other
+	}
+	return n.add(value)
+}
+
+func (n *names) add(value string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if label, ok := n.known[value]; ok {
+		return label
+	}
+	if len(n.known) >= n.max {
+		return Other
+	}
+	value = strings.Clone(value)
+	n.known[value] = value
+	return value
+}
+
+// portal is the label of a portal; a call may have named none.
+func (m *Metrics) portal(name string) string {
+	if name == "" {
+		return None
+	}
+	return m.portals.label(name)
+}

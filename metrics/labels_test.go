@@ -1,0 +1,125 @@
+package metrics
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The first portals keep their own label for good; whatever comes later, a
+// million of them, counts as "other", and a call without a portal as "none".
+func TestPortalsAreBounded(t *testing.T) {
+	const portals = 1_000_000
+	m := New(Options{Portals: 2})
+	m.Abandoned("first.bitrix24.com")
+	m.Abandoned("")
+	for i := range portals {
+		m.Abandoned(fmt.Sprintf("p%d.bitrix24.com", i))
+	}
+	m.Abandoned("first.bitrix24.com")
+
+	got := values(gather(t, m)["queue_abandoned_total"])
+	want := map[string]float64{"first.bitrix24.com": 2, "p0.bitrix24.com": 1, Other: portals - 1, None: 1}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("counted %v, want %v", got, want)
+	}
+	if known := len(m.portals.known); known > 2 {
+		t.Errorf("%d portals are remembered, want 2", known)
+	}
+}
+
+// Each metric with a portal label keeps to the same bound.
+func TestEveryPortalLabelIsBounded(t *testing.T) {
+	m := New(Options{Portals: 3})
+	var watched []Portal
+	for i := range 100 {
+		portal := fmt.Sprintf("p%d.bitrix24.com", i)
+		feed(m, portal, "")
+		watched = append(watched, Portal{Name: portal})
+	}
+	m.Watch(func() []Portal { return watched })
+	for name, family := range gather(t, m) {
+		portals := make(map[string]bool)
+		for _, metric := range family.GetMetric() {
+			for _, pair := range metric.GetLabel() {
+				if pair.GetName() == "portal" {
+					portals[pair.GetValue()] = true
+				}
+			}
+		}
+		if len(portals) > 4 {
+			t.Errorf("%s has %d portals, want 3 and other", name, len(portals))
+		}
+	}
+}
+
+// Codes and reasons are bounded even if what an answer said should leak into
+// them.
+func TestCodesAndReasonsAreBounded(t *testing.T) {
+	m := New(Options{Portals: 1})
+	for i := range 1000 {
+		word := fmt.Sprintf("word%d", i)
+		m.Error("acme.bitrix24.com", word, FromPortal)
+		m.Rejected("acme.bitrix24.com", word)
+		m.Resend("acme.bitrix24.com", word)
+	}
+	own := gather(t, m)
+	for name, bound := range map[string]int{"errors_total": maxCodes, "rejected_total": maxReasons, "resends_total": maxReasons} {
+		if got := len(own[name].GetMetric()); got != bound+1 {
+			t.Errorf("%s has %d series, want %d", name, got, bound+1)
+		}
+	}
+}
+
+// What is no label at all neither panics nor is shown.
+func TestUnfitValues(t *testing.T) {
+	for _, value := range []string{"", "\xff\xfe", strings.Repeat("a", maxName+1)} {
+		if got := newNames(10).label(value); got != Other {
+			t.Errorf("label %q became %q, want %q", value, got, Other)
+		}
+	}
+}
+
+// Words outside the contract's vocabularies do not become labels.
+func TestFixedVocabularies(t *testing.T) {
+	m := New(Options{Portals: 1, Clients: []string{"shop"}})
+	m.Request("acme.bitrix24.com", "stranger", "surprise", 200, time.Second, "")
+	m.Request("acme.bitrix24.com", "", OK, 200, time.Second, "")
+	m.Request("acme.bitrix24.com", "shop", MethodError, 400, time.Second, "")
+	m.Error("acme.bitrix24.com", "empty", "nowhere")
+	own := gather(t, m)
+
+	for name, want := range map[string]map[string]float64{
+		"requests_total": {
+			"other,acme.bitrix24.com,2xx":        1,
+			"ok,acme.bitrix24.com,2xx":           1,
+			"method_error,acme.bitrix24.com,4xx": 1,
+		},
+		"errors_total":          {"empty,acme.bitrix24.com,other": 1},
+		"client_requests_total": {"shop,method_error": 1},
+	} {
+		if got := values(own[name]); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestStatusClass(t *testing.T) {
+	for status, want := range map[int]string{
+		0: None, 101: None, 200: "2xx", 302: "3xx", 429: "4xx", 503: "5xx", 599: "5xx", 600: None, -200: None,
+	} {
+		if got := statusClass(status); got != want {
+			t.Errorf("status %d is of class %q, want %q", status, got, want)
+		}
+	}
+}
+
+func TestRank(t *testing.T) {
+	for urgency, want := range map[int]int{math.MinInt: High, 0: High, 2: High, 3: Normal, 4: Low, 7: Low, math.MaxInt: Low} {
+		if got := Rank(urgency); got != want {
+			t.Errorf("urgency %d ranks %s, want %s", urgency, ranks[got], ranks[want])
+		}
+	}
+}

@@ -1,0 +1,174 @@
+// Package metrics holds every Prometheus collector of the proxy.
+//
+// All names begin with b24proxy_ and durations are in seconds. Every label is
+// bounded: a portal, a code or a reason that comes after the bound counts as
+// "other", and what is outside a fixed vocabulary does too. Labels never carry
+// a path, a query or a credential; they are hosts, codes and words of the
+// proxy.
+//
+// A series appears when it first has something to tell. So nothing is shown
+// for a feature that is switched off: without a store there is no store_up,
+// rather than one that says 0.
+package metrics
+
+import (
+	"net/http"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+const namespace = "b24proxy"
+
+// Options say what is fixed for the life of the process.
+type Options struct {
+	Portals           int      // portals with a label of their own, the first that come
+	Clients           []string // names that client_requests_total tells apart
+	Version, Revision string   // of the program
+}
+
+// Metrics counts what the proxy does. Its methods may be called at the same
+// time from many goroutines.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	portals, codes, reasons *names
+	clients                 map[string]bool
+	watched                 atomic.Pointer[func() []Portal]
+
+	requests        *prometheus.CounterVec
+	requestDuration *prometheus.HistogramVec
+	errors          *prometheus.CounterVec
+	rejected        *prometheus.CounterVec
+	clientRequests  *prometheus.CounterVec
+
+	queueWait      *prometheus.HistogramVec
+	queueAbandoned *prometheus.CounterVec
+
+	attempts        *prometheus.CounterVec
+	attemptDuration *prometheus.HistogramVec
+	inFlight        *prometheus.GaugeVec
+	resends         *prometheus.CounterVec
+
+	store     storeMetrics
+	autobatch autobatchMetrics
+}
+
+// New makes and registers the collectors, those of the Go runtime and of the
+// process among them.
+func New(o Options) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+
+		portals: newNames(o.Portals),
+		codes:   newNames(maxCodes),
+		reasons: newNames(maxReasons),
+		clients: make(map[string]bool),
+
+		requests: counter("requests_total",
+			"Calls of clients that ended, by how they ended and by the status class of the answer.",
+			"portal", "outcome", "status_class"),
+		requestDuration: histogram("request_duration_seconds",
+			"Time from a client's call to the end of its answer, the wait for a slot included.",
+			durationBuckets, "portal"),
+		errors: counter("errors_total",
+			"Errors by code, and by where they arose: in an answer of the portal, inside a batch, on the network or in the proxy.",
+			"portal", "code", "source"),
+		rejected: counter("rejected_total",
+			"Calls that the proxy answered itself instead of sending them.",
+			"portal", "reason"),
+		clientRequests: counter("client_requests_total",
+			"Calls that ended, by the client whose key they carried.",
+			"client", "outcome"),
+
+		queueWait: histogram("queue_wait_seconds",
+			"Time that calls waited for a slot.",
+			waitBuckets, "portal", "priority"),
+		queueAbandoned: counter("queue_abandoned_total",
+			"Calls whose client hung up while they waited for a slot.",
+			"portal"),
+
+		attempts: counter("portal_requests_total",
+			"Attempts sent to a portal; a call that is sent again counts each time.",
+			"portal", "status_class"),
+		attemptDuration: histogram("portal_request_duration_seconds",
+			"Time from sending an attempt to the end of the portal's answer.",
+			durationBuckets, "portal"),
+		inFlight: gauge("portal_in_flight_requests",
+			"Attempts sent to a portal whose answer has not ended.",
+			"portal"),
+		resends: counter("resends_total",
+			"Attempts after the first of a call, by why it was sent again.",
+			"portal", "reason"),
+
+		store:     newStoreMetrics(),
+		autobatch: newAutobatchMetrics(),
+	}
+	for _, name := range o.Clients {
+		m.clients[name] = true
+	}
+	m.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		buildInfo(o),
+		m.requests, m.requestDuration, m.errors, m.rejected, m.clientRequests,
+		m.queueWait, m.queueAbandoned,
+		m.attempts, m.attemptDuration, m.inFlight, m.resends,
+		portalGauges{m},
+		m.store.up, m.store.duration, m.store.errors,
+		m.autobatch.calls, m.autobatch.batches, m.autobatch.fallbacks, m.autobatch.size,
+	)
+	return m
+}
+
+// Handler serves the metrics as text, OpenMetrics (with exemplars) or protobuf
+// (with native histograms), as the scraper asks.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+}
+
+func buildInfo(o Options) prometheus.Collector {
+	info := gauge("build_info", "Always 1; the labels tell the build.", "version", "revision", "goversion")
+	info.WithLabelValues(o.Version, o.Revision, runtime.Version()).Set(1)
+	return info
+}
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+// Upper bounds in seconds. A call may last 60 s at the portal (documented) and
+// the proxy waits 65 s for an answer; a wait for a slot is 25 s unless set
+// otherwise.
+var (
+	durationBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 40, 65}
+	waitBuckets     = []float64{0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 25, 30, 45, 60}
+)
+
+// histogram has the given classic buckets and, beside them, native ones that
+// grow by at most 10 %. From the zero threshold, a millisecond, to 65 s there
+// are fewer than 140 of these, so their bound only meets the unforeseen.
+func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace:                      namespace,
+		Name:                           name,
+		Help:                           help,
+		Buckets:                        buckets,
+		NativeHistogramBucketFactor:    1.1,
+		NativeHistogramZeroThreshold:   1.0 / 1024,
+		NativeHistogramMaxBucketNumber: 160,
+	}, labels)
+}
+
+// observe records a duration, with the request as its exemplar.
+func observe(o prometheus.Observer, took time.Duration, requestID string) {
+	o.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), exemplar(requestID))
+}

@@ -1,0 +1,208 @@
+package metrics
+
+import (
+	_ "embed"
+	"flag"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// contract is the list of metrics that users may rely on: name, type, labels.
+//
+//go:embed testdata/contract.txt
+var contract string
+
+// fed returns metrics in which every collector has something to show.
+func fed() *Metrics {
+	m := New(Options{Portals: 2, Clients: []string{"crm-sync"}, Version: "1.2.3", Revision: "abcdef"})
+	feed(m, "acme.bitrix24.com", "req-1")
+	m.StoreUp(true)
+	m.StoreRequest(time.Millisecond, true)
+	m.Watch(func() []Portal {
+		return []Portal{{Name: "acme.bitrix24.com", Capacity: 1000, Level: 20, Burst: 50, Rate: 2, PlanRate: 2}}
+	})
+	return m
+}
+
+// feed lets one portal have one of everything.
+func feed(m *Metrics, portal, requestID string) {
+	m.Request(portal, "crm-sync", OK, 200, 300*time.Millisecond, requestID)
+	m.Error(portal, "QUERY_LIMIT_EXCEEDED", FromPortal)
+	m.Rejected(portal, "queue_full")
+	m.QueueWait(portal, 3, 200*time.Millisecond, requestID)
+	m.Abandoned(portal)
+	m.AttemptStarted(portal)
+	m.AttemptDone(portal, 200, 100*time.Millisecond, requestID)
+	m.Resend(portal, "refused")
+	m.Autobatch(portal, 20)
+	m.AutobatchFallback(portal)
+}
+
+// gather returns the proxy's own metric families by their name without prefix.
+func gather(t *testing.T, m *Metrics) map[string]*dto.MetricFamily {
+	t.Helper()
+	all, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := make(map[string]*dto.MetricFamily)
+	for _, family := range all {
+		if name, ok := strings.CutPrefix(family.GetName(), namespace+"_"); ok {
+			own[name] = family
+		}
+	}
+	return own
+}
+
+// values returns a family's series as "label,label" to value, labels by name.
+func values(family *dto.MetricFamily) map[string]float64 {
+	series := make(map[string]float64)
+	for _, metric := range family.GetMetric() {
+		var labels []string
+		for _, pair := range metric.GetLabel() {
+			labels = append(labels, pair.GetValue())
+		}
+		value := metric.GetCounter().GetValue() + metric.GetGauge().GetValue() +
+			float64(metric.GetHistogram().GetSampleCount())
+		series[strings.Join(labels, ",")] = value
+	}
+	return series
+}
+
+func scrape(t *testing.T, m *Metrics, accept string) string {
+	t.Helper()
+	r := httptest.NewRequest("GET", "/metrics", nil)
+	r.Header.Set("Accept", accept)
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, r)
+	if w.Code != 200 {
+		t.Fatalf("/metrics answered %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// What is exposed is the contract's list: the same names, types and labels.
+func TestContract(t *testing.T) {
+	var want, got []string
+	for line := range strings.Lines(strings.TrimSpace(contract)) {
+		want = append(want, strings.Join(strings.Fields(line), " "))
+	}
+	for name, family := range gather(t, fed()) {
+		line := []string{name, strings.ToLower(family.GetType().String())}
+		for _, pair := range family.GetMetric()[0].GetLabel() {
+			line = append(line, pair.GetName())
+		}
+		got = append(got, strings.Join(line, " "))
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("metrics are\n%s\nthe contract has\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A fresh process shows its build and nothing that could mislead, such as a
+// store that is down where none is configured.
+func TestFreshProcessShowsBuildOnly(t *testing.T) {
+	own := gather(t, New(Options{Portals: 10, Version: "1.2.3"}))
+	if len(own) != 1 || own["build_info"] == nil {
+		t.Errorf("a fresh process shows %d families, want build_info alone", len(own))
+	}
+}
+
+// Names and help texts follow the conventions of Prometheus.
+func TestLint(t *testing.T) {
+	var families []*dto.MetricFamily
+	for _, family := range gather(t, fed()) {
+		families = append(families, family)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range problems {
+		t.Errorf("%s: %s", problem.Metric, problem.Text)
+	}
+}
+
+// Histograms have classic and native buckets at the same time, and the native
+// ones are bounded whatever is observed.
+func TestHistogramsAreClassicAndNative(t *testing.T) {
+	m := fed()
+	for took := time.Nanosecond; took < time.Hour; took += took/20 + 1 {
+		m.QueueWait("acme.bitrix24.com", 3, took, "")
+	}
+	for _, name := range []string{"request_duration_seconds", "queue_wait_seconds", "portal_request_duration_seconds"} {
+		h := gather(t, m)[name].GetMetric()[0].GetHistogram()
+		if len(h.GetBucket()) == 0 {
+			t.Errorf("%s has no classic buckets", name)
+		}
+		if len(h.GetPositiveDelta()) == 0 || len(h.GetPositiveDelta()) > 160 {
+			t.Errorf("%s has %d native buckets, want 1 to 160", name, len(h.GetPositiveDelta()))
+		}
+	}
+}
+
+// Go's and the process's own metrics are served too.
+func TestRuntimeMetrics(t *testing.T) {
+	text := scrape(t, fed(), "text/plain")
+	for _, name := range []string{"\ngo_goroutines ", "\nprocess_start_time_seconds "} {
+		if !strings.Contains(text, name) {
+			t.Errorf("/metrics lacks %q", strings.TrimSpace(name))
+		}
+	}
+}
+
+// Counting, watching and scraping at the same time is safe, and no count is
+// lost. It tells most under -race.
+func TestConcurrentUse(t *testing.T) {
+	const workers, calls = 8, 200
+	m := New(Options{Portals: 3})
+	var wg sync.WaitGroup
+	for worker := range workers {
+		wg.Go(func() {
+			portal := fmt.Sprintf("p%d.bitrix24.com", worker)
+			for range calls {
+				feed(m, portal, "req-1")
+			}
+			m.Watch(func() []Portal { return []Portal{{Name: portal}} })
+			if _, err := m.registry.Gather(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+
+	total := 0.0
+	for _, value := range values(gather(t, m)["requests_total"]) {
+		total += value
+	}
+	if total != workers*calls {
+		t.Errorf("requests_total sums to %v, want %d", total, workers*calls)
+	}
+}
+
+var exposition = flag.String("exposition", "", "write what /metrics serves to this file, for promtool check metrics")
+
+// The text format can be written whole; with -exposition it is kept.
+func TestExposition(t *testing.T) {
+	text := scrape(t, fed(), "text/plain")
+	if !strings.HasSuffix(text, "\n") {
+		t.Error("the last line of /metrics is cut off")
+	}
+	if *exposition == "" {
+		return
+	}
+	if err := os.WriteFile(*exposition, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

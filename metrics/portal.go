@@ -1,0 +1,126 @@
+package metrics
+
+import (
+	"math"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Portal is what the limiter knows of a portal at one moment.
+type Portal struct {
+	Name     string
+	Depth    [3]int // calls waiting, by rank: High, Normal, Low
+	Capacity int    // calls that may wait
+
+	// Level is the number of calls that the portal still counts, from 0 to
+	// Burst, where the next call has to wait. Rate is what drains a second:
+	// the one in force, and the plan's. An unlimited plan has +Inf in Burst
+	// and Rate and shows no bucket; any value that is not finite is left out.
+	Level, Burst, Rate, PlanRate float64
+
+	OperatingRatio float64 // of the method nearest to its operating limit; 1 is the limit
+	BreakerOpen    bool    // an overload block is in force
+}
+
+// Watch has the gauges of portals read from the given function at each scrape.
+// It must be quick and safe to call at any time. A portal that it no longer
+// returns shows no gauges.
+func (m *Metrics) Watch(portals func() []Portal) {
+	m.watched.Store(&portals)
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+}
+
+var (
+	queueDepth     = desc("queue_depth", "Calls waiting for a slot.", "portal", "priority")
+	queueCapacity  = desc("queue_capacity", "Calls that may wait for a slot.", "portal")
+	bucketLevel    = desc("bucket_level", "Calls that the portal still counts; at bucket_burst the next one waits.", "portal")
+	bucketBurst    = desc("bucket_burst", "Calls that the portal lets pass at once.", "portal")
+	bucketRate     = desc("bucket_rate", "Calls a second that the proxy sends at most, as learned.", "portal")
+	bucketPlanRate = desc("bucket_plan_rate", "Calls a second that the portal's plan allows.", "portal")
+	operatingRatio = desc("operating_ratio", "Share of its operating limit that the most expensive method has used.", "portal")
+	breakerOpen    = desc("breaker_open", "1 while the portal blocks the REST API for overload, else 0.", "portal")
+)
+
+// portalGauges makes the gauges of portals at each scrape.
+type portalGauges struct{ *Metrics }
+
+func (portalGauges) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		queueDepth, queueCapacity,
+		bucketLevel, bucketBurst, bucketRate, bucketPlanRate,
+		operatingRatio, breakerOpen,
+	} {
+		to <- d
+	}
+}
+
+func (g portalGauges) Collect(to chan<- prometheus.Metric) {
+	watched := g.watched.Load()
+	if watched == nil {
+		return
+	}
+	byLabel := make(map[string]Portal)
+	for _, p := range (*watched)() {
+		p.Name = g.portal(p.Name)
+		if sum, ok := byLabel[p.Name]; ok {
+			p = together(sum, p)
+		}
+		byLabel[p.Name] = p
+	}
+	for _, p := range byLabel {
+		p.collect(to)
+	}
+}
+
+// together joins portals that share a label: amounts are summed, ratios and
+// states are the worst. A portal without a limit adds nothing to the bucket.
+func together(a, b Portal) Portal {
+	for rank := range a.Depth {
+		a.Depth[rank] += b.Depth[rank]
+	}
+	a.Capacity += b.Capacity
+	switch {
+	case !a.limited():
+		a.Level, a.Burst, a.Rate, a.PlanRate = b.Level, b.Burst, b.Rate, b.PlanRate
+	case b.limited():
+		a.Level += b.Level
+		a.Burst += b.Burst
+		a.Rate += b.Rate
+		a.PlanRate += b.PlanRate
+	}
+	a.OperatingRatio = max(a.OperatingRatio, b.OperatingRatio)
+	a.BreakerOpen = a.BreakerOpen || b.BreakerOpen
+	return a
+}
+
+// limited tells whether the portal has a bucket to show.
+func (p Portal) limited() bool { return finite(p.Burst) }
+
+func finite(v float64) bool { return !math.IsInf(v, 0) && !math.IsNaN(v) }
+
+func (p Portal) collect(to chan<- prometheus.Metric) {
+	show := func(d *prometheus.Desc, v float64, labels ...string) {
+		if finite(v) {
+			to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{p.Name}, labels...)...)
+		}
+	}
+	for rank, name := range ranks {
+		show(queueDepth, float64(p.Depth[rank]), name)
+	}
+	show(queueCapacity, float64(p.Capacity))
+	if p.limited() {
+		show(bucketLevel, p.Level)
+		show(bucketBurst, p.Burst)
+		show(bucketRate, p.Rate)
+		show(bucketPlanRate, p.PlanRate)
+	}
+	show(operatingRatio, p.OperatingRatio)
+	open := 0.0
+	if p.BreakerOpen {
+		open = 1
+	}
+	show(breakerOpen, open)
+}
