@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"flag"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// start runs b24sim on free ports and returns both addresses, and a function
+// that stops it and returns its error.
+func start(t *testing.T, args ...string) (portal, management string, stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	read, write := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := run(ctx, append(args, "-listen", "127.0.0.1:0", "-manage", "127.0.0.1:0"), write, io.Discard)
+		write.CloseWithError(err)
+		ended <- err
+	}()
+	t.Cleanup(cancel)
+	lines := bufio.NewScanner(read)
+	for _, to := range []*string{&portal, &management} {
+		if !lines.Scan() {
+			t.Fatalf("no address: %v", lines.Err())
+		}
+		_, *to, _ = strings.Cut(lines.Text(), " ")
+	}
+	return portal, management, func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+func fetch(t *testing.T, client *http.Client, address string) (int, string) {
+	t.Helper()
+	res, err := client.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+// The command prints where it really listens, serves the portal with its flags
+// there and the management beside it, and ends without an error when told to.
+func TestServe(t *testing.T) {
+	portal, management, stop := start(t, "-plan", "1/2", "-fault", "crm.deal.add:html", "-v")
+	if !strings.HasPrefix(portal, "http://127.0.0.1:") || strings.HasSuffix(portal, ":0") {
+		t.Errorf("portal %s", portal)
+	}
+	if status, body := fetch(t, http.DefaultClient, portal+"/rest/1/invented-code/crm.deal.add"); status != 502 {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, body := fetch(t, http.DefaultClient, management+"/stats"); status != 200 || !strings.Contains(body, `"arrived": 1`) {
+		t.Errorf("%d %s", status, body)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A call that takes long does not keep the command from ending, and still gets
+// its answer.
+func TestStopWithOpenCall(t *testing.T) {
+	portal, management, stop := start(t, "-fault", "*:slow=10h")
+	answered := make(chan int, 1)
+	go func() {
+		res, err := http.Get(portal + "/rest/1/invented-code/profile")
+		if err != nil {
+			answered <- 0
+			return
+		}
+		res.Body.Close()
+		answered <- res.StatusCode
+	}()
+	for { // each turn is a round trip
+		if _, body := fetch(t, http.DefaultClient, management+"/stats"); strings.Contains(body, `"profile": 1`) {
+			break
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if status := <-answered; status != 200 {
+		t.Errorf("the open call got %d", status)
+	}
+}
+
+// With a certificate the portal speaks TLS.
+func TestTLS(t *testing.T) {
+	cert, key, pool := selfSigned(t)
+	portal, _, stop := start(t, "-tls-cert", cert, "-tls-key", key)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	defer client.CloseIdleConnections()
+	if status, body := fetch(t, client, portal+"/rest/1/invented-code/profile"); status != 200 || !strings.HasPrefix(portal, "https://") {
+		t.Errorf("%s: %d %s", portal, status, body)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A wrong command line is an error that names what is allowed, and nothing is
+// served.
+func TestWrongFlags(t *testing.T) {
+	for args, want := range map[string]string{
+		"-plan gold":                        "standard, enterprise, unlimited or RATE/BURST",
+		"-fault *:odd":                      "want one of html",
+		"-fault crm.deal.add":               "METHOD:KIND",
+		"-speed 0.0001":                     "0.001 to 100000",
+		"-jitter -1s":                       "0 or more",
+		"-operating sometimes":              "none, documented or banning",
+		"-operating-batch both":             "inner or outer",
+		"-charge crm.item.list":             "METHOD=DURATION",
+		"-tls-cert a.pem":                   "both or none",
+		"-unknown-token odd":                "NO_AUTH_FOUND",
+		"-renamed-to new.example.com":       "https://",
+		"-nonsense":                         "nonsense",
+		"extra":                             "flags only",
+		"-listen 127.0.0.1:none":            "none",
+		"-tls-cert none.pem -tls-key n.pem": "none.pem",
+	} {
+		all := append([]string{"-listen", "127.0.0.1:0", "-manage", "127.0.0.1:0"}, strings.Fields(args)...)
+		if err := run(t.Context(), all, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q in it", args, err, want)
+		}
+	}
+}
+
+// -help lists the flags on standard output.
+func TestHelp(t *testing.T) {
+	var out strings.Builder
+	if err := run(t.Context(), []string{"-help"}, &out, io.Discard); !errors.Is(err, flag.ErrHelp) || !strings.Contains(out.String(), "-refused-count") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
+// selfSigned makes a certificate for 127.0.0.1.
+func selfSigned(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, kind string, der []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	pool = x509.NewCertPool()
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.AddCert(parsed)
+	return write("cert.pem", "CERTIFICATE", der), write("key.pem", "EC PRIVATE KEY", keyDER), pool
+}

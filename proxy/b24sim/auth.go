@@ -1,0 +1,119 @@
+package b24sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// credential is who calls.
+type credential struct {
+	kind string
+	id   string // of the operating budget: the application, or the webhook
+	app  string // of an OAuth call
+}
+
+const (
+	kindOAuth   = "oauth"
+	kindWebhook = "webhook"
+)
+
+// tokens are those that /oauth/token has issued, with the virtual time of their
+// expiry.
+type tokens map[string]time.Duration
+
+const (
+	tokenLife = time.Hour
+	maxTokens = 10_000
+)
+
+// token finds the OAuth token of a call: `auth` or `access_token` in query,
+// form or JSON, or a Bearer header.
+func (x *exchange) token() string {
+	if t := x.params.text("auth", "access_token"); t != "" {
+		return t
+	}
+	if t := x.params.sub("auth").text("access_token"); t != "" {
+		return t
+	}
+	scheme, t, _ := strings.Cut(x.r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(t)
+	}
+	return ""
+}
+
+// noteSecrets tells the log what must not be shown.
+func (x *exchange) noteSecrets() {
+	auth := x.params.sub("auth")
+	x.p.update(x.call, func(c *Call) {
+		c.secret(x.token())
+		for _, key := range []string{"auth", "token", "access_token", "refresh_token", "client_secret", "code"} {
+			c.secret(x.params.text(key))
+			c.secret(auth.text(key))
+		}
+	})
+}
+
+func (x *exchange) authorize() (credential, *failure) {
+	valid := x.config.Tokens
+	if x.addr.webhook() {
+		if len(valid) > 0 && !slices.Contains(valid, x.addr.code) {
+			return credential{}, fail("INVALID_CREDENTIALS")
+		}
+		return credential{kind: kindWebhook, id: x.addr.user + "/" + x.addr.code}, nil
+	}
+	token := x.token()
+	if token == "" {
+		return credential{}, fail("NO_AUTH_FOUND")
+	}
+	app := x.config.Applications[token]
+	if app == "" {
+		app = x.config.Application
+	}
+	if app == "" {
+		app = "local.b24sim"
+	}
+	cred := credential{kind: kindOAuth, id: app, app: app}
+	if slices.Contains(valid, token) {
+		return cred, nil
+	}
+	if expires, ok := x.p.expiry(token); ok {
+		if x.started >= expires {
+			return credential{}, fail("expired_token")
+		}
+		return cred, nil
+	}
+	if len(valid) == 0 {
+		return cred, nil
+	}
+	if x.config.UnknownToken != "" {
+		return credential{}, fail(x.config.UnknownToken)
+	}
+	return credential{}, fail("NO_AUTH_FOUND")
+}
+
+func (p *Portal) expiry(token string) (time.Duration, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	expires, ok := p.tokens[token]
+	return expires, ok
+}
+
+// issue makes a pair of tokens that live for an hour.
+func (p *Portal) issue() (access, refresh string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.tokens) >= maxTokens {
+		for t := range p.tokens { // any one: a simulator need not remember more
+			delete(p.tokens, t)
+			break
+		}
+	}
+	p.nextID++
+	access = fmt.Sprintf("simulated-access-%d", p.nextID)
+	refresh = fmt.Sprintf("simulated-refresh-%d", p.nextID)
+	p.tokens[access] = p.clock.now() + tokenLife
+	return access, refresh
+}

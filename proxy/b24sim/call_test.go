@@ -1,0 +1,104 @@
+package b24sim
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// The log has what arrived as it came, so that tests can compare it.
+func TestCallsAreExact(t *testing.T) {
+	p := New(Config{})
+	body := `{"fields":{"TITLE":"marker-1"},"auth":"invented-token"}`
+	call(t, p, "POST", "/rest//crm.deal.add.json/?b;c=1&x=%zz", jsonType, body)
+	c := p.Calls()[0]
+	if c.Seq != 1 || c.Verb != "POST" || c.Path != "/rest//crm.deal.add.json/" || c.Query != "b;c=1&x=%zz" ||
+		string(c.Body) != body || c.BodyBytes != len(body) || c.Method != "crm.deal.add" || c.Version != 2 ||
+		!c.Ran || c.Refused || c.Status != 200 || c.Remote != "192.0.2.1" || c.Header.Get("Content-Type") != jsonType {
+		t.Errorf("%+v", c)
+	}
+}
+
+// No secret of a call stands in its masked copy, its line for logs, or the log
+// that the portal itself writes.
+func TestSecretsAreMasked(t *testing.T) {
+	const secret = "s3cret+/=x"
+	var log bytes.Buffer
+	p := New(Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	requests := []struct{ target, contentType, body, authorization string }{
+		{"/rest/1/s3cret/profile", "", "", ""},
+		{"/rest/1/s3cret", "", "", ""},
+		{"/rest/s3cret", "", "", ""},
+		{"/rest/s3cret/", "", "", ""},
+		{"/rest/api/1/s3cret", "", "", ""},
+		{"/rest/api/1/s3cret/tasks.task.list", "", "", ""},
+		{"/rest/profile?auth=s3cret%2B%2F%3Dx", "", "", ""},
+		{"/rest/profile", form, "access_token=s3cret%2B%2F%3Dx", ""},
+		{"/rest/profile", jsonType, `{"auth":"` + secret + `"}`, ""},
+		{"/rest/profile", jsonType, `{"auth":{"access_token":"` + secret + `"}}`, ""},
+		{"/rest/profile", "", "", "Bearer " + secret},
+		{"/rest/download.json?token=s3cret", "", "", ""},
+		{"/disk/file?token=s3cret", "", "", ""},
+		{"/oauth/token?client_secret=s3cret&refresh_token=s3cret", "", "", ""},
+	}
+	for _, request := range requests {
+		r := httptest.NewRequest("POST", request.target, strings.NewReader(request.body))
+		r.Header.Set("Content-Type", request.contentType)
+		if request.authorization != "" {
+			r.Header.Set("Authorization", request.authorization)
+		}
+		p.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	w := httptest.NewRecorder()
+	p.Management().ServeHTTP(w, httptest.NewRequest("GET", "/calls", nil))
+	for _, text := range []string{w.Body.String(), log.String()} {
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, "s3cret") {
+				t.Error(line)
+			}
+		}
+	}
+	if got := strings.Count(w.Body.String(), "***"); got < len(requests) {
+		t.Errorf("%d masks", got)
+	}
+}
+
+// The log is bounded by number and by bytes, and drops the oldest.
+func TestLogBounded(t *testing.T) {
+	var l callLog
+	for range maxLogCalls + 5 {
+		l.add(&Call{})
+	}
+	if len(l.calls) != maxLogCalls || l.calls[0].Seq != 6 {
+		t.Errorf("%d calls from %d", len(l.calls), l.calls[0].Seq)
+	}
+	body := make([]byte, maxLogBody)
+	for range maxLogBytes/maxLogBody + 5 {
+		l.add(&Call{Body: body})
+	}
+	if l.bytes > maxLogBytes || len(l.calls) != maxLogBytes/maxLogBody {
+		t.Errorf("%d bytes of %d calls", l.bytes, len(l.calls))
+	}
+	if got := clip(make([]byte, maxLogBody+1)); len(got) != maxLogBody {
+		t.Errorf("kept %d bytes of a body", len(got))
+	}
+}
+
+// A caller that leaves while it still sends its body is seen in the log, but
+// its call neither counts nor runs.
+func TestIncompleteBody(t *testing.T) {
+	p := New(Config{Burst: 50, Rate: 2})
+	r := httptest.NewRequest("POST", hook+"crm.deal.add", io.MultiReader(strings.NewReader("{"), brokenReader{}))
+	p.ServeHTTP(httptest.NewRecorder(), r)
+	if c := p.Calls()[0]; !c.Incomplete || c.Ran || p.Ran("crm.deal.add") != 0 || p.Level() != 0 || p.Arrived() != 1 {
+		t.Errorf("%+v, level %d", c, p.Level())
+	}
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("gone") }

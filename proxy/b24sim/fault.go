@@ -1,0 +1,282 @@
+package b24sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Fault is a failure that a portal plays on some of its calls. As text, which
+// ParseFault reads, it is
+//
+//	METHOD:KIND[=VALUE][:OPTION]...
+//
+// for example
+//
+//	crm.deal.add:reset-after:0.1             a tenth of the calls runs, then the connection is reset
+//	*:QUERY_LIMIT_EXCEEDED:first=3           the first three calls are refused
+//	crm.*:OVERLOAD_LIMIT:documented          with the documented status, not the one the source sends
+//	crm.deal.add:error=null:status=200       a code that is no word
+//	*.list:slow=20s                          every list takes 20 virtual seconds
+//
+// METHOD is a name or a pattern with *, in which case does not count; it is
+// also compared with the commands inside a batch, where only codes, error and
+// slow have an effect. KIND and VALUE are one of Kinds. The options are a share of
+// the matching calls (0 to 1, drawn by the portal's seed), first=N (only the
+// first N), before or after (whether the method runs before it fails),
+// status=N, and documented.
+//
+// Of several faults that meet in one call the first applies; slow ones add up.
+type Fault struct {
+	Method     string  // name or pattern; "" is the same as "*"
+	Kind       string  // a code of the system errors, or one of Kinds
+	Value      string  // what the kind needs, else ""
+	Share      float64 // of the matching calls; 0 is the same as 1
+	First      int     // only the first so many; 0: without end
+	Status     int     // HTTP status instead of the kind's own; 0: its own
+	Run        Run     // whether the method runs all the same
+	Documented bool    // a code is sent with its documented status
+}
+
+// Run tells whether a faulty call runs.
+type Run string
+
+const (
+	RunDefault Run = ""       // as the kind does by itself
+	RunBefore  Run = "before" // the fault strikes before the method runs
+	RunAfter   Run = "after"  // the method runs, then the fault strikes
+)
+
+// kind describes a fault that is no code.
+type kind struct {
+	name   string
+	value  string // what may follow the =; "" nothing
+	status int    // of the answer; 0: the call's own
+	after  bool   // the method runs unless the fault says before
+	fixed  bool   // and that cannot be changed
+}
+
+var kinds = []kind{
+	{"html", "", 502, false, false},        // a stock nginx page; other statuses by status=
+	{"site-closed", "", 200, false, false}, // "site under construction" at 200
+	{"login-page", "", 200, false, false},  // the login form at 200
+	{"php-fatal", "", 500, true, false},
+	{"empty", "", 503, false, false},
+	{"truncated", "", 0, true, false},    // a whole HTTP answer that holds half of the JSON
+	{"cut", "", 0, true, false},          // the connection ends in the middle of the body
+	{"reset-before", "", 0, false, true}, // nothing ran, no answer
+	{"reset-after", "", 0, true, true},   // it ran, no answer
+	{"bom", "", 0, true, true},           // a byte-order mark before the answer
+	{"gzip", "always", 0, true, true},    // compressed where the caller accepts it, or always
+	{"slow", "DURATION", 0, true, true},  // virtual; the method runs at once, the answer comes later
+	{"error", "JSON", 400, false, false}, // any JSON value as the code of a flat error
+}
+
+func findKind(name string) (kind, bool) {
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
+	if i < 0 {
+		return kind{}, false
+	}
+	return kinds[i], true
+}
+
+// Kinds lists what a Fault can be besides a code: names, with the value they
+// take after "=".
+func Kinds() []string {
+	var names []string
+	for _, k := range kinds {
+		if k.value != "" {
+			names = append(names, k.name+"="+k.value)
+			continue
+		}
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// Codes lists the system errors that a Fault can be.
+func Codes() []string {
+	var names []string
+	for _, c := range codes {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// ParseFault reads the text form of a Fault.
+func ParseFault(s string) (Fault, error) {
+	parts := strings.Split(s, ":")
+	if len(parts) < 2 || parts[0] == "" {
+		return Fault{}, fmt.Errorf("fault %q: want METHOD:KIND[=VALUE][:OPTION]..., for example crm.deal.add:reset-after:0.1", s)
+	}
+	f := Fault{Method: parts[0]}
+	f.Kind, f.Value, _ = strings.Cut(parts[1], "=")
+	for _, option := range parts[2:] {
+		if err := f.option(option); err != nil {
+			return Fault{}, fmt.Errorf("fault %q: %w", s, err)
+		}
+	}
+	if err := f.validate(); err != nil {
+		return Fault{}, fmt.Errorf("fault %q: %w", s, err)
+	}
+	return f, nil
+}
+
+func (f *Fault) option(s string) error {
+	name, value, _ := strings.Cut(s, "=")
+	var err error
+	switch name {
+	case "before", "after":
+		f.Run = Run(name)
+	case "documented":
+		f.Documented = true
+	case "first":
+		f.First, err = strconv.Atoi(value)
+	case "status":
+		f.Status, err = strconv.Atoi(value)
+	default:
+		f.Share, err = strconv.ParseFloat(s, 64)
+		if err == nil && f.Share == 0 { // would mean every call
+			err = strconv.ErrRange
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("option %q: want a share above 0 up to 1, first=N, status=N, before, after or documented", s)
+	}
+	return nil
+}
+
+// String is the text form, which ParseFault reads.
+func (f Fault) String() string {
+	var b strings.Builder
+	b.WriteString(f.pattern() + ":" + f.Kind)
+	if f.Value != "" {
+		b.WriteString("=" + f.Value)
+	}
+	if f.Share != 0 && f.Share != 1 {
+		b.WriteString(":" + strconv.FormatFloat(f.Share, 'g', -1, 64))
+	}
+	if f.First != 0 {
+		b.WriteString(":first=" + strconv.Itoa(f.First))
+	}
+	if f.Status != 0 {
+		b.WriteString(":status=" + strconv.Itoa(f.Status))
+	}
+	if f.Run != RunDefault {
+		b.WriteString(":" + string(f.Run))
+	}
+	if f.Documented {
+		b.WriteString(":documented")
+	}
+	return b.String()
+}
+
+func (f Fault) pattern() string {
+	if f.Method == "" {
+		return "*"
+	}
+	return strings.ToLower(f.Method)
+}
+
+func (f Fault) validate() error {
+	if _, err := path.Match(f.pattern(), ""); err != nil {
+		return fmt.Errorf("method %q: want a method's name, * for all, or a pattern such as crm.*", f.Method)
+	}
+	if f.Share < 0 || f.Share > 1 {
+		return fmt.Errorf("share %v: want above 0 up to 1", f.Share)
+	}
+	if f.First < 0 {
+		return fmt.Errorf("first=%d: want 1 or more", f.First)
+	}
+	if f.Status != 0 && (f.Status < 200 || f.Status > 599) {
+		return fmt.Errorf("status=%d: want 200 to 599", f.Status)
+	}
+	if f.Run != RunDefault && f.Run != RunBefore && f.Run != RunAfter {
+		return fmt.Errorf("run %q: want before or after", f.Run)
+	}
+	if _, ok := findCode(f.Kind); ok {
+		if f.Value != "" {
+			return fmt.Errorf("%s takes no value", f.Kind)
+		}
+		return nil
+	}
+	k, ok := findKind(f.Kind)
+	if !ok {
+		return fmt.Errorf("kind %q: want one of %s, or a code: %s",
+			f.Kind, strings.Join(Kinds(), ", "), strings.Join(Codes(), ", "))
+	}
+	return f.validateKind(k)
+}
+
+func (f Fault) validateKind(k kind) error {
+	if f.Documented {
+		return fmt.Errorf("documented goes with codes only, not with %s", k.name)
+	}
+	if k.fixed && f.Run != RunDefault {
+		return fmt.Errorf("%s does not take before or after", k.name)
+	}
+	switch k.value {
+	case "":
+		if f.Value != "" {
+			return fmt.Errorf("%s takes no value", k.name)
+		}
+	case "DURATION":
+		if d, err := time.ParseDuration(f.Value); err != nil || d <= 0 {
+			return fmt.Errorf("%s=%s: want a duration such as 20s", k.name, f.Value)
+		}
+	case "JSON":
+		if !json.Valid([]byte(f.Value)) {
+			return fmt.Errorf(`%s=%s: want a JSON value such as null, "" or 200040300020`, k.name, f.Value)
+		}
+	default:
+		if f.Value != "" && f.Value != k.value {
+			return fmt.Errorf("%s=%s: want %s=%s or %[1]s alone", k.name, f.Value, k.name, k.value)
+		}
+	}
+	return nil
+}
+
+// runs tells whether the method runs although f strikes.
+func (f Fault) runs() bool {
+	if f.Run != RunDefault {
+		return f.Run == RunAfter
+	}
+	if c, ok := findCode(f.Kind); ok {
+		return c.ran
+	}
+	k, _ := findKind(f.Kind)
+	return k.after
+}
+
+// status is that of the answer; 0 when the call keeps its own.
+func (f Fault) status() int {
+	if f.Status != 0 {
+		return f.Status
+	}
+	k, _ := findKind(f.Kind)
+	return k.status
+}
+
+// failure is the API's error that f stands for; nil when it is none.
+func (f Fault) failure(version int) *failure {
+	var out *failure
+	switch c, ok := findCode(f.Kind); {
+	case ok && f.Documented:
+		c.sent = c.documented
+		fallthrough
+	case ok:
+		out = c.failure().forVersion(version)
+	case f.Kind == "error":
+		out = &failure{code: json.RawMessage(f.Value), text: "Simulated error", status: f.status()}
+	default:
+		return nil
+	}
+	if f.Status != 0 {
+		out.status = f.Status
+	}
+	return out
+}

@@ -1,0 +1,252 @@
+package b24sim
+
+import (
+	"compress/gzip"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func mustFault(t *testing.T, s string) Fault {
+	t.Helper()
+	f, err := ParseFault(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// The text form of a fault says all of it, and reading it again gives the same.
+func TestParseFault(t *testing.T) {
+	for s, want := range map[string]Fault{
+		"crm.deal.add:reset-after:0.1":           {Method: "crm.deal.add", Kind: "reset-after", Share: 0.1},
+		"*:QUERY_LIMIT_EXCEEDED:first=3":         {Method: "*", Kind: "QUERY_LIMIT_EXCEEDED", First: 3},
+		"crm.*:OVERLOAD_LIMIT:status=503":        {Method: "crm.*", Kind: "OVERLOAD_LIMIT", Status: 503},
+		"*:slow=1.5s:0.5:first=2":                {Method: "*", Kind: "slow", Value: "1.5s", Share: 0.5, First: 2},
+		"*:INTERNAL_SERVER_ERROR:before":         {Method: "*", Kind: "INTERNAL_SERVER_ERROR", Run: RunBefore},
+		"*:insufficient_scope:documented":        {Method: "*", Kind: "insufficient_scope", Documented: true},
+		"*.add:error=null:status=200":            {Method: "*.add", Kind: "error", Value: "null", Status: 200},
+		"tasks.task.get:RATELIMITEXCEPTION:0.25": {Method: "tasks.task.get", Kind: "RATELIMITEXCEPTION", Share: 0.25},
+		"*:html:status=504:after":                {Method: "*", Kind: "html", Status: 504, Run: RunAfter},
+	} {
+		got, err := ParseFault(s)
+		if err != nil || got != want {
+			t.Errorf("%s: %+v, %v; want %+v", s, got, err, want)
+		}
+		if again, err := ParseFault(got.String()); err != nil || again != got {
+			t.Errorf("%s: written %s, read %+v, %v", s, got, again, err)
+		}
+	}
+}
+
+// A fault that makes no sense is refused with the part that is wrong and what
+// would be right.
+func TestParseFaultErrors(t *testing.T) {
+	for s, want := range map[string]string{
+		"html":                 "METHOD:KIND",
+		":html":                "METHOD:KIND",
+		"*:explode":            "want one of html",
+		"*:slow":               "duration such as 20s",
+		"*:slow=-1s":           "duration such as 20s",
+		"*:html:2":             "share 2",
+		"*:html:0":             "a share above 0",
+		"*:html:often":         "a share above 0",
+		"*:html:first=no":      "first=N",
+		"*:html:status=99":     "200 to 599",
+		"*:reset-after:before": "does not take before or after",
+		"*:html:documented":    "codes only",
+		"*:NO_AUTH_FOUND=1":    "takes no value",
+		"*:error=oops":         "JSON value",
+		"*:gzip=sometimes":     "gzip=always or gzip alone",
+		"[:html":               "pattern such as crm.*",
+	} {
+		if _, err := ParseFault(s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q in it", s, err, want)
+		}
+	}
+}
+
+// Each kind gives the answer it is named after, and the method runs exactly
+// where the kind says so.
+func TestFaultAnswers(t *testing.T) {
+	for _, test := range []struct {
+		fault  string
+		status int
+		body   string // a part of it
+		ran    int
+	}{
+		{"*:QUERY_LIMIT_EXCEEDED", 503, `{"error":"QUERY_LIMIT_EXCEEDED","error_description":"Too many requests"}`, 0},
+		{"*:OVERLOAD_LIMIT", 401, `"OVERLOAD_LIMIT"`, 0},
+		{"*:OVERLOAD_LIMIT:documented", 503, `"OVERLOAD_LIMIT"`, 0},
+		{"*:PORTAL_DELETED", 403, `"PORTAL_DELETED"`, 0},
+		{"*:portal_deleted:documented", 500, `"PORTAL_DELETED"`, 0},
+		{"*:PORTAL_DELETED:status=410", 410, `"PORTAL_DELETED"`, 0},
+		{"*:INTERNAL_SERVER_ERROR", 500, `"INTERNAL_SERVER_ERROR"`, 1},
+		{"*:INTERNAL_SERVER_ERROR:before", 500, `"INTERNAL_SERVER_ERROR"`, 0},
+		{"*:WRONG_ENCODING", 200, `"WRONG_ENCODING"`, 1},
+		{"*:error=null", 400, `{"error":null,`, 0},
+		{`*:error="0":status=200`, 200, `{"error":"0",`, 0},
+		{"*:error=200040300020:after", 400, `{"error":200040300020,`, 1},
+		{"*:html", 502, "502 Bad Gateway", 0},
+		{"*:html:status=504:after", 504, "504 Gateway Time-out", 1},
+		{"*:site-closed", 200, "Site under construction", 0},
+		{"*:login-page", 200, "<form", 0},
+		{"*:php-fatal", 500, "A error occurred", 1},
+		{"*:empty", 503, "", 0},
+		{"*:empty:status=200", 200, "", 0},
+		{"*:bom", 200, "\ufeff{\"result\":", 1},
+		{"*:truncated", 200, `{"result":`, 1},
+	} {
+		p := New(Config{Faults: []Fault{mustFault(t, test.fault)}})
+		w := get(t, p, hook+"crm.deal.add")
+		if w.Code != test.status || !strings.Contains(w.Body.String(), test.body) || p.Ran("crm.deal.add") != test.ran {
+			t.Errorf("%s: status %d, ran %d, body %s", test.fault, w.Code, p.Ran("crm.deal.add"), w.Body)
+		}
+	}
+}
+
+// Every system error can be played, on both versions of the API, and reaches
+// the caller with the status its table says.
+func TestEveryCode(t *testing.T) {
+	for _, c := range codes {
+		p := New(Config{Faults: []Fault{{Kind: c.name}}})
+		want := c.sent
+		if want == 0 {
+			want = c.documented
+		}
+		if w := get(t, p, hook+"crm.deal.add"); w.Code != want || !strings.Contains(w.Body.String(), c.name) {
+			t.Errorf("%s: %d %s", c.name, w.Code, w.Body)
+		}
+	}
+	p := New(Config{Faults: []Fault{{Kind: "expired_token"}}})
+	w := get(t, p, "/rest/api/1/invented-code/tasks.task.get?id=1")
+	if want := `{"error":{"code":"BITRIX_REST_V3_EXCEPTION_ACCESSDENIEDEXCEPTION","message":"Access denied"}}`; w.Code != 401 || w.Body.String() != want {
+		t.Errorf("expired_token in REST 3.0: %d %s", w.Code, w.Body)
+	}
+}
+
+// A share of the calls fails, drawn by the seed: the same seed gives the same
+// failures, another seed others.
+func TestFaultShare(t *testing.T) {
+	failures := func(seed uint64) string {
+		p := New(Config{Seed: seed, Faults: []Fault{{Kind: "html", Share: 0.3}}})
+		var b strings.Builder
+		for range 1000 {
+			if get(t, p, hook+"profile").Code == 502 {
+				b.WriteByte('x')
+			} else {
+				b.WriteByte('.')
+			}
+		}
+		return b.String()
+	}
+	one := failures(1)
+	if n := strings.Count(one, "x"); n < 250 || n > 350 {
+		t.Errorf("%d of 1000 failed, want about 300", n)
+	}
+	if failures(1) != one || failures(2) == one {
+		t.Error("the seed does not fix the share")
+	}
+}
+
+// first=N strikes N times and no more, and only the methods it names.
+func TestFaultFirst(t *testing.T) {
+	p := New(Config{Faults: []Fault{{Method: "crm.*", Kind: "QUERY_LIMIT_EXCEEDED", First: 2}}})
+	get(t, p, hook+"profile")
+	for range 5 {
+		get(t, p, hook+"CRM.deal.add")
+	}
+	if p.Refused() != 2 || p.Ran("crm.deal.add") != 3 || p.Ran("profile") != 1 {
+		t.Errorf("refused %d, ran %d and %d", p.Refused(), p.Ran("crm.deal.add"), p.Ran("profile"))
+	}
+}
+
+// A slow call runs at once and answers later, in virtual time.
+func TestSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(Config{Speed: 10, Faults: []Fault{mustFault(t, "*:slow=20s")}})
+		start := time.Now()
+		go get(t, p, hook+"crm.deal.add")
+		synctest.Wait()
+		if p.Ran("crm.deal.add") != 1 || p.Calls()[0].Status != 0 {
+			t.Error("it did not run at once, or answered already")
+		}
+		get(t, p, hook+"crm.deal.add")
+		if took := time.Since(start); took != 2*time.Second {
+			t.Errorf("took %v, want 2s", took)
+		}
+	})
+}
+
+// On a real connection, resets and cuts look like what they are named after,
+// and reset-after is told from reset-before by what ran.
+func TestBrokenConnections(t *testing.T) {
+	p := New(Config{})
+	server := httptest.NewServer(p)
+	defer server.Close()
+	post := func() (*http.Response, error) { // a POST: net/http does not repeat it
+		return http.Post(server.URL+hook+"crm.deal.add", "application/json", strings.NewReader(`{"fields":{}}`))
+	}
+	for kind, ran := range map[string]int{"reset-before": 0, "reset-after": 1} {
+		p.Reset()
+		p.SetFaults(Fault{Kind: kind})
+		_, err := post()
+		if !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if p.Ran("crm.deal.add") != ran || p.Calls()[0].Status != 0 {
+			t.Errorf("%s: ran %d, %v", kind, p.Ran("crm.deal.add"), p.Calls()[0])
+		}
+	}
+	p.SetFaults(Fault{Kind: "cut"})
+	res, err := post()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); !errors.Is(err, io.ErrUnexpectedEOF) || len(body) == 0 {
+		t.Errorf("cut: %q, %v", body, err)
+	}
+}
+
+// Over TLS, with HTTP/1.1 and HTTP/2 alike, a reset call ran and has no answer.
+func TestResetOverTLS(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		p := New(Config{Faults: []Fault{{Kind: "reset-after"}}})
+		server := httptest.NewUnstartedServer(p)
+		server.EnableHTTP2 = http2
+		server.StartTLS()
+		res, err := server.Client().Post(server.URL+hook+"crm.deal.add", jsonType, strings.NewReader(`{}`))
+		if err == nil {
+			res.Body.Close()
+			t.Errorf("HTTP/2 %v: status %d", http2, res.StatusCode)
+		}
+		if c := p.Calls()[0]; len(p.Calls()) != 1 || !c.Ran || c.Status != 0 {
+			t.Errorf("HTTP/2 %v: %v", http2, p.Calls())
+		}
+		server.Close()
+	}
+}
+
+// gzip answers only callers that accept it, unless it is told to always.
+func TestGzip(t *testing.T) {
+	p := New(Config{Faults: []Fault{{Kind: "gzip"}}})
+	if w := get(t, p, hook+"profile"); w.Header().Get("Content-Encoding") != "" {
+		t.Error("compressed for a caller that did not ask")
+	}
+	p.SetFaults(Fault{Kind: "gzip", Value: "always"})
+	w := get(t, p, hook+"profile")
+	z, err := gzip.NewReader(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := io.ReadAll(z); err != nil || !strings.HasPrefix(string(body), `{"result":`) {
+		t.Errorf("%q, %v", body, err)
+	}
+}
