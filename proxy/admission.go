@@ -1,0 +1,69 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"b24proxy/limiter"
+)
+
+// An admission is what an attempt has paid; nothing where nothing counts.
+type admission struct {
+	slot *limiter.Slot
+	pass *limiter.BudgetPass
+	key  limiter.BudgetKey
+}
+
+// admit waits for a slot, and for the operating time of the method.
+func (t *transport) admit(ctx context.Context, ex *exchange, again bool) (admission, error) {
+	if !ex.route.call.REST() {
+		return admission{}, nil
+	}
+	began := time.Now()
+	a, err := t.pay(ctx, ex, again)
+	ex.queued += time.Since(began)
+	var rejected *limiter.Rejection
+	switch {
+	case errors.As(err, &rejected):
+		return a, rejection(rejected)
+	case err != nil:
+		t.metrics.Abandoned(ex.route.portal)
+	}
+	return a, err
+}
+
+// pay asks for the method's budget before the queue, so that nobody waits for
+// a slot in vain, and again when the slot is there.
+func (t *transport) pay(ctx context.Context, ex *exchange, again bool) (a admission, err error) {
+	a.key = t.budgetKey(ex)
+	ex.budget = a.key
+	for {
+		if err := t.open(ctx, ex, a.key); err != nil {
+			return a, err
+		}
+		a.slot, err = t.limiter.Acquire(ctx, limiter.Request{
+			Upstream: ex.route.portal,
+			Client:   ex.client,
+			Urgency:  ex.urgency,
+			Wait:     time.Until(ex.deadline),
+			Again:    again,
+		})
+		if err != nil {
+			return a, err
+		}
+		var rejected *limiter.Rejection
+		a.pass, _, rejected = t.budgets.Enter(time.Now(), a.key, time.Until(ex.deadline))
+		if t.observe {
+			ex.watch(a.slot, rejected)
+			return a, nil
+		}
+		if a.pass != nil {
+			return a, nil
+		}
+		a.slot.Unsent()
+		if rejected != nil {
+			return a, rejected
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"time"
+
+	"b24proxy/limiter"
+	"b24proxy/proxy/bitrix24"
+)
+
+// An attempt is one sending of a call. It outlives a caller who leaves, since
+// the portal runs what has arrived; the timeout bounds it.
+type attempt struct {
+	done   chan struct{} // closed when the fields below are set
+	resp   *http.Response
+	answer bitrix24.Answer
+	err    *failure
+
+	slot   *limiter.Slot
+	began  time.Time
+	cancel context.CancelCauseFunc
+}
+
+// attempt begins to send a call.
+func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *attempt {
+	ex.attempts++
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(req.Context()))
+	at := &attempt{done: make(chan struct{}), slot: paid.slot, began: time.Now(), cancel: cancel}
+	out := req.Clone(ctx)
+	out.URL = ex.route.url()
+	out.Host = ex.route.portal
+	out.ContentLength = ex.body.size
+	out.TransferEncoding = nil
+	ex.body.users.Add(1)
+	l := &lesson{
+		id: ex.id, route: ex.route, key: paid.key, pass: paid.pass, cred: ex.cred,
+		contentType: req.Header.Get("Content-Type"), body: ex.body.head, began: at.began,
+	}
+	t.metrics.AttemptStarted(l.route.portal)
+	go func(body *body, id string) {
+		defer close(at.done)
+		defer body.release()
+		at.resp, at.err = t.send(req.Context(), out, body, cancel)
+		status := 0
+		if at.err == nil {
+			status, l.took = at.resp.StatusCode, time.Since(l.began)
+			at.answer = examine(at.resp, l.route.call, func(a bitrix24.Answer) { t.learn(l, at.resp.Header, a) })
+		} else {
+			l.lost()
+		}
+		t.recent.reached(time.Now(), l.route.portal, id, at.err)
+		t.metrics.AttemptDone(l.route.portal, status, time.Since(at.began), id)
+		at.settle()
+	}(ex.body, ex.id)
+	return at
+}
+
+// settle tells the limiter what came of a slot.
+func (at *attempt) settle() {
+	slot := at.slot
+	switch {
+	case slot == nil:
+	case at.err != nil && at.err.executed == bitrix24.No:
+		slot.Unsent()
+	case at.err != nil || at.answer.Kind == bitrix24.NoAnswer:
+		slot.Answered(limiter.NoAnswer)
+	case isRefusal(at.answer):
+		slot.Answered(limiter.Refused)
+	case at.answer.Known != nil && at.answer.Known.Name == "OVERLOAD_LIMIT":
+		slot.Answered(limiter.Overloaded)
+	default:
+		slot.Answered(limiter.Accepted)
+	}
+}
+
+// hand gives the answer to a caller who is there; from now on it ends with him.
+func (at *attempt) hand(ctx context.Context) (*http.Response, error) {
+	if at.err != nil {
+		at.cancel(nil)
+		return nil, at.err
+	}
+	stop := context.AfterFunc(ctx, func() { at.cancel(context.Cause(ctx)) })
+	at.resp.Body = &handedBody{at.resp.Body, exchangeOf(ctx), func() { stop(); at.cancel(nil) }}
+	return at.resp, nil
+}
+
+// maxDiscard is how much of an answer that nobody wants is read, so that its
+// connection can serve again.
+const maxDiscard = 256 << 10
+
+// discard waits for an attempt and throws its answer away.
+func (at *attempt) discard() {
+	<-at.done
+	if at.resp != nil {
+		io.CopyN(io.Discard, at.resp.Body, maxDiscard)
+		at.resp.Body.Close()
+	}
+	at.cancel(nil)
+}
+
+// send makes one request, on another connection too if the portal had closed
+// the first before anything was written.
+func (t *transport) send(caller context.Context, out *http.Request, body *body, cancel context.CancelCauseFunc) (*http.Response, *failure) {
+	watch := time.AfterFunc(t.timeout, func() { cancel(errTimeout) })
+	defer watch.Stop()
+	for try := 0; ; try++ {
+		wire := wire{caller: caller}
+		out.Body = body.open(out.Method, out.Header)
+		req := out.WithContext(httptrace.WithClientTrace(out.Context(), wire.trace()))
+		resp, err := t.base.RoundTrip(req)
+		switch {
+		case err == nil && resp.StatusCode == http.StatusSwitchingProtocols: // nobody asked for that
+			resp.Body.Close()
+			return nil, networkFailure(out.Context(), errors.New("the portal switched protocols"), true)
+		case err == nil:
+			resp.Body = &idleBody{ReadCloser: resp.Body, timeout: t.timeout, cancel: cancel}
+			return resp, nil
+		case try < 3 && caller.Err() == nil && wire.stale(err):
+			continue
+		}
+		return nil, networkFailure(out.Context(), err, wire.sent(err))
+	}
+}
+
+var errTimeout = errors.New("the portal did not answer in time")
+
+// An idleBody bounds how long each read of an answer may wait for the portal.
+type idleBody struct {
+	io.ReadCloser
+	timeout time.Duration
+	cancel  context.CancelCauseFunc
+}
+
+func (b *idleBody) Read(p []byte) (int, error) {
+	watch := time.AfterFunc(b.timeout, func() { b.cancel(errTimeout) })
+	defer watch.Stop()
+	return b.ReadCloser.Read(p)
+}
+
+// callerIdle is how long a caller may take nothing of an answer.
+const callerIdle = 2 * time.Minute
+
+// A handedBody is an answer on its way to the caller.
+type handedBody struct {
+	io.ReadCloser
+	exchange *exchange
+	closed   func()
+}
+
+func (b *handedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.exchange.failed = brokeOff
+	}
+	b.exchange.control.SetWriteDeadline(time.Now().Add(callerIdle))
+	return n, err
+}
+
+func (b *handedBody) Close() error {
+	defer b.closed()
+	return b.ReadCloser.Close()
+}

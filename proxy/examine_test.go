@@ -1,0 +1,325 @@
+package proxy
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/andybalholm/brotli"
+
+	"b24proxy/limiter"
+	"b24proxy/proxy/bitrix24"
+)
+
+// fixed answers every call alike.
+func fixed(status int, contentType string, body []byte, headers ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		for i := 0; i < len(headers); i += 2 {
+			w.Header().Set(headers[i], headers[i+1])
+		}
+		w.WriteHeader(status)
+		w.Write(body)
+	}
+}
+
+func compress(t *testing.T, encoding string, text []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	var w io.WriteCloser
+	switch encoding {
+	case "gzip":
+		w = gzip.NewWriter(&b)
+	case "deflate":
+		w = zlib.NewWriter(&b)
+	case "br":
+		w = brotli.NewWriter(&b)
+	}
+	w.Write(text)
+	w.Close()
+	return b.Bytes()
+}
+
+// metric reads one value of /metrics, 0 where there is none.
+func (p *Proxy) metric(series string) float64 {
+	w := httptest.NewRecorder()
+	p.Admin().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for line := range strings.Lines(w.Body.String()) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), series+" "); ok {
+			return must(strconv.ParseFloat(value, 64))
+		}
+	}
+	return 0
+}
+
+func errorsTotal(code, source string) string {
+	return fmt.Sprintf(`b24proxy_errors_total{code=%q,portal="acme.bitrix24.com",source=%q}`, code, source)
+}
+
+// A compressed answer is looked into and passes compressed; a compressed error
+// becomes a plain one.
+func TestCompressedAnswers(t *testing.T) {
+	long := []byte(`{"result":["` + strings.Repeat("a deal; ", 100_000) + `"],"time":{"operating":1.5}}`)
+	for _, encoding := range []string{"gzip", "deflate", "br"} {
+		for _, text := range [][]byte{[]byte(`{"result":true}`), long} {
+			packed := compress(t, encoding, text)
+			p := newProxy(t, nil).behind(fixed(200, "application/json", packed, "Content-Encoding", encoding))
+			w := p.call("POST", "/rest/crm.deal.list", "")
+			if w.Code != 200 || !bytes.Equal(w.Body.Bytes(), packed) || w.Header().Get("Content-Encoding") != encoding {
+				t.Errorf("%s: %d, %d bytes, want %d", encoding, w.Code, w.Body.Len(), len(packed))
+			}
+		}
+		packed := compress(t, encoding, []byte(`{"error":"expired_token","error_description":"The access token provided has expired"}`))
+		p := newProxy(t, nil).behind(fixed(200, "application/json", packed, "Content-Encoding", encoding))
+		w := p.call("POST", "/rest/crm.deal.list", "")
+		if e := tell(t, w); w.Code != 401 || e.Error != "expired_token" || w.Header().Get("Content-Encoding") != "" {
+			t.Errorf("%s: %d %+v", encoding, w.Code, e)
+		}
+	}
+}
+
+// An encoding that is not known here passes as it is.
+func TestUnknownEncoding(t *testing.T) {
+	p := newProxy(t, nil).behind(fixed(200, "application/json", []byte("\x1f\x9d\x90"), "Content-Encoding", "compress"))
+	if w := p.call("POST", "/rest/crm.deal.list", ""); w.Code != 200 || w.Body.String() != "\x1f\x9d\x90" {
+		t.Errorf("%d %q", w.Code, w.Body)
+	}
+}
+
+// The errors inside a batch are counted one by one, also in a batch of some
+// megabytes, and the batch passes untouched.
+func TestBatchErrorsAreCounted(t *testing.T) {
+	for _, padding := range []int{0, 3 << 20} {
+		for _, encoding := range []string{"", "gzip"} {
+			text := fmt.Appendf(nil, `{"result":{"result":{"a":[%q]},"result_error":{"b":{"error":"insufficient_scope","error_description":""},"c":{"error":"","error_description":"x"},"d":{"error":"OPERATION_TIME_LIMIT"}},"result_total":[],"result_next":[],"result_time":[]},"time":{}}`, strings.Repeat("x", padding))
+			headers := []string{}
+			if encoding != "" {
+				text = compress(t, encoding, text)
+				headers = []string{"Content-Encoding", encoding}
+			}
+			p := newProxy(t, nil).behind(fixed(200, "application/json", text, headers...))
+			w := p.call("POST", "/rest/batch", "")
+			if w.Code != 200 || !bytes.Equal(w.Body.Bytes(), text) {
+				t.Fatalf("%d, %d bytes", w.Code, w.Body.Len())
+			}
+			for _, code := range []string{"insufficient_scope", "empty", "OPERATION_TIME_LIMIT"} {
+				if n := p.metric(errorsTotal(code, "batch")); n != 1 {
+					t.Errorf("padding %d, %s: %s counted %v times", padding, encoding, code, n)
+				}
+			}
+		}
+	}
+}
+
+// Every documented code is recognised, brought to its documented status, and
+// counted, whichever status the portal sends it with.
+func TestSystemErrors(t *testing.T) {
+	for _, code := range bitrix24.Codes()[:16] {
+		for _, status := range []int{code.Status, 200, 401, 403, 500, 503} {
+			description := code.Text
+			p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(status, "application/json", fmt.Appendf(nil, `{"error":%q,"error_description":%q,"more":1}`, code.Name, description)))
+			w := p.call("POST", deal, "")
+			e := tell(t, w)
+			if w.Code != code.Status || e.Error != code.Name || e.Description != description || e.Proxy.Source != "portal" ||
+				e.Proxy.Executed != code.Ran.String() || e.Proxy.PortalStatus != status || e.Proxy.RequestID == "" || w.Header().Get("B24-Error-Source") != "portal" {
+				t.Errorf("%s at %d: %d %+v", code.Name, status, w.Code, e)
+			}
+			if n := p.metric(errorsTotal(code.Name, "portal")); n != 1 {
+				t.Errorf("%s at %d: counted %v times", code.Name, status, n)
+			}
+		}
+	}
+}
+
+// With B24PROXY_NORMALIZE=false answers pass as they came, and are counted.
+func TestNormalizeOff(t *testing.T) {
+	const page = "<html>502 Bad Gateway</html>"
+	p := newProxy(t, func(c *Config) { c.Normalize = false }).behind(fixed(502, "text/html", []byte(page)))
+	w := p.call("POST", deal, "")
+	if w.Code != 502 || w.Body.String() != page || w.Header().Get("B24-Error-Source") != "portal" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if p.metric(errorsTotal("ERROR_UNEXPECTED_ANSWER", "portal")) != 1 {
+		t.Error("not counted")
+	}
+}
+
+// Every recorded answer is right through the whole proxy: what is no error
+// passes byte for byte, what is none of the API becomes one error, and system
+// errors keep their code.
+func TestSamples(t *testing.T) {
+	index := string(must(os.ReadFile("bitrix24/testdata/samples/index.tsv")))
+	for line := range strings.Lines(index) {
+		column := strings.Split(line, "\t")
+		if column[0] == "file" {
+			continue
+		}
+		name, code := column[0], column[3]
+		body := must(os.ReadFile("bitrix24/testdata/samples/" + name))
+		path := deal
+		switch {
+		case strings.Contains(name, "download"):
+			path = "/rest/download.json?token=x"
+		case strings.Contains(name, "batch"):
+			path = hook + "/batch"
+		case strings.Contains(name, "oauth"):
+			path = "/oauth/token/"
+		}
+		if strings.HasSuffix(name, ".xml") {
+			path += ".xml"
+		}
+		if strings.HasPrefix(name, "v3-") || strings.HasPrefix(name, "ok-v3") {
+			path = "/rest/api/tasks.task.add"
+		}
+		p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(must(strconv.Atoi(column[1])), column[2], body))
+		w := p.call("POST", path, "")
+		known := bitrix24.Lookup(code)
+		switch {
+		case name == "redirect-302.html":
+			if w.Code != 500 || tell(t, w).Proxy.Reason != "redirect" {
+				t.Errorf("%s: %d %s", name, w.Code, w.Body)
+			}
+		case code == "-", strings.HasPrefix(name, "batch"), name == "xml-batch-partial-200.xml":
+			if w.Code != 200 || !bytes.Equal(w.Body.Bytes(), body) {
+				t.Errorf("%s: %d %s", name, w.Code, w.Body)
+			}
+		case strings.HasPrefix(code, "(http_"), strings.HasPrefix(code, "(html_"), code == "(truncated)":
+			if e := tell(t, w); w.Code != 500 || e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.Executed != "unknown" {
+				t.Errorf("%s: %d %s", name, w.Code, w.Body)
+			}
+		case known != nil:
+			if w.Code != known.Status || !strings.Contains(w.Body.String(), known.Name) || !strings.Contains(w.Body.String(), "request_id") {
+				t.Errorf("%s: %d %s", name, w.Code, w.Body)
+			}
+		default: // a method's own
+			if want := max(400, must(strconv.Atoi(column[1]))); w.Code != want || !bytes.Equal(w.Body.Bytes(), body) {
+				t.Errorf("%s: %d %s", name, w.Code, w.Body)
+			}
+		}
+	}
+}
+
+// A long answer that breaks off does not end as if it were whole.
+func TestLongAnswerCutOff(t *testing.T) {
+	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1000000")
+		io.WriteString(w, `{"result":["`+strings.Repeat("x", 500_000))
+	}))
+	defer portal.Close()
+	p := newProxy(t, func(c *Config) { c.Upstream = mustURL(portal.URL) })
+	proxy := httptest.NewServer(p)
+	defer proxy.Close()
+	resp := must(http.Get(proxy.URL + "/rest/crm.deal.list"))
+	defer resp.Body.Close()
+	if got, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("%d bytes and no error", len(got))
+	}
+	portalLabel := strings.TrimPrefix(portal.URL, "http://")
+	for _, series := range []string{
+		`b24proxy_errors_total{code="ERROR_UNEXPECTED_ANSWER",portal="` + portalLabel + `",source="portal"}`,
+		`b24proxy_requests_total{outcome="portal_error",portal="` + portalLabel + `",status_class="2xx"}`,
+	} {
+		for n := 0; p.metric(series) != 1; n++ {
+			if n > 1000 {
+				t.Fatalf("%s is %v", series, p.metric(series))
+			}
+		}
+	}
+}
+
+// endless answers with a list of about n bytes.
+func endless(n int) http.HandlerFunc {
+	chunk := []byte(strings.Repeat(`{"ID":"1","TITLE":"A deal of some kind"},`, 800))
+	return func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"result":[`)
+		for sent := 0; sent < n; sent += len(chunk) {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+		io.WriteString(w, `{}],"time":{"operating":1}}`)
+	}
+}
+
+// An answer of 200 MB streams in bounded memory.
+func TestLargeAnswerStreams(t *testing.T) {
+	const size = 200 << 20
+	portal := httptest.NewServer(endless(size))
+	defer portal.Close()
+	p := newProxy(t, func(c *Config) { c.Upstream = mustURL(portal.URL) })
+	proxy := httptest.NewServer(p)
+	defer proxy.Close()
+	get := func() (n int64) {
+		resp := must(http.Get(proxy.URL + "/rest/crm.deal.list"))
+		defer resp.Body.Close()
+		return must(io.Copy(io.Discard, resp.Body))
+	}
+	var before, now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var peak atomic.Uint64
+	stop := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				runtime.GC()
+				runtime.ReadMemStats(&now)
+				peak.Store(max(peak.Load(), now.HeapAlloc))
+			}
+		}
+	})
+	n := get()
+	close(stop)
+	watch.Wait()
+	added := int64(peak.Load()) - int64(before.HeapAlloc)
+	t.Logf("%d MB streamed, %.1f MB of live memory added", n>>20, float64(added)/(1<<20))
+	if n < size || added > 8<<20 {
+		t.Errorf("%d bytes, %d bytes of memory added", n, added)
+	}
+}
+
+// BenchmarkLargeAnswer streams 200 MB through the proxy and through a bare
+// ReverseProxy in turn, and reports the ratio of their speeds.
+func BenchmarkLargeAnswer(b *testing.B) {
+	portal := httptest.NewServer(endless(200 << 20))
+	defer portal.Close()
+	p := newProxy(b, func(c *Config) {
+		c.Upstream, c.Plan = mustURL(portal.URL), limiter.Unlimited
+		c.Log = debugLog(io.Discard)
+	})
+	ours := httptest.NewServer(p)
+	defer ours.Close()
+	bare := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(mustURL(portal.URL)) }, BufferPool: &buffers{}})
+	defer bare.Close()
+	get := func(base string) {
+		resp := must(http.Get(base + "/rest/crm.deal.list"))
+		defer resp.Body.Close()
+		b.SetBytes(must(io.Copy(io.Discard, resp.Body)))
+	}
+	var spent [2]time.Duration
+	for b.Loop() {
+		for i, base := range []string{ours.URL, bare.URL} {
+			began := time.Now()
+			get(base)
+			spent[i] += time.Since(began)
+		}
+	}
+	b.ReportMetric(float64(spent[1])/float64(spent[0]), "of-bare-speed")
+}

@@ -1,0 +1,124 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"b24proxy/limiter"
+	"b24proxy/proxy/bitrix24"
+)
+
+// A failure is what the proxy answers in the portal's stead.
+type failure struct {
+	status      int
+	code        string
+	description string
+	source      string // proxy where empty
+	reason      string
+	executed    bitrix24.Ran
+	retryable   bool
+	retryAfter  time.Duration // 0: not sent
+	outcome     string
+	cause       error
+
+	portalStatus int // that led to it; 0: none
+}
+
+func (f *failure) Error() string { return f.code + ": " + f.description }
+func (f *failure) Unwrap() error { return f.cause }
+
+const (
+	reasonReset   = "reset"
+	reasonTimeout = "timeout"
+)
+
+// rejection is the answer to a call that got no slot.
+func rejection(r *limiter.Rejection) *failure {
+	f := &failure{
+		status: http.StatusServiceUnavailable, code: "QUERY_LIMIT_EXCEEDED", reason: r.Reason,
+		executed: bitrix24.No, retryable: true, retryAfter: soon(r.RetryAfter), outcome: rejected, cause: r,
+	}
+	switch r.Reason {
+	case limiter.QueueFull:
+		f.description = "Too many requests: the proxy's queue for this portal is full"
+	case limiter.QueueWait:
+		f.description = "Too many requests: the wait for a slot of this portal would be too long"
+	case limiter.Draining:
+		f.description = "The proxy is stopping"
+	case limiter.Operating:
+		f.status, f.code, f.retryAfter = http.StatusTooManyRequests, "OPERATION_TIME_LIMIT", max(r.RetryAfter, time.Second)
+		f.description = "Method is blocked due to operation time limit, by the proxy, until its operating time is reset"
+	case limiter.Overload:
+		f.code, f.retryAfter, f.retryable = "OVERLOAD_LIMIT", max(r.RetryAfter, time.Second), false
+		f.description = "REST API is blocked due to overload; the proxy asks the portal once a minute whether it is open again"
+	}
+	return f
+}
+
+// networkFailure is the answer where the portal gave none.
+func networkFailure(ctx context.Context, err error, sent bool) *failure {
+	f := &failure{source: "network", cause: err, outcome: portalError}
+	if !sent {
+		f.status, f.code, f.reason = http.StatusServiceUnavailable, "PORTAL_UNREACHABLE", "unreachable"
+		f.description = "The portal could not be reached: " + bitrix24.Redact(err.Error())
+		f.executed, f.retryable, f.retryAfter, f.outcome = bitrix24.No, true, jitter(4*time.Second), unreachable
+		return f
+	}
+	f.status, f.code = http.StatusInternalServerError, "ERROR_UNEXPECTED_ANSWER"
+	f.description, f.reason = "The connection to the portal broke before its answer", reasonReset
+	if errors.Is(context.Cause(ctx), errTimeout) {
+		f.description, f.reason = "The portal did not answer in time", reasonTimeout
+	}
+	return f
+}
+
+// detail is the description with its cause, for the log.
+func (f *failure) detail() string {
+	if f.cause == nil {
+		return f.description
+	}
+	return f.description + " (" + f.cause.Error() + ")"
+}
+
+func (f *failure) from() string {
+	if f.source == "" {
+		return "proxy"
+	}
+	return f.source
+}
+
+// level is how loud a failure is. Mistakes of clients and refusals are theirs to
+// see, and what lasts is told once when it begins (recent); what is lost on the
+// way is new each time.
+func (f *failure) level() slog.Level {
+	if f.outcome == portalError {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+var (
+	// stopped answers a call that was with its portal when the proxy had to go.
+	stopped = &failure{
+		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", reason: limiter.Draining,
+		description: "The proxy was stopped before the portal answered", outcome: portalError,
+	}
+	// gone stands for the answer to a caller who has left.
+	gone = &failure{outcome: abandoned}
+	// brokeOff stands for a long answer of which the caller has got a part.
+	brokeOff = &failure{outcome: portalError}
+)
+
+// soon is a time to try again, from 1 to 10 seconds.
+func soon(d time.Duration) time.Duration {
+	return jitter(min(max(d, time.Second), 10*time.Second*5/6))
+}
+
+// jitter spreads those who are told the same time over a fifth more of it.
+func jitter(d time.Duration) time.Duration {
+	return d + time.Duration(rand.Float64()*float64(d)/5)
+}

@@ -1,0 +1,192 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"b24proxy/proxy/bitrix24"
+)
+
+// How an exchange ended, as requests_total has it.
+const (
+	ok          = "ok"
+	portalError = "portal_error"
+	methodError = "method_error"
+	rejected    = "rejected"
+	unreachable = "unreachable"
+	abandoned   = "abandoned"
+)
+
+// answer is ReverseProxy's ModifyResponse: what the caller gets of an answer.
+func (p *Proxy) answer(resp *http.Response) error {
+	ex := exchangeOf(resp.Request.Context())
+	a := ex.answer
+	if a.Kind == bitrix24.SystemError || a.Kind == bitrix24.NoAnswer {
+		p.log.Info("portal error", "request_id", ex.id, "portal", ex.route.portal, "call", ex.route.call,
+			"code", bitrix24.Label(codeOf(a)), "reason", a.Reason, "portal_status", resp.StatusCode)
+	}
+	if isError(a.Kind) {
+		resp.Header.Set("B24-Error-Source", "portal")
+		p.retryAfter(resp.Header, ex)
+		if p.config.Normalize {
+			told := a.Proxy()
+			told.RequestID, told.Executed = ex.id, ex.executed(told.Executed)
+			told.Retryable = told.Retryable || ex.repeatable && told.Executed == bitrix24.Unknown && a.Kind == bitrix24.NoAnswer
+			replace(resp, a, told)
+		}
+	}
+	ex.status = resp.StatusCode
+	p.describe(resp.Header, ex)
+	return nil
+}
+
+// retryAfter says when a call that the portal refused for a limit would do; the
+// portal itself never says (measured).
+func (p *Proxy) retryAfter(h http.Header, ex *exchange) {
+	known := ex.answer.Known
+	if known == nil || h.Get("Retry-After") != "" {
+		return
+	}
+	switch known.Category {
+	case bitrix24.RateLimit:
+		s, _ := p.limiter.State(ex.route.portal)
+		setRetryAfter(h, soon(s.Wait))
+	case bitrix24.OperatingTime:
+		setRetryAfter(h, max(time.Second, p.budgets.Due(time.Now(), ex.budget)))
+	}
+}
+
+func setRetryAfter(h http.Header, d time.Duration) {
+	h.Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
+}
+
+func isError(k bitrix24.Kind) bool {
+	return k == bitrix24.SystemError || k == bitrix24.MethodError || k == bitrix24.NoAnswer
+}
+
+// replace puts the normalized answer in place of the portal's.
+func replace(resp *http.Response, a bitrix24.Answer, told bitrix24.Proxy) {
+	status, contentType, content := a.Normalized(told)
+	resp.StatusCode, resp.Status = status, ""
+	if a.Kind == bitrix24.MethodError {
+		return // the body passes as it came
+	}
+	resp.Body.Close()
+	resp.Body = io.NopCloser(bytes.NewReader(content))
+	resp.ContentLength = int64(len(content))
+	resp.TransferEncoding, resp.Trailer = nil, nil
+	for _, name := range []string{"Content-Encoding", "Etag", "Last-Modified", "Content-Range", "Accept-Ranges", "Content-Disposition", "Cache-Control", "Expires"} {
+		resp.Header.Del(name)
+	}
+	resp.Header.Set("Content-Length", strconv.Itoa(len(content)))
+	resp.Header.Set("Content-Type", contentType)
+}
+
+// fail is the one funnel for what the proxy answers in the portal's stead; as
+// ReverseProxy's ErrorHandler too.
+func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
+	ex := exchangeOf(r.Context())
+	var f *failure
+	switch {
+	case errors.As(err, &f):
+	case errors.Is(context.Cause(r.Context()), errStopped):
+		f = stopped
+	case r.Context().Err() != nil: // nobody is there to read an answer
+		ex.failed = gone
+		// Who closed only his half would else read an empty success.
+		if r.Context().Value(http.ServerContextKey) != nil {
+			panic(http.ErrAbortHandler)
+		}
+		return
+	default:
+		f = networkFailure(r.Context(), err, true)
+	}
+	ex.failed, ex.status = f, f.status
+	if f.outcome == rejected {
+		p.metrics.Rejected(ex.route.portal, f.reason)
+	}
+	p.metrics.Error(ex.route.portal, bitrix24.Label(f.code), f.from())
+	p.recent.errored(time.Now(), ex.route.portal, f.code, f.from(), ex.route.call.Method, ex.id)
+	p.log.Log(r.Context(), f.level(), "call failed", "request_id", ex.id, "portal", ex.route.portal, "call", ex.route.call,
+		"code", f.code, "reason", f.reason, "error", bitrix24.Redact(f.detail()))
+
+	told := bitrix24.Proxy{
+		Source: f.from(), Reason: f.reason, Executed: ex.executed(f.executed), RequestID: ex.id, PortalStatus: f.portalStatus,
+		Retryable: f.retryable || f.executed == bitrix24.Unknown && ex.repeatable,
+	}
+	content := bitrix24.Error(f.code, f.description, told, ex.route.call.XML)
+	h := w.Header()
+	h.Set("Content-Type", bitrix24.ContentType(ex.route.call.XML))
+	h.Set("Content-Length", strconv.Itoa(len(content)))
+	h.Set("B24-Error-Source", f.from())
+	if f.retryAfter > 0 {
+		setRetryAfter(h, f.retryAfter)
+	}
+	p.describe(h, ex)
+	w.WriteHeader(f.status)
+	if r.Method != http.MethodHead {
+		w.Write(content)
+	}
+}
+
+// describe sets the headers that every answer has.
+func (p *Proxy) describe(h http.Header, ex *exchange) {
+	h["Server-Timing"] = append([]string{fmt.Sprintf("queue;dur=%.1f, portal;dur=%.1f", milliseconds(ex.queued), milliseconds(ex.portal))}, h["Server-Timing"]...)
+	h.Set("X-Request-Id", ex.id)
+	if s, found := p.limiter.State(ex.route.portal); found && !s.Plan.Unlimited() {
+		burst := float64(s.Plan.Burst)
+		h.Set("RateLimit-Policy", fmt.Sprintf(`"portal";q=%d;w=%.0f`, s.Plan.Burst, math.Ceil(burst/s.Plan.Rate)))
+		h.Set("RateLimit", fmt.Sprintf(`"portal";r=%.0f;t=%.0f`, math.Floor(burst-s.Level), math.Ceil(s.Level/s.Rate)))
+	}
+}
+
+// codeOf is the code of a portal's error, as the caller sees it.
+func codeOf(a bitrix24.Answer) string {
+	if a.Kind == bitrix24.NoAnswer {
+		return "ERROR_UNEXPECTED_ANSWER"
+	}
+	return a.Code
+}
+
+// code is that of the error that the exchange ended with, "" if it did not.
+func (ex *exchange) code() string {
+	switch {
+	case ex.failed != nil:
+		return ex.failed.code
+	case ex.would != nil:
+		return ex.would.code
+	case isError(ex.answer.Kind):
+		return codeOf(ex.answer)
+	}
+	return ""
+}
+
+// outcome tells how the exchange ended.
+func (ex *exchange) outcome() string {
+	switch {
+	case ex.failed != nil:
+		return ex.failed.outcome
+	case ex.would != nil:
+		return ex.would.outcome
+	case !ex.finished:
+		return abandoned
+	case ex.rejected:
+		return rejected
+	}
+	switch ex.answer.Kind {
+	case bitrix24.SystemError, bitrix24.NoAnswer:
+		return portalError
+	case bitrix24.MethodError:
+		return methodError
+	}
+	return ok
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"embed"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// The status page: one document with its style, script and icon, and a stream
+// of what it shows. Nothing comes from elsewhere, and nothing that portals or
+// clients send is ever markup.
+//
+//go:embed page
+var pageFiles embed.FS
+
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// routePage adds the page, its stream and its twin in JSON.
+func (p *Proxy) routePage(mux *http.ServeMux) {
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { servePage(w, r, "page/page.html") })
+	for _, name := range []string{"page/page.css", "page/page.js", "page/icon.svg"} {
+		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) { servePage(w, r, name) })
+	}
+	mux.HandleFunc("GET /status", p.serveStatus)
+	mux.HandleFunc("GET /events", p.serveEvents)
+}
+
+func servePage(w http.ResponseWriter, r *http.Request, name string) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", pagePolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-cache") // another version has other files
+	http.ServeFileFS(w, r, pageFiles, name)
+}
+
+// eventTimeout is how long a watcher may take to read one status.
+const eventTimeout = 5 * time.Second
+
+// serveEvents streams the status, at once and then every second, until the
+// watcher leaves, is too slow, or the proxy stops.
+func (p *Proxy) serveEvents(w http.ResponseWriter, r *http.Request) {
+	stream, ok := p.watchers.join()
+	if !ok {
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, "too many watch, or the proxy is stopping; /status tells the same", http.StatusServiceUnavailable)
+		return
+	}
+	defer p.watchers.leave(stream)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	control := http.NewResponseController(w)
+	for status, more := p.snapshot(), true; more; {
+		control.SetWriteDeadline(time.Now().Add(eventTimeout)) // unsupported in tests
+		if _, err := fmt.Fprintf(w, "data: %s\n\n", status); err != nil || control.Flush() != nil {
+			return
+		}
+		select {
+		case status, more = <-stream:
+		case <-r.Context().Done():
+			return
+		}
+	}
+	fmt.Fprint(w, "event: end\ndata: \n\n")
+}

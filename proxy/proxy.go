@@ -1,0 +1,215 @@
+// Package proxy is a reverse proxy for the REST API of Bitrix24. A request
+// goes one way: it is routed to the portal it names, waits for a slot of that
+// portal, is sent, and its answer is classified and given to the caller; what
+// the answer teaches goes back to the limiter, what it counts to metrics.
+package proxy
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"b24proxy/limiter"
+	"b24proxy/metrics"
+	"b24proxy/proxy/bitrix24"
+)
+
+// Config is what a Proxy is told once. Durations and sizes must be positive.
+type Config struct {
+	Upstream        *url.URL              // one portal for requests that name none; may be nil
+	Portals         []HostPattern         // the hosts that may be called, beside Upstream
+	Plan            limiter.Plan          // of portals that PortalPlans does not name
+	PortalPlans     HostMap[limiter.Plan] // the most exact wins
+	QueueWait       time.Duration         // longest wait for a slot
+	QueueDepth      int                   // waiting requests a portal
+	ConnectTo       HostMap[string]       // host:port to dial in a portal's stead
+	Roots           *x509.CertPool        // trusted for portals; nil: the system's
+	UpstreamTimeout time.Duration         // until a portal's answer, and between its bytes
+	OutboundProxy   *url.URL              // towards the portals; nil: none
+	MaxBody         int64                 // bytes of a request
+	OperatingLimit  time.Duration         // a method's budget; 0: not guarded here
+	Observe         bool                  // nothing waits or is refused; what would have been is counted
+	StateFile       *limiter.StateFile    // keeps the buckets over a restart; may be nil
+	Normalize       bool                  // errors are brought into one shape
+	MetricsPortals  int                   // portals with labels of their own
+	PProf           bool                  // profiles on the admin handler
+	Version         string
+	Revision        string
+	Log             *slog.Logger
+}
+
+// plan is the limit of a portal.
+func (c *Config) plan(portal string) limiter.Plan {
+	if plan, ok := c.PortalPlans.find(portal); ok {
+		return plan
+	}
+	return c.Plan
+}
+
+// A Proxy is an http.Handler for the calls of clients; Admin is its other face.
+type Proxy struct {
+	config   Config
+	router   *router
+	limiter  *limiter.Limiter
+	budgets  *limiter.Budgets
+	metrics  *metrics.Metrics
+	recent   *recent
+	watchers watchers
+	began    time.Time
+	listen   string // where clients connect; set by Serve
+	log      *slog.Logger
+	reverse  *httputil.ReverseProxy
+	draining atomic.Bool
+	stopping chan struct{} // closed when nobody may wait any more
+}
+
+// New puts a Proxy together. It starts nothing.
+func New(c Config) *Proxy {
+	p := &Proxy{
+		config:  c,
+		router:  newRouter(c.Portals, c.Upstream),
+		metrics: metrics.New(metrics.Options{Portals: c.MetricsPortals, Version: c.Version, Revision: c.Revision}),
+		recent:  newRecent(c.Log),
+		began:   time.Now(),
+		log:     c.Log,
+		limiter: limiter.New(limiter.Config{
+			Plan:    c.plan,
+			Depth:   c.QueueDepth,
+			Observe: c.Observe,
+			File:    c.StateFile,
+			Warn:    c.Log.Warn,
+		}),
+		budgets:  limiter.NewBudgets(c.OperatingLimit, keptBudgets),
+		stopping: make(chan struct{}),
+	}
+	p.metrics.Watch(p.portals)
+	p.reverse = &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { stripOwnHeaders(r.Out.Header) },
+		Transport: &transport{
+			base:         newWire(c.ConnectTo, c.Roots, c.OutboundProxy),
+			limiter:      p.limiter,
+			budgets:      p.budgets,
+			applications: newApplications(),
+			router:       p.router,
+			metrics:      p.metrics,
+			recent:       p.recent,
+			log:          c.Log,
+			timeout:      c.UpstreamTimeout,
+			guard:        c.OperatingLimit > 0 && !c.Observe,
+			holders:      newHolders(c.QueueDepth),
+			observe:      c.Observe,
+			stopping:     p.stopping,
+		},
+		ModifyResponse: p.answer,
+		ErrorHandler:   p.fail,
+		BufferPool:     &buffers{},
+		ErrorLog:       slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+	}
+	return p
+}
+
+// ServeHTTP answers one call of a client.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ex := &exchange{id: requestID(r.Header), began: time.Now(), control: http.NewResponseController(w)}
+	defer p.ended(ex, r)
+	r = r.WithContext(ex.in(r.Context()))
+	if r.Method == http.MethodConnect {
+		p.fail(w, r, connectNotEnabled)
+		return
+	}
+	var failed *failure
+	if ex.route, failed = p.router.route(r); failed != nil {
+		p.fail(w, r, failed)
+		return
+	}
+	var err error
+	if ex.body, err = readBody(w, r, p.config.MaxBody); err != nil {
+		p.fail(w, r, bodyFailure(err, p.config.MaxBody))
+		return
+	}
+	defer ex.body.release()
+	ex.cred = bitrix24.FindCredential(ex.route.call, ex.route.rawQuery(), r.Header.Get("Authorization"), r.Header.Get("Content-Type"), ex.body.head)
+	ex.client = clientName(r.Header, ex.cred)
+	ex.urgency = urgency(r.Header)
+	ex.repeatable = isRepeatable(ex.route.call, r.Header)
+	ex.deadline = time.Now().Add(patience(r.Header, p.config.QueueWait))
+	r.Body = http.NoBody             // read; the transport sends it from the exchange
+	w.Header()["Content-Type"] = nil // what the portal does not say is not guessed
+	p.reverse.ServeHTTP(w, r)        // panics where the answer was cut off
+	ex.finished = true
+	ex.control.SetWriteDeadline(time.Time{}) // the connection goes on
+}
+
+// ended counts and logs a call when its answer has been given.
+func (p *Proxy) ended(ex *exchange, r *http.Request) {
+	took := time.Since(ex.began)
+	portal, result := ex.route.portal, ex.outcome()
+	if result == abandoned {
+		ex.status = 0
+	}
+	p.recent.ended(time.Now(), portal, result, ex.code(), ex.queued+ex.foretold)
+	p.metrics.Request(portal, "", result, ex.status, took, ex.id)
+	if ex.route.call.REST() && ex.attempts > 0 {
+		p.metrics.QueueWait(portal, ex.urgency, ex.queued+ex.foretold, ex.id)
+	}
+	if ex.would != nil {
+		p.metrics.Rejected(portal, ex.would.reason)
+	}
+	p.log.Debug("call", "request_id", ex.id, "portal", portal, "call", ex.route.call, "http_method", r.Method,
+		"client", ex.client, "outcome", result, "status", ex.status, "attempts", ex.attempts,
+		"queued", ex.queued, "portal_time", ex.portal, "took", took)
+}
+
+// portals describes the limiter's upstreams for the gauges.
+func (p *Proxy) portals() []metrics.Portal {
+	var all []metrics.Portal
+	for _, s := range p.limiter.States() {
+		m := metrics.Portal{Name: s.Upstream, Capacity: s.Capacity, Level: s.Level, Burst: float64(s.Plan.Burst), Rate: s.Rate, PlanRate: s.Plan.Rate,
+			OperatingRatio: p.budgets.Ratio(time.Now(), s.Upstream), BreakerOpen: s.Blocked}
+		if s.Plan.Unlimited() {
+			m.Burst, m.Rate, m.PlanRate = math.Inf(1), math.Inf(1), math.Inf(1)
+		}
+		for u, n := range s.Waiting {
+			m.Depth[metrics.Rank(u)] += n
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// bodyFailure is the answer to a request whose body could not be read.
+func bodyFailure(err error, limit int64) *failure {
+	f := &failure{executed: bitrix24.No, outcome: rejected, cause: err}
+	switch {
+	case errors.Is(err, errTooLarge):
+		f.status, f.code, f.reason = http.StatusRequestEntityTooLarge, "REQUEST_TOO_LARGE", "request_too_large"
+		f.description = fmt.Sprintf("The request body is larger than %d bytes (B24PROXY_MAX_BODY).", limit)
+	case errors.Is(err, errSpool):
+		f.status, f.code, f.reason = http.StatusServiceUnavailable, "REQUEST_NOT_KEPT", "request_not_kept"
+		f.description, f.retryable, f.retryAfter = "The proxy has no room to keep the request body.", true, jitter(4*time.Second)
+	default:
+		f.status, f.code, f.reason = http.StatusBadRequest, "REQUEST_NOT_READ", "request_not_read"
+		f.description, f.outcome = "The request body could not be read to its end.", abandoned
+	}
+	return f
+}
+
+// buffers lends the copying of answers its memory.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, 32<<10)
+}
+
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }

@@ -1,0 +1,294 @@
+package proxy
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"time"
+
+	"b24proxy/limiter"
+	"b24proxy/proxy/bitrix24"
+)
+
+// The JSON that /status gives. Names stay; new ones may come. Instants are RFC
+// 3339 in UTC, spans are seconds. What is absent does not apply or is unknown.
+type status struct {
+	Time     time.Time      `json:"time"`
+	Proxy    proxyStatus    `json:"proxy"`
+	Store    storeStatus    `json:"store"`
+	Unrouted errorsStatus   `json:"unrouted"` // requests that named no portal, or one that is not allowed
+	Series   *seriesStatus  `json:"series"`   // of all portals
+	Known    int            `json:"portals_known"`
+	Portals  []portalStatus `json:"portals"` // the worst first
+}
+
+type proxyStatus struct {
+	Version       string    `json:"version"`
+	Mode          string    `json:"mode"`             // enforce or observe
+	Listen        string    `json:"listen,omitempty"` // where clients connect
+	StartedAt     time.Time `json:"started_at"`
+	UptimeSeconds float64   `json:"uptime_seconds"`
+	Draining      bool      `json:"draining"`
+}
+
+type storeStatus struct {
+	Kind string `json:"kind"` // memory, or file: bucket levels survive a restart
+}
+
+type portalStatus struct {
+	Portal           string            `json:"portal"`
+	State            string            `json:"state"` // see judge
+	Why              string            `json:"why"`   // for people
+	Plan             string            `json:"plan"`
+	LastSeen         time.Time         `json:"last_seen,omitzero"`
+	UnreachableSince time.Time         `json:"unreachable_since,omitzero"`
+	MovedTo          string            `json:"moved_to,omitempty"`
+	Bucket           *bucketStatus     `json:"bucket"` // null: unlimited
+	Queue            queueStatus       `json:"queue"`
+	BreakerOpen      bool              `json:"breaker_open"`
+	Operating        []operatingStatus `json:"operating"` // the fullest budgets first
+	LastMinute       minuteStatus      `json:"last_minute"`
+	Cause            string            `json:"last_failure,omitempty"` // code of the last failed call
+	Errors           errorsStatus      `json:"errors"`
+	Series           *seriesStatus     `json:"series"`
+}
+
+type bucketStatus struct {
+	Level    float64 `json:"level"` // calls that the portal still counts, as far as is known here
+	Burst    int     `json:"burst"`
+	Rate     float64 `json:"rate"` // calls a second, in force
+	PlanRate float64 `json:"plan_rate"`
+}
+
+type queueStatus struct {
+	Waiting      int             `json:"waiting"`
+	Capacity     int             `json:"capacity"`
+	WaitSeconds  float64         `json:"wait_seconds"` // that a newcomer behind all others would have
+	ByUrgency    []int           `json:"by_urgency"`   // 0, the most urgent, to 7
+	ByClient     []clientWaiting `json:"by_client"`    // the longest first
+	OtherClients int             `json:"other_clients"`
+}
+
+type clientWaiting struct {
+	Client  string `json:"client"` // a name, or what stands for a credential
+	Waiting int    `json:"waiting"`
+}
+
+type operatingStatus struct {
+	Credential  string    `json:"credential"`
+	Method      string    `json:"method"`
+	UsedSeconds float64   `json:"used_seconds"`
+	Ratio       float64   `json:"ratio"` // of the limit
+	ResetAt     time.Time `json:"reset_at,omitzero"`
+	ClosedUntil time.Time `json:"closed_until,omitzero"`
+	Blocked     bool      `json:"blocked"` // refused by the portal
+	UnderWay    int       `json:"under_way"`
+}
+
+// minuteStatus counts the last minute and the interval that goes on.
+type minuteStatus struct {
+	Calls              int32   `json:"calls"`
+	Failed             int32   `json:"failed"`        // by the portal, on the network, or refused here
+	MethodErrors       int32   `json:"method_errors"` // answered with a method's own error
+	Refused            int32   `json:"refused"`       // attempts refused by the portal's rate limit
+	MostWaiting        int32   `json:"most_waiting"`
+	LongestWaitSeconds float64 `json:"longest_wait_seconds"`
+}
+
+type errorsStatus struct {
+	ByCode []codeStatus  `json:"by_code"` // the newest first
+	Last   []errorStatus `json:"last"`    // the newest first
+}
+
+type codeStatus struct {
+	Code   string    `json:"code"`
+	Source string    `json:"source"` // as errors_total has it
+	Count  int64     `json:"count"`
+	LastAt time.Time `json:"last_at"`
+}
+
+type errorStatus struct {
+	At        time.Time `json:"at"`
+	Code      string    `json:"code"`
+	Source    string    `json:"source"`
+	Method    string    `json:"method,omitempty"`
+	RequestID string    `json:"request_id"`
+}
+
+// seriesStatus has the intervals of the last five minutes that are over, the
+// oldest first.
+type seriesStatus struct {
+	StepSeconds float64            `json:"step_seconds"`
+	End         time.Time          `json:"end"`
+	Calls       [seriesSteps]int32 `json:"calls"`
+	Failed      [seriesSteps]int32 `json:"failed"`
+	Waiting     [seriesSteps]int32 `json:"waiting"` // the most at a time
+}
+
+const (
+	shownClients = 10
+	shownBudgets = 5
+	shownName    = 64 // bytes of a client's name
+)
+
+// status describes the proxy and the portals called lately, worst first.
+func (p *Proxy) status() status {
+	now := time.Now()
+	s := status{
+		Time: moment(now),
+		Proxy: proxyStatus{
+			Version: p.config.Version, Mode: "enforce", Listen: p.listen, StartedAt: moment(p.began),
+			UptimeSeconds: math.Floor(now.Sub(p.began).Seconds()), Draining: p.draining.Load(),
+		},
+		Store:   storeStatus{Kind: "memory"},
+		Portals: []portalStatus{},
+	}
+	if p.config.Observe {
+		s.Proxy.Mode = "observe"
+	}
+	if p.config.StateFile != nil {
+		s.Store.Kind = "file"
+	}
+	s.Series, s.Unrouted = p.recent.overall(now)
+	states := make(map[string]limiter.State)
+	for _, state := range p.limiter.States() {
+		states[state.Upstream] = state
+	}
+	for _, name := range p.recent.names() {
+		state, found := states[name]
+		if !found {
+			state = p.resting(name)
+		}
+		s.Portals = append(s.Portals, p.portalStatus(now, state))
+	}
+	s.Known = len(s.Portals)
+	slices.SortStableFunc(s.Portals, worse)
+	return s
+}
+
+// resting is the state of a portal that the limiter has forgotten: nothing
+// waits, and its counter is back at zero.
+func (p *Proxy) resting(portal string) limiter.State {
+	plan := p.config.plan(portal)
+	return limiter.State{Upstream: portal, Plan: plan, Rate: plan.Rate, Capacity: p.config.QueueDepth}
+}
+
+func (p *Proxy) portalStatus(now time.Time, state limiter.State) portalStatus {
+	s := portalStatus{Portal: state.Upstream, Plan: state.Plan.String(), BreakerOpen: state.Blocked, Operating: []operatingStatus{}}
+	if !state.Plan.Unlimited() {
+		s.Bucket = &bucketStatus{Level: roundTo(state.Level, 1), Burst: state.Plan.Burst, Rate: roundTo(state.Rate, 3), PlanRate: state.Plan.Rate}
+	}
+	s.Queue = queueOf(&state, p.limiter.Clients(state.Upstream))
+	for _, b := range p.budgets.List(now, state.Upstream, shownBudgets) {
+		s.Operating = append(s.Operating, operatingStatus{
+			Credential: b.Credential, Method: b.Method, UsedSeconds: roundTo(b.Used.Seconds(), 1), Ratio: roundTo(b.Ratio, 3),
+			ResetAt: moment(b.ResetAt), ClosedUntil: moment(b.ClosedUntil), Blocked: b.Blocked, UnderWay: b.UnderWay,
+		})
+	}
+	p.recent.describe(now, &s)
+	s.State, s.Why = s.judge(now)
+	return s
+}
+
+func queueOf(state *limiter.State, clients map[string]int) queueStatus {
+	q := queueStatus{
+		Waiting: waitingIn(state), Capacity: state.Capacity, WaitSeconds: roundTo(state.Wait.Seconds(), 1),
+		ByUrgency: slices.Clone(state.Waiting[:]), ByClient: []clientWaiting{},
+	}
+	for name, n := range clients {
+		name = bitrix24.Redact(name)
+		q.ByClient = append(q.ByClient, clientWaiting{Client: name[:min(len(name), shownName)], Waiting: n})
+	}
+	slices.SortFunc(q.ByClient, func(a, b clientWaiting) int {
+		return cmp.Or(cmp.Compare(b.Waiting, a.Waiting), cmp.Compare(a.Client, b.Client))
+	})
+	if more := len(q.ByClient) - shownClients; more > 0 {
+		q.OtherClients = more
+		q.ByClient = q.ByClient[:shownClients]
+	}
+	return q
+}
+
+// The states of a portal, the worst first.
+const (
+	isBlocked     = "blocked"     // OVERLOAD_LIMIT: nothing is let in
+	isUnreachable = "unreachable" // the last attempt did not reach it
+	isFailing     = "failing"     // calls failed in the last minute
+	isHolding     = "holding"     // a method is closed for its operating time
+	isSlowed      = "slowed"      // it refuses calls for its rate limit, none failed for that
+	isQueueing    = "queueing"    // calls wait
+	isOK          = "ok"
+	isIdle        = "idle" // no calls in the last minute
+)
+
+var states = []string{isBlocked, isUnreachable, isFailing, isHolding, isSlowed, isQueueing, isOK, isIdle}
+
+// judge says how a portal does, in a word and in a sentence.
+func (s *portalStatus) judge(now time.Time) (state, why string) {
+	m := s.LastMinute
+	if s.BreakerOpen {
+		return isBlocked, "The portal blocks its REST API for overload. One call a minute asks whether it is open again."
+	}
+	if !s.UnreachableSince.IsZero() {
+		return isUnreachable, fmt.Sprintf("It cannot be reached for %s.", now.Sub(s.UnreachableSince).Round(time.Second))
+	}
+	if m.Failed > 0 {
+		return isFailing, fmt.Sprintf("%d of %d calls failed in the last minute, the last with %s.", m.Failed, m.Calls, s.Cause)
+	}
+	for _, b := range s.Operating {
+		if b.ClosedUntil.After(now) {
+			return isHolding, fmt.Sprintf("%s is held for its operating time, for another %s.", b.Method, b.ClosedUntil.Sub(now).Round(time.Second))
+		}
+	}
+	switch {
+	case m.Refused > 0:
+		return isSlowed, fmt.Sprintf("The portal refused %d attempts in the last minute for its rate limit; they were sent again. Somebody else may spend the same limit.", m.Refused)
+	case s.Bucket != nil && s.Bucket.Rate < s.Bucket.PlanRate:
+		return isSlowed, fmt.Sprintf("Its rate is lowered to %g of %g calls a second, since it refused calls: somebody else may spend the same limit.", s.Bucket.Rate, s.Bucket.PlanRate)
+	case s.Queue.Waiting > 0:
+		return isQueueing, fmt.Sprintf("%d calls wait, a newcomer for up to %.0f s.", s.Queue.Waiting, math.Ceil(s.Queue.WaitSeconds))
+	case m.Calls == 0:
+		return isIdle, "No calls in the last minute."
+	}
+	return isOK, ""
+}
+
+// worse sorts portals by their states, then by how much they fail and wait.
+func worse(a, b portalStatus) int {
+	return cmp.Or(
+		cmp.Compare(slices.Index(states, a.State), slices.Index(states, b.State)),
+		cmp.Compare(b.LastMinute.Failed, a.LastMinute.Failed),
+		cmp.Compare(b.Queue.Waiting, a.Queue.Waiting),
+		cmp.Compare(a.Portal, b.Portal))
+}
+
+func (p *Proxy) serveStatus(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", " ")
+	encoder.Encode(p.status())
+}
+
+func waitingIn(s *limiter.State) (n int) {
+	for _, waiting := range s.Waiting {
+		n += waiting
+	}
+	return n
+}
+
+// moment is an instant as it is shown; the zero one stays.
+func moment(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC().Truncate(time.Millisecond)
+}
+
+func roundTo(v float64, digits int) float64 {
+	unit := math.Pow10(digits)
+	return math.Round(v*unit) / unit
+}

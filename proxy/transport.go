@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"b24proxy/limiter"
+	"b24proxy/metrics"
+	"b24proxy/proxy/bitrix24"
+)
+
+// A transport is where calls are admitted, so that each attempt pays a slot:
+// wait, send, learn from the answer, and perhaps send again.
+type transport struct {
+	base         http.RoundTripper
+	limiter      *limiter.Limiter
+	budgets      *limiter.Budgets
+	holders      *holders
+	applications *applications
+	router       *router
+	metrics      *metrics.Metrics
+	recent       *recent
+	log          *slog.Logger
+	timeout      time.Duration // from sending to the answer's header, and between its bytes
+	guard        bool          // of operating time
+	observe      bool
+	stopping     <-chan struct{} // closed when nobody may wait any more
+}
+
+// RoundTrip fails with a *failure, or with the context's cause.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	ex := exchangeOf(req.Context())
+	var last *attempt // to be repeated for a reason
+	var reason string
+	for {
+		paid, err := t.admit(req.Context(), ex, reason == refused)
+		if f, isRejected := isRejection(err); isRejected && reason == refused {
+			t.metrics.Rejected(ex.route.portal, f.reason)
+			ex.rejected = true
+			return last.hand(req.Context()) // the portal's own word
+		}
+		if last != nil {
+			last.discard()
+		}
+		if err != nil {
+			return nil, err
+		}
+		if reason != "" {
+			t.metrics.Resend(ex.route.portal, reason)
+			t.log.Info("sending again", "request_id", ex.id, "portal", ex.route.portal, "call", ex.route.call, "reason", reason)
+		}
+		at := t.attempt(ex, req, paid)
+		select {
+		case <-at.done:
+			ex.portal += time.Since(at.began)
+		case <-req.Context().Done():
+			go at.discard() // it may run: what it teaches is learned all the same
+			return nil, context.Cause(req.Context())
+		}
+		ex.answer = at.answer
+		if reason, err = t.next(ex, at); err != nil {
+			at.discard()
+			return nil, err
+		}
+		if reason == "" {
+			return at.hand(req.Context())
+		}
+		last = at
+	}
+}
+
+// Reasons to send a call again.
+const (
+	refused = "refused" // by the portal, for its rate limit
+	renamed = "renamed" // the portal is elsewhere
+)
+
+// maxResends bounds how often one call is sent again, beside its patience: a
+// refused call waits for a slot each time.
+const maxResends = 1000
+
+// next tells why a call is to be sent again, "" if it is not: only what surely
+// did not run is, or what may run twice and was lost on the network.
+func (t *transport) next(ex *exchange, at *attempt) (reason string, err error) {
+	if at.err == nil {
+		to, moved, failed := t.moved(ex, at.resp)
+		switch {
+		case failed != nil:
+			return "", failed
+		case moved:
+			t.recent.moved(time.Now(), ex.route.portal, to.portal, ex.id)
+			ex.route = to
+			return renamed, nil
+		}
+	}
+	switch {
+	case t.observe || ex.attempts > maxResends:
+	case at.err == nil && isRefusal(at.answer):
+		return refused, nil
+	case at.err != nil && at.err.reason == reasonReset && ex.repeatable && ex.attempts == 1:
+		ex.mayHaveRun = true
+		return reasonReset, nil
+	}
+	return "", nil
+}
+
+func isRejection(err error) (f *failure, is bool) {
+	is = errors.As(err, &f) && f.outcome == rejected && f.reason != limiter.Draining
+	return f, is
+}
+
+// isRefusal tells whether the portal refused a call for its rate limit.
+func isRefusal(a bitrix24.Answer) bool {
+	return a.Known != nil && a.Known.Category == bitrix24.RateLimit && a.Executed() == bitrix24.No
+}
