@@ -1,0 +1,74 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Which package may import which of ours: commands the proxy and what is below
+// it, the proxy its parts, and the parts nothing.
+var arrows = map[string][]string{
+	"b24proxy/cmd/b24proxy":   {"limiter", "proxy", "proxy/bitrix24"},
+	"b24proxy/cmd/b24bench":   {"limiter", "proxy", "proxy/b24sim"},
+	"b24proxy/cmd/b24sim":     {"proxy/b24sim"},
+	"b24proxy/proxy":          {"limiter", "metrics", "proxy/bitrix24"},
+	"b24proxy/proxy/b24sim":   {"proxy/bitrix24"},
+	"b24proxy/proxy/bitrix24": {},
+	"b24proxy/limiter":        {},
+	"b24proxy/metrics":        {},
+	"b24proxy/deploy":         {},
+	"b24proxy/deploy/grafana": {},
+}
+
+// Who alone may import what is not ours.
+var kept = map[string]string{
+	"github.com/prometheus/": "b24proxy/metrics",
+	"golang.org/x/time/rate": "b24proxy/limiter",
+	"github.com/caarlos0/":   "b24proxy/cmd/b24proxy",
+}
+
+// The code imports in the directions of the design alone: so one part can be
+// read, tested and replaced without the others.
+func TestArrows(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "b24proxy/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		importer, imports := fields[0], fields[1:]
+		allowed, known := arrows[importer]
+		if !known {
+			t.Errorf("%s has no place in the design", importer)
+		}
+		seen++
+		for _, imported := range imports {
+			if ours, is := strings.CutPrefix(imported, "b24proxy/"); is && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s", importer, imported)
+			}
+			for prefix, owner := range kept {
+				if strings.HasPrefix(imported, prefix) && importer != owner {
+					t.Errorf("%s imports %s, which only %s may", importer, imported, owner)
+				}
+			}
+		}
+	}
+	if seen != len(arrows) {
+		t.Errorf("%d packages, the design has %d", seen, len(arrows))
+	}
+}
+
+// Only commands read the environment.
+func TestEnvironmentIsRead(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{$dir := .Dir}}{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}`, "b24proxy/proxy/...", "b24proxy/limiter/...", "b24proxy/metrics/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"-lE", `os\.(Getenv|LookupEnv|Environ)\(`}, strings.Fields(string(out))...)
+	if found, _ := exec.Command("grep", args...).Output(); len(found) > 0 {
+		t.Errorf("the environment is read in\n%s", found)
+	}
+}

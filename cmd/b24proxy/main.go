@@ -1,0 +1,167 @@
+// Command b24proxy is a rate-limiting reverse proxy in front of the REST API
+// of Bitrix24. It takes its settings from the environment alone; -help prints
+// their table.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"b24proxy/limiter"
+	"b24proxy/proxy"
+)
+
+const usage = `b24proxy is a rate-limiting reverse proxy in front of the Bitrix24 REST API.
+
+  b24proxy           serve until SIGTERM or SIGINT
+  b24proxy -check    say what is wrong with the settings, and exit with 0 or 1
+  b24proxy -version  print the version
+  b24proxy -help     print this
+
+It takes its settings from the environment alone:
+
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(command(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// command does what the arguments say and returns the exit code.
+func command(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	check := false
+	for _, arg := range args {
+		switch "-" + strings.TrimLeft(arg, "-") {
+		case "-help", "-h":
+			fmt.Fprint(stdout, usage)
+			printSettings(stdout)
+			return 0
+		case "-version":
+			fmt.Fprintln(stdout, "b24proxy", versionLine())
+			return 0
+		case "-check":
+			check = true
+		default:
+			fmt.Fprintf(stderr, "b24proxy: unknown argument %q; there are -help, -version and -check\n", arg)
+			return 1
+		}
+	}
+	s, unknown, err := readSettings(environ)
+	for _, name := range unknown {
+		fmt.Fprintf(stderr, "b24proxy: warning: %s is no setting, see -help\n", name)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "b24proxy: wrong settings:\n  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
+		return 1
+	}
+	if check {
+		fmt.Fprintln(stdout, "the settings are valid")
+		return 0
+	}
+	if err := run(ctx, s, stderr); err != nil {
+		fmt.Fprintln(stderr, "b24proxy:", err)
+		return 1
+	}
+	return 0
+}
+
+// run serves until ctx ends and every call has its answer.
+func run(ctx context.Context, s settings, stderr io.Writer) error {
+	log := newLog(s, stderr)
+	clients, errClients := net.Listen("tcp", string(s.Listen))
+	admin, errAdmin := net.Listen("tcp", string(s.AdminListen))
+	if err := errors.Join(errClients, errAdmin); err != nil {
+		return err
+	}
+	config := s.config(log)
+	if s.StateFile != "" {
+		file, err := limiter.OpenStateFile(string(s.StateFile), log.Warn)
+		if err != nil {
+			return fmt.Errorf("B24PROXY_STATE_FILE: %w", err)
+		}
+		defer file.Close()
+		config.StateFile = file
+	}
+	p := proxy.New(config)
+	log.Info("serving", "clients", clients.Addr().String(), "admin", admin.Addr().String(),
+		"plan", config.Plan, "version", config.Version)
+	return p.Serve(ctx, clients, admin, time.Duration(s.DrainTimeout))
+}
+
+func newLog(s settings, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: slog.Level(s.LogLevel)}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// config translates the settings.
+func (s settings) config(log *slog.Logger) proxy.Config {
+	version, revision := buildInfo()
+	portals := []proxy.HostPattern(s.Portals)
+	if len(portals) == 0 {
+		portals = proxy.CloudPortals()
+	}
+	return proxy.Config{
+		Upstream:        s.Upstream.URL,
+		Portals:         portals,
+		Plan:            limiter.Plan(s.Plan),
+		PortalPlans:     proxy.HostMap[limiter.Plan](s.PortalPlans),
+		QueueWait:       time.Duration(s.QueueWait),
+		QueueDepth:      int(s.QueueDepth),
+		ConnectTo:       proxy.HostMap[string](s.ConnectTo),
+		Roots:           s.UpstreamCAFile.CertPool,
+		UpstreamTimeout: time.Duration(s.UpstreamTimeout),
+		OutboundProxy:   s.OutboundProxy.URL,
+		MaxBody:         int64(s.MaxBody),
+		Normalize:       bool(s.Normalize),
+		OperatingLimit:  time.Duration(s.OperatingLimit),
+		Observe:         s.Mode == "observe",
+		MetricsPortals:  int(s.MetricsPortals),
+		PProf:           bool(s.PProf),
+		Version:         version,
+		Revision:        revision,
+		Log:             log,
+	}
+}
+
+// version and revision are set when a release is built: -ldflags "-X
+// main.version=v1.2.3". Else they are what Go knows of the checkout.
+var (
+	version  = ""
+	revision = "unknown"
+)
+
+func buildInfo() (v, r string) {
+	v, r = version, revision
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v, r
+	}
+	if v == "" {
+		v = info.Main.Version
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.revision" {
+			r = setting.Value
+		}
+	}
+	return v, r
+}
+
+func versionLine() string {
+	v, revision := buildInfo()
+	return v + " (" + revision + ")"
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"b24proxy/limiter"
+)
+
+// fault reads settings and returns what is wrong with them, "" if nothing is.
+func fault(t *testing.T, environ ...string) string {
+	t.Helper()
+	_, _, err := readSettings(environ)
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// Each broken setting is refused with its variable, its value, and what is
+// allowed in its place.
+func TestBrokenSettings(t *testing.T) {
+	notPEM := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(notPEM, []byte("-----BEGIN NOTHING-----"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, value string
+		want        string // beside name and value
+	}{
+		{"LISTEN", "8080", "host:port"},
+		{"LISTEN", "localhost", "host:port"},
+		{"LISTEN", ":http", "host:port"},
+		{"LISTEN", "127.0.0.1:65536", "host:port"},
+		{"LISTEN", "::1:8080", "host:port"},
+		{"ADMIN_LISTEN", "-1", "host:port"},
+		{"UPSTREAM", "ftp://acme.bitrix24.com", "https://HOST"},
+		{"UPSTREAM", "https://acme.bitrix24.com/crm/", "without path"},
+		{"UPSTREAM", "https://acme.bitrix24.com?x=1", "without path"},
+		{"UPSTREAM", "https://acme_.bit rix24.com", "https://HOST"},
+		{"PORTALS", "acme.bitrix24.com,*", "no host"},
+		{"PORTALS", "acme..com", "no host"},
+		{"PORTALS", "a.*.com", "no host"},
+		{"PORTALS", "acme.bitrix24.com:port", "no host"},
+		{"PORTALS", "acme bitrix24.com", "no host"},
+		{"PLAN", "premium", "standard, enterprise, unlimited"},
+		{"PLAN", "2", "RATE/BURST"},
+		{"PLAN", "0/50", "RATE/BURST"},
+		{"PLAN", "-2/50", "RATE/BURST"},
+		{"PLAN", "2/0", "RATE/BURST"},
+		{"PLAN", "NaN/50", "RATE/BURST"},
+		{"PLAN", "Inf/50", "RATE/BURST"},
+		{"PLAN", "2/50/3", "RATE/BURST"},
+		{"PORTAL_PLANS", "acme.bitrix24.com", "HOST=VALUE"},
+		{"PORTAL_PLANS", "acme.bitrix24.com=gold", "no plan"},
+		{"PORTAL_PLANS", "*=standard", "no host"},
+		{"QUEUE_WAIT", "25", "25s"},
+		{"QUEUE_WAIT", "-1s", "0s to 1h"},
+		{"QUEUE_WAIT", "2h", "0s to 1h"},
+		{"QUEUE_DEPTH", "-1", "0 to 1000000"},
+		{"QUEUE_DEPTH", "1e3", "0 to 1000000"},
+		{"QUEUE_DEPTH", "99999999999999999999", "0 to 1000000"},
+		{"MODE", "watch", "enforce nor observe"},
+		{"OPERATING_LIMIT", "480", "0s to 1h"},
+		{"STATE_FILE", "/missing/directory/state", "no directory"},
+		{"NORMALIZE", "maybe", "true"},
+		{"CONNECT_TO", "acme.bitrix24.com", "HOST=VALUE"},
+		{"CONNECT_TO", "acme.bitrix24.com=10.0.0.5", "host:port"},
+		{"CONNECT_TO", "acme.bitrix24.com=:443", "host:port"},
+		{"CONNECT_TO", "a..b=10.0.0.5:443", "no host"},
+		{"UPSTREAM_CA_FILE", filepath.Join(t.TempDir(), "missing.pem"), "no such file"},
+		{"UPSTREAM_CA_FILE", notPEM, "PEM"},
+		{"UPSTREAM_TIMEOUT", "0s", "100ms to 1h"},
+		{"UPSTREAM_TIMEOUT", "soon", "100ms to 1h"},
+		{"OUTBOUND_PROXY", "socks5://proxy.example:1080", "http://HOST:PORT"},
+		{"OUTBOUND_PROXY", "proxy.example:3128", "http://HOST:PORT"},
+		{"MAX_BODY", "100MB", "KiB, MiB or GiB"},
+		{"MAX_BODY", "-1", "0 to 64GiB"},
+		{"MAX_BODY", "65GiB", "0 to 64GiB"},
+		{"MAX_BODY", "9223372036854775807GiB", "0 to 64GiB"},
+		{"MAX_BODY", "MiB", "0 to 64GiB"},
+		{"DRAIN_TIMEOUT", "1ms", "100ms to 1h"},
+		{"METRICS_PORTALS", "many", "0 to 1000000"},
+		{"PPROF", "2", "true"},
+		{"LOG_LEVEL", "loud", "debug, info, warn or error"},
+		{"LOG_FORMAT", "xml", "text nor json"},
+	} {
+		got := fault(t, prefix+c.name+"="+c.value)
+		if !strings.HasPrefix(got, prefix+c.name+": ") || !strings.Contains(got, c.want) || strings.Contains(got, "\n") {
+			t.Errorf("%s=%s: %q, want one line that names the variable and %q", c.name, c.value, got, c.want)
+		}
+		hidden := strings.Contains(got, "not shown") || strings.Contains(got, "without path")
+		parts := strings.FieldsFunc(c.value, func(r rune) bool { return r == ',' || r == '=' })
+		if !hidden && !slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(got, part) }) {
+			t.Errorf("%s=%s: %q does not tell the value", c.name, c.value, got)
+		}
+	}
+}
+
+// All faults are told at once, each once, in an order that does not change.
+func TestAllFaultsAtOnce(t *testing.T) {
+	var environ, names []string
+	for field := range reflect.TypeFor[settings]().Fields() {
+		name := prefix + field.Tag.Get("env")
+		names = append(names, name)
+		environ = append(environ, name+"=/%/%")
+	}
+	for name := range later {
+		names = append(names, prefix+name)
+		environ = append(environ, prefix+name+"=/%/%")
+	}
+	first := fault(t, environ...)
+	for _, name := range names {
+		if n := strings.Count("\n"+first, "\n"+name+": "); n != 1 {
+			t.Errorf("%s is named %d times in\n%s", name, n, first)
+		}
+	}
+	if n := len(strings.Split(first, "\n")); n != len(names) {
+		t.Errorf("%d lines for %d faults:\n%s", n, len(names), first)
+	}
+	for range 10 {
+		if again := fault(t, environ...); again != first {
+			t.Fatalf("the faults are told in two orders:\n%s\n\n%s", first, again)
+		}
+	}
+	list := fault(t, prefix+"PORTALS=a..b, acme.bitrix24.com, c..d")
+	if !strings.Contains(list, "a..b") || !strings.Contains(list, "c..d") || strings.Contains(list, `"acme`) {
+		t.Errorf("of a list, the faulty parts are to be told, not %q", list)
+	}
+}
+
+// Where an address with a webhook, a password or a token stands in a wrong
+// place, it is refused without being repeated.
+func TestFaultsTellNoSecret(t *testing.T) {
+	const hook = "https://acme.bitrix24.com/rest/1/s3cretcode/"
+	for _, setting := range []string{
+		"LISTEN=" + hook, "ADMIN_LISTEN=http://user:s3cret@127.0.0.1:8081",
+		"UPSTREAM=" + hook, "UPSTREAM=https://user:s3cret@acme.bitrix24.com", "UPSTREAM=https://acme.bitrix24.com?auth=s3cret",
+		"UPSTREAM=https://acme.bitrix24.com:s3cret", "UPSTREAM=acme.bitrix24.com/rest/1/s3cret/",
+		"PORTALS=" + hook, "PORTALS=acme.bitrix24.com/rest/1/s3cretcode/profile",
+		"PLAN=" + hook, "PORTAL_PLANS=" + hook, "PORTAL_PLANS=" + hook + "=standard", "PORTAL_PLANS=acme.bitrix24.com=" + hook,
+		"CONNECT_TO=acme.bitrix24.com=" + hook, "CONNECT_TO=" + hook + "=10.0.0.5:443", "UPSTREAM_CA_FILE=" + hook,
+		"QUEUE_WAIT=" + hook, "MAX_BODY=" + hook, "LOG_LEVEL=" + hook, "NORMALIZE=" + hook, "QUEUE_DEPTH=" + hook, "LOG_FORMAT=" + hook,
+		"STATE_FILE=" + hook + "state", "MODE=" + hook,
+		"OUTBOUND_PROXY=socks5://user:s3cret@proxy.example:1080", "OUTBOUND_PROXY=http://user:s3cret@proxy.example:3128/path",
+		"OUTBOUND_PROXY=http://user:s3cret@[proxy", "OUTBOUND_PROXY=user:s3cret@proxy.example:3128",
+		"CLIENT_KEYS=crm=s3cretkey", "REDIS_URL=redis://:s3cret@redis.example:6379",
+	} {
+		got := fault(t, prefix+setting)
+		if name, _, _ := strings.Cut(setting, "="); !strings.HasPrefix(got, prefix+name+": ") || strings.Contains(got, "s3cret") {
+			t.Errorf("%s: %q", setting, got)
+		}
+	}
+}
+
+// With nothing set, and with everything set to nothing, the defaults apply.
+func TestEmptyIsUnset(t *testing.T) {
+	var empty []string
+	for field := range reflect.TypeFor[settings]().Fields() {
+		empty = append(empty, prefix+field.Tag.Get("env")+"=")
+	}
+	for name := range later {
+		empty = append(empty, prefix+name+"=")
+	}
+	for _, environ := range [][]string{nil, empty} {
+		s, unknown, err := readSettings(environ)
+		if err != nil || unknown != nil {
+			t.Fatalf("%v, unknown %v", err, unknown)
+		}
+		if s.Listen != "127.0.0.1:8080" || s.AdminListen != "127.0.0.1:8081" || limiter.Plan(s.Plan) != limiter.Standard ||
+			time.Duration(s.QueueWait) != 25*time.Second || s.QueueDepth != 1000 || s.MaxBody != 100<<20 || !bool(s.Normalize) ||
+			time.Duration(s.UpstreamTimeout) != 65*time.Second || time.Duration(s.DrainTimeout) != 30*time.Second ||
+			s.Mode != "enforce" || time.Duration(s.OperatingLimit) != 480*time.Second || s.StateFile != "" || s.Portals != nil || s.Upstream.URL != nil || s.LogFormat != "text" || s.LogLevel != 0 {
+			t.Errorf("defaults are not the contract's: %+v", s)
+		}
+	}
+}
+
+// Every setting takes what the contract gives as its example.
+func TestGoodSettings(t *testing.T) {
+	for _, setting := range []string{
+		"LISTEN=:8080", "LISTEN=[::1]:0", "LISTEN=localhost:8080", "UPSTREAM=https://acme.bitrix24.com", "UPSTREAM=https://acme.bitrix24.com/",
+		"UPSTREAM=http://127.0.0.1:8090", "UPSTREAM=http://[::1]:8090", "UPSTREAM=https://ACME.bitrix24.com:8443",
+		"PORTALS=acme.bitrix24.com,*.example.org, crm.example.org:8443,", "PLAN=unlimited", "PLAN=10/100", "PLAN=0.5/1",
+		"PORTAL_PLANS=acme.bitrix24.com=enterprise,*.example.org=unlimited", "QUEUE_WAIT=0s", "QUEUE_WAIT=1m30s", "QUEUE_DEPTH=0",
+		"CONNECT_TO=*.bitrix24.com=10.0.0.5:443", "CONNECT_TO=acme.bitrix24.com=[::1]:443", "OUTBOUND_PROXY=http://user:password@proxy.example:3128",
+		"MAX_BODY=0", "MAX_BODY=1", "MAX_BODY=64GiB", "MAX_BODY=512KiB", "NORMALIZE=false", "PPROF=1", "LOG_LEVEL=WARN", "LOG_FORMAT=json",
+		"MODE=enforce", "MODE=observe", "OPERATING_LIMIT=0s", "STATE_FILE=" + filepath.Join(t.TempDir(), "state"), "EGRESS_ID=default", "AUTOBATCH=off",
+	} {
+		if got := fault(t, prefix+setting); got != "" {
+			t.Errorf("%s: %s", setting, got)
+		}
+	}
+}
+
+// What has the prefix and is no setting is warned of; what Kubernetes sets for
+// a service named b24proxy is not, nor what is somebody else's.
+func TestUnknownVariables(t *testing.T) {
+	_, unknown, err := readSettings([]string{
+		"B24PROXY_SERVICE_HOST=10.1.2.3", "B24PROXY_SERVICE_PORT=8080", "B24PROXY_SERVICE_PORT_HTTP=8080", "B24PROXY_PORT=tcp://10.1.2.3:8080",
+		"B24PROXY_PORT_8080_TCP=tcp://10.1.2.3:8080", "B24PROXY_PORT_8080_TCP_PROTO=tcp", "B24PROXY_PORT_8080_TCP_ADDR=10.1.2.3",
+		"PATH=/bin", "B24PROXY=1", "LISTEN=nonsense", "B24PROXY_EMPTY=",
+		"B24PROXY_QUEUE_WIAT=3s", "B24PROXY_PORTAL=acme.bitrix24.com", "B24PROXY_listen=:1",
+	})
+	if want := "[B24PROXY_PORTAL B24PROXY_QUEUE_WIAT B24PROXY_listen]"; err != nil || fmt.Sprint(unknown) != want {
+		t.Errorf("%v, unknown %v, want %s", err, unknown, want)
+	}
+}
+
+// A feature that is not built yet is refused with a clear word rather than
+// silently missing.
+func TestLaterFeatures(t *testing.T) {
+	for name := range later {
+		if got := fault(t, prefix+name+"=something"); !strings.HasPrefix(got, prefix+name+": ") || !strings.Contains(got, "not built yet") || strings.Contains(got, "something") {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// The README's table of settings says what the program's tags say. Code is
+// marked with backticks there, and only there.
+func TestReadmeTable(t *testing.T) {
+	content, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(content), "\n## Settings\n")
+	section, _, _ := strings.Cut(after, "\n## ")
+	var got []string
+	for line := range strings.Lines(section) {
+		if strings.HasPrefix(line, "|") {
+			got = append(got, strings.ReplaceAll(strings.TrimSpace(line), "`", ""))
+		}
+	}
+	want := []string{"| setting | default | meaning |", "|---|---|---|"}
+	for field := range reflect.TypeFor[settings]().Fields() {
+		row := fmt.Sprintf("| %s%s | %s | %s |", prefix, field.Tag.Get("env"), field.Tag.Get("envDefault"), field.Tag.Get("about"))
+		want = append(want, strings.ReplaceAll(row, "|  |", "| |"))
+	}
+	for i := range max(len(got), len(want)) {
+		var g, w string
+		if i < len(got) {
+			g = got[i]
+		}
+		if i < len(want) {
+			w = want[i]
+		}
+		if g != w {
+			t.Fatalf("README.md, ## Settings, line %d of the table:\n%s\nthe program says\n%s", i+1, g, w)
+		}
+	}
+}

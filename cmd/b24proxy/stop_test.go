@@ -1,0 +1,140 @@
+package main
+
+import (
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"b24proxy/proxy/b24sim"
+)
+
+// Told to stop with 200 calls open, some at a slow portal and most in the
+// queue, the program refuses new connections, answers all that are open, and
+// ends with 0 in the drain time.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		signal   os.Signal
+		slow     string        // virtual time of each call
+		drain    time.Duration // real
+		answered map[string]int
+	}{
+		{"SIGTERM, and time enough for all", syscall.SIGTERM, "5s", 30 * time.Second, map[string]int{"200 ": 200}},
+		{"SIGINT, and time enough for all", os.Interrupt, "5s", 30 * time.Second, map[string]int{"200 ": 200}},
+		{"SIGTERM, and too little time for the queue", syscall.SIGTERM, "1s", 5 * time.Second, map[string]int{"200 ": 49, "503 draining": 1}},
+		{"SIGTERM, and too little time for the portal", syscall.SIGTERM, "5m", 3 * time.Second, map[string]int{"500 draining": 49, "503 draining": 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			sim, url := portal(t, b24sim.Config{Speed: 10, Faults: faults(t, "*:slow="+c.slow)})
+			p := launch(t, "UPSTREAM="+url, fastPlan, "DRAIN_TIMEOUT="+c.drain.String())
+			open := together(200, func(int) answer { return call(t, "POST", p.clients+add, "{}") })
+			eventually(t, "200 calls are open", func() bool {
+				return float64(sim.Arrived())+p.metric("queue_depth") >= 200
+			})
+			began := time.Now()
+			p.signal(c.signal)
+			eventually(t, "new connections are refused", func() bool {
+				conn, err := net.Dial("tcp", strings.TrimPrefix(p.clients, "http://"))
+				if err == nil {
+					conn.Close()
+				}
+				return err != nil
+			})
+			got := make(map[string]int)
+			for _, a := range <-open {
+				e := a.told(t)
+				reason := e.Proxy.Reason
+				if a.status == 503 && (e.Proxy.Executed != "no" || a.header.Get("Retry-After") == "") ||
+					a.status == 500 && (e.Proxy.Executed != "unknown" || e.Error != "ERROR_UNEXPECTED_ANSWER") {
+					t.Errorf("%d %s %v", a.status, a.body, a.header)
+				}
+				switch a.status {
+				case 200:
+					got["200 "]++
+				case 500:
+					got["500 "+reason]++
+				default:
+					got["503 "+reason]++
+				}
+			}
+			if code := p.wait(); code != 0 {
+				t.Errorf("exit %d", code)
+			}
+			if took := time.Since(began); took > c.drain+time.Second {
+				t.Errorf("ended after %v", took)
+			}
+			sum := 0
+			for what, least := range c.answered {
+				sum += got[what]
+				if got[what] < least {
+					t.Errorf("%d answers %q, want at least %d", got[what], what, least)
+				}
+			}
+			if sum != 200 {
+				t.Errorf("answers %v, want 200 of %v", got, c.answered)
+			}
+		})
+	}
+}
+
+// While it drains, /readyz says so and /healthz does not.
+func TestReadyUntilStop(t *testing.T) {
+	t.Parallel()
+	sim, url := portal(t, b24sim.Config{Faults: faults(t, "*:slow=2s")})
+	p := launch(t, "UPSTREAM="+url)
+	ask := func(path string) int { return call(t, "GET", p.admin+path, "").status }
+	if ask("/readyz") != 200 || ask("/healthz") != 200 {
+		t.Error("not ready after the start")
+	}
+	open := together(1, func(int) answer { return call(t, "POST", p.clients+add, "{}") })
+	eventually(t, "the call is at the portal", func() bool { return sim.Arrived() == 1 })
+	p.signal(syscall.SIGTERM)
+	eventually(t, "it is not ready", func() bool { return ask("/readyz") == 503 })
+	if ask("/healthz") != 200 {
+		t.Error("not healthy while draining")
+	}
+	if a := (<-open)[0]; a.status != 200 {
+		t.Errorf("%d %s %v", a.status, a.body, a.err)
+	}
+	if code := p.wait(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+}
+
+// An address that is taken ends the start with 1 and a line that names it; two
+// are named at once.
+func TestBusyAddress(t *testing.T) {
+	t.Parallel()
+	var busy [2]string
+	for i := range busy {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		busy[i] = l.Addr().String()
+	}
+	for _, c := range []struct {
+		settings []string
+		named    []string
+	}{
+		{[]string{"LISTEN=" + busy[0]}, busy[:1]},
+		{[]string{"ADMIN_LISTEN=" + busy[1]}, busy[1:]},
+		{[]string{"LISTEN=" + busy[0], "ADMIN_LISTEN=" + busy[1]}, busy[:]},
+	} {
+		p := launch(t, c.settings...)
+		if code := p.wait(); code != 1 {
+			t.Errorf("%v: exit %d", c.settings, code)
+		}
+		for _, address := range c.named {
+			if log := p.logged(); !strings.Contains(log, address) || !strings.Contains(log, "in use") {
+				t.Errorf("%v: %q does not name %s", c.settings, log, address)
+			}
+		}
+	}
+}

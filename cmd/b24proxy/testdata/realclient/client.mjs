@@ -1,0 +1,48 @@
+// Sends calls at once with Bitrix24's own SDK, unmodified, and prints what came
+// of them. Usage: node client.mjs ADDRESS-OF-THE-PROXY CALLS
+//
+// Webhooks make the SDK use https whatever their address says; its OAuth form
+// takes the address as it is. Its own rate limiter is set out of the way with
+// the parameters that it documents for that, since the proxy is to do the work;
+// all else, its retries too, is as it comes.
+import { B24OAuth, ParamsFactory } from '@bitrix24/b24jssdk'
+
+const [address, calls] = process.argv.slice(2)
+const usual = ParamsFactory.getDefault()
+const b24 = new B24OAuth(
+  {
+    applicationToken: 'simulated-application-token',
+    userId: 1,
+    memberId: 'simulated-member',
+    accessToken: 'simulated-access-token',
+    refreshToken: 'simulated-refresh-token',
+    expires: Math.floor(Date.now() / 1000) + 3600,
+    expiresIn: 3600,
+    scope: 'crm',
+    domain: new URL(address).host,
+    clientEndpoint: `${address}/rest/`,
+    serverEndpoint: `${address}/rest/`,
+    status: 'L'
+  },
+  { clientId: 'simulated-client', clientSecret: 'simulated-client-secret' },
+  { restrictionParams: { ...usual, rateLimit: { burstLimit: 100_000, drainRate: 100_000, adaptiveEnabled: false } } }
+)
+
+const outcomes = await Promise.allSettled(
+  Array.from({ length: Number(calls) }, (_, i) =>
+    b24.actions.v2.call.make({ method: 'crm.deal.add', params: { fields: { TITLE: `Deal ${i}` } } })
+  )
+)
+const failed = outcomes
+  .map((o) => (o.status === 'rejected' ? o.reason : o.value.isSuccess ? null : o.value.getErrorMessages().join('; ')))
+  .filter((failure) => failure !== null)
+const results = new Set(outcomes.map((o) => o.value?.getData().result))
+const stats = b24.getHttpClient('v2').getStats()
+
+console.log(JSON.stringify({
+  succeeded: outcomes.length - failed.length,
+  results: results.size,
+  failures: [...new Set(failed.map(String))],
+  retries: stats.retries,
+  errors: stats.failedRequests
+}))

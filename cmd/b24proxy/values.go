@@ -1,0 +1,261 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"b24proxy/limiter"
+	"b24proxy/proxy"
+)
+
+// The types of the settings. Each says what it allows when it refuses, and
+// repeats no value that may hold a secret.
+type (
+	address   string
+	upstream  struct{ *url.URL }
+	httpProxy struct{ *url.URL }
+	hosts     []proxy.HostPattern
+	plan      limiter.Plan
+	plans     proxy.HostMap[limiter.Plan]
+	addresses proxy.HostMap[string]
+	roots     struct{ *x509.CertPool }
+	wait      time.Duration
+	timeout   time.Duration
+	count     int
+	size      int64
+	flag      bool
+	logLevel  slog.Level
+	logFormat string
+	mode      string
+	path      string
+)
+
+func (a *address) UnmarshalText(text []byte) error {
+	if !isAddress(string(text)) {
+		return fmt.Errorf("%q is no address: host:port, such as 127.0.0.1:8080 or :8080", text)
+	}
+	*a = address(text)
+	return nil
+}
+
+func isAddress(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	n, errPort := strconv.ParseUint(port, 10, 16)
+	return err == nil && errPort == nil && n <= 65535
+}
+
+func (u *upstream) UnmarshalText(text []byte) error {
+	parsed, err := url.Parse(string(text))
+	if err != nil || parsed.Scheme != "https" && parsed.Scheme != "http" || parsed.Host == "" {
+		return errors.New("no address of a portal: https://HOST or http://HOST:PORT (the value is not shown, it may hold a webhook)")
+	}
+	if parsed.User != nil || strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" || parsed.Fragment != "" {
+		return fmt.Errorf("only scheme and host are allowed, %s://%s without path, query and user", parsed.Scheme, parsed.Host)
+	}
+	if _, err := proxy.ParseHostPattern(parsed.Host); err != nil {
+		return err
+	}
+	u.URL = &url.URL{Scheme: parsed.Scheme, Host: parsed.Host}
+	return nil
+}
+
+func (p *httpProxy) UnmarshalText(text []byte) error {
+	parsed, err := url.Parse(string(text))
+	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" || strings.Trim(parsed.Path, "/") != "" {
+		return errors.New("no address of an HTTP proxy: http://HOST:PORT, with USER:PASSWORD@ before HOST where it asks for them (the value is not shown)")
+	}
+	if _, err := proxy.ParseHostPattern(parsed.Host); err != nil {
+		return err
+	}
+	p.URL = parsed
+	return nil
+}
+
+func (h *hosts) UnmarshalText(text []byte) error {
+	return eachPart(text, func(part string) error {
+		pattern, err := proxy.ParseHostPattern(part)
+		if err == nil && pattern.Loopback() {
+			err = fmt.Errorf("%q is this machine; only %sUPSTREAM may be", part, prefix)
+		}
+		*h = append(*h, pattern)
+		return err
+	})
+}
+
+func (p *plan) UnmarshalText(text []byte) (err error) {
+	parsed, err := limiter.ParsePlan(string(text))
+	*p = plan(parsed)
+	return err
+}
+
+func (p *plans) UnmarshalText(text []byte) error {
+	return eachPair(text, "acme.bitrix24.com=enterprise", func(pattern proxy.HostPattern, value string) error {
+		plan, err := limiter.ParsePlan(value)
+		*p = append(*p, proxy.HostEntry[limiter.Plan]{Pattern: pattern, Value: plan})
+		return err
+	})
+}
+
+func (a *addresses) UnmarshalText(text []byte) error {
+	return eachPair(text, "*.bitrix24.com=10.0.0.5:443", func(pattern proxy.HostPattern, value string) error {
+		if host, _, err := net.SplitHostPort(value); !isAddress(value) || err != nil || host == "" {
+			return fmt.Errorf("%q is no address to dial: host:port, such as 10.0.0.5:443", value)
+		}
+		*a = append(*a, proxy.HostEntry[string]{Pattern: pattern, Value: value})
+		return nil
+	})
+}
+
+func (r *roots) UnmarshalText(text []byte) error {
+	pem, err := os.ReadFile(string(text))
+	if err != nil {
+		return err
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("%s holds no certificate: a PEM file with CERTIFICATE blocks is needed", text)
+	}
+	r.CertPool = pool
+	return nil
+}
+
+func (w *wait) UnmarshalText(text []byte) (err error) {
+	d, err := parseDuration(text, 0, time.Hour)
+	*w = wait(d)
+	return err
+}
+
+func (t *timeout) UnmarshalText(text []byte) (err error) {
+	d, err := parseDuration(text, 100*time.Millisecond, time.Hour)
+	*t = timeout(d)
+	return err
+}
+
+func parseDuration(text []byte, low, high time.Duration) (time.Duration, error) {
+	d, err := time.ParseDuration(string(text))
+	if err != nil || d < low || d > high {
+		return 0, fmt.Errorf("%q is no duration from %v to %v, such as 25s or 1m30s", text, low, high)
+	}
+	return d, nil
+}
+
+func (c *count) UnmarshalText(text []byte) error {
+	const most = 1_000_000
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 0 || n > most {
+		return fmt.Errorf("%q is no number from 0 to %d", text, most)
+	}
+	*c = count(n)
+	return nil
+}
+
+func (s *size) UnmarshalText(text []byte) error {
+	number, unit := string(text), int64(1)
+	for suffix, bytes := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
+		if cut, ok := strings.CutSuffix(number, suffix); ok {
+			number, unit = cut, bytes
+			break
+		}
+	}
+	const most = 64 << 30
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || n > most/unit {
+		return fmt.Errorf("%q is no size from 0 to 64GiB: bytes, or with KiB, MiB or GiB", text)
+	}
+	*s = size(n * unit)
+	return nil
+}
+
+func (f *flag) UnmarshalText(text []byte) error {
+	on, err := strconv.ParseBool(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is neither true nor false", text)
+	}
+	*f = flag(on)
+	return nil
+}
+
+func (l *logLevel) UnmarshalText(text []byte) error {
+	var level slog.Level
+	if err := level.UnmarshalText(text); err != nil {
+		return fmt.Errorf("%q is no level: debug, info, warn or error", text)
+	}
+	*l = logLevel(level)
+	return nil
+}
+
+func (f *logFormat) UnmarshalText(text []byte) error {
+	if s := string(text); s != "text" && s != "json" {
+		return fmt.Errorf("%q is neither text nor json", text)
+	}
+	*f = logFormat(text)
+	return nil
+}
+
+func (m *mode) UnmarshalText(text []byte) error {
+	if s := string(text); s != "enforce" && s != "observe" {
+		return fmt.Errorf("%q is neither enforce nor observe", text)
+	}
+	*m = mode(text)
+	return nil
+}
+
+func (p *path) UnmarshalText(text []byte) error {
+	if info, err := os.Stat(filepath.Dir(string(text))); err != nil || !info.IsDir() {
+		return fmt.Errorf("%q is no file that can be written: there is no directory %s", text, filepath.Dir(string(text)))
+	}
+	if info, err := os.Stat(string(text)); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%q is no file", text)
+	}
+	*p = path(text)
+	return nil
+}
+
+// eachPart reads a comma-separated list and joins the faults of its parts.
+func eachPart(text []byte, read func(string) error) error {
+	var faults []string
+	for part := range strings.SplitSeq(string(text), ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		if err := read(part); err != nil {
+			faults = append(faults, err.Error())
+		}
+	}
+	if faults != nil {
+		return errors.New(strings.Join(faults, "; "))
+	}
+	return nil
+}
+
+// eachPair reads a list of HOST=VALUE.
+func eachPair(text []byte, example string, read func(proxy.HostPattern, string) error) error {
+	seen := make(map[proxy.HostPattern]bool)
+	return eachPart(text, func(part string) error {
+		host, value, found := strings.Cut(part, "=")
+		if !found {
+			return fmt.Errorf("%q is no pair: HOST=VALUE, such as %s", part, example)
+		}
+		pattern, err := proxy.ParseHostPattern(strings.TrimSpace(host))
+		if err != nil {
+			return err
+		}
+		if seen[pattern] {
+			return fmt.Errorf("%v stands twice", pattern)
+		}
+		seen[pattern] = true
+		return read(pattern, strings.TrimSpace(value))
+	})
+}
