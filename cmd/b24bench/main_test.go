@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"b24proxy/limiter"
+)
+
+// Without flags it is the demonstration of the README: 200 calls, the standard
+// plan, ten times real time.
+func TestDefaults(t *testing.T) {
+	o, err := parse(nil, io.Discard)
+	if err != nil || o.calls != 200 || o.plan != limiter.Standard || o.speed != 10 || o.jitter != 0 || o.proxy != "" || o.json {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if o.least() != 75*time.Second || o.real(o.least()) != 7500*time.Millisecond {
+		t.Errorf("least %v, %v here", o.least(), o.real(o.least()))
+	}
+	o.calls = 50
+	if o.least() != 0 {
+		t.Errorf("the least time of a burst is %v", o.least())
+	}
+}
+
+// Each wrong flag is refused with a word about it.
+func TestWrongFlags(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"-n 0", "-n 0"},
+		{"-n 100001", "1 to 100000"},
+		{"-n many", "many"},
+		{"-plan gold", "gold"},
+		{"-plan unlimited", "-plan"},
+		{"-plan 0.5/50", "whole calls"},
+		{"-speed 0", "-speed 0"},
+		{"-speed 1001", "0.1 to 1000"},
+		{"-speed NaN", "0.1 to 1000"},
+		{"-jitter 5", "5"},
+		{"-seed -1", "-1"},
+		{"-frob", "frob"},
+		{"now", `"now"`},
+	} {
+		err := run(t.Context(), strings.Fields(c.args), io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want a word about %s", c.args, err, c.want)
+		}
+	}
+	var help strings.Builder
+	if err := run(t.Context(), []string{"-help"}, io.Discard, &help); !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "-speed") {
+		t.Errorf("-help: %v, %q", err, help.String())
+	}
+}
+
+// A small run shows what the proxy is for: straight, the portal refuses what is
+// above its burst; through the proxy nothing is refused, and all succeed.
+func TestRun(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), strings.Fields("-n 80 -speed 5 -seed 7 -json"), &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var reports []report
+	decoder := json.NewDecoder(&out)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&reports); err != nil || len(reports) != 2 {
+		t.Fatalf("%v, %+v", err, reports)
+	}
+	straight, through := reports[0], reports[1]
+	if straight.Refused == 0 || straight.OK+straight.Refused != 80 || straight.PortalRefused != straight.Refused {
+		t.Errorf("straight: %+v", straight)
+	}
+	if through.OK != 80 || through.Refused+through.Failed+through.PortalRefused != 0 || through.Errors != nil {
+		t.Errorf("through the proxy: %+v", through)
+	}
+	const least = 3 // seconds: (80 - 50) / 2, at five times real time
+	if through.Seconds < least || through.ShareOfLeast > 1 || through.P50 > through.P99 || through.P99 > through.Seconds {
+		t.Errorf("times: %+v, least %d s", through, least)
+	}
+}
+
+// The names in the JSON are there to be relied on.
+func TestJSONNames(t *testing.T) {
+	content, err := json.Marshal(report{Name: "x", Errors: map[string]int{"no answer": 1}})
+	const want = `{"name":"x","ok":0,"refused":0,"failed":0,"portal_refused":0,"seconds":0,"share_of_least":0,"p50":0,"p99":0,"errors":{"no answer":1}}`
+	if err != nil || string(content) != want {
+		t.Errorf("%s, %v", content, err)
+	}
+}
+
+// The table, as it is printed.
+func TestTable(t *testing.T) {
+	o, err := parse(nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	err = printTable(&out, o, []report{
+		{Name: "straight to the portal", OK: 50, Refused: 149, Failed: 1, Seconds: 0.0301, ShareOfLeast: 249, P50: 0.02, P99: 0.03, Errors: map[string]int{"no answer": 1}},
+		{Name: "through b24proxy", OK: 200, Seconds: 7.571, ShareOfLeast: 0.9906, P50: 2.5, P99: 7.5},
+	})
+	const want = `200 calls at once, plan standard, portal at 10 times real time
+least possible time (n - X) / Y: 75.00s of the portal's, 7.50s here
+
+                             ok  refused  failed     time  of least      p50      p99
+straight to the portal       50      149       1     30ms         -     20ms     30ms
+through b24proxy            200        0       0    7.57s    99.1 %    2.50s    7.50s
+
+straight to the portal: 1 × no answer
+`
+	if err != nil || out.String() != want {
+		t.Errorf("%v\n%s\nwant\n%s", err, out.String(), want)
+	}
+}
+
+// With the address of a running proxy it starts nothing, names the portal, and
+// tells refusals from failures.
+func TestRunningProxy(t *testing.T) {
+	answers := []struct {
+		status int
+		body   string
+	}{
+		{200, `{"result":[],"time":{}}`},
+		{503, `{"error":"QUERY_LIMIT_EXCEEDED","error_description":"Too many requests"}`},
+		{403, `{"error":"PORTAL_NOT_ALLOWED","error_description":"No"}`},
+		{502, `<html>`},
+	}
+	var n atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("B24-Portal") != "acme.bitrix24.com" || r.URL.Path != "/rest/1/code/profile" || r.Method != "POST" {
+			t.Errorf("%s %s, B24-Portal %q", r.Method, r.URL, r.Header.Get("B24-Portal"))
+		}
+		a := answers[(n.Add(1)-1)%4]
+		w.WriteHeader(a.status)
+		io.WriteString(w, a.body)
+	}))
+	defer proxy.Close()
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"-n", "20", "-proxy", proxy.URL + "/", "-portal", "acme.bitrix24.com", "-path", "/rest/1/code/profile", "-json"}, &out, io.Discard)
+	var reports []report
+	if err != nil || json.Unmarshal(out.Bytes(), &reports) != nil || len(reports) != 1 {
+		t.Fatalf("%v, %s", err, out.Bytes())
+	}
+	if r := reports[0]; r.OK != 5 || r.Refused != 5 || r.Failed != 10 || r.Errors["PORTAL_NOT_ALLOWED"] != 5 || r.Errors["HTTP 502 without JSON"] != 5 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Interrupted, it says so instead of printing half of the truth.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out strings.Builder
+	if err := run(ctx, []string{"-n", "5", "-speed", "100"}, &out, io.Discard); !errors.Is(err, context.Canceled) || out.Len() > 0 {
+		t.Errorf("%v, %q", err, out.String())
+	}
+}
