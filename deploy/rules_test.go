@@ -1,0 +1,107 @@
+package deploy
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	recordLine = regexp.MustCompile(`(?m)^ +- record: (\S+)$`)
+	alertLine  = regexp.MustCompile(`(?m)^ +- alert: (\S+)$`)
+)
+
+// recordingRules returns the names of all recording rules.
+func recordingRules(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, match := range recordLine.FindAllStringSubmatch(read(t, "prometheus/recording.rules.yml"), -1) {
+		names = append(names, match[1])
+	}
+	return names
+}
+
+// alerts returns the text of each alert by name.
+func alerts(t *testing.T) map[string]string {
+	t.Helper()
+	text := read(t, "prometheus/alerts.rules.yml")
+	found := make(map[string]string)
+	starts := alertLine.FindAllStringSubmatchIndex(text, -1)
+	for i, at := range starts {
+		end := len(text)
+		if i+1 < len(starts) {
+			end = starts[i+1][0]
+		}
+		found[text[at[2]:at[3]]] = text[at[0]:end]
+	}
+	return found
+}
+
+// Rules name only metrics, labels and recording rules that exist. What is
+// valid as PromQL, and what fires when, is promtool's to say.
+func TestRulesNameWhatExists(t *testing.T) {
+	rules := recordingRules(t)
+	if len(rules) == 0 || len(alerts(t)) == 0 {
+		t.Fatal("no rules were found")
+	}
+	for _, file := range []string{"prometheus/recording.rules.yml", "prometheus/alerts.rules.yml"} {
+		checkExpression(t, file, read(t, file), rules)
+	}
+}
+
+// Each alert has what a person who is woken needs, a section in the runbook
+// among it, and unit tests where it fires and where it does not.
+func TestAlertsAreExplained(t *testing.T) {
+	readme := read(t, "README.md")
+	tests := read(t, "prometheus/rules_test.yml") + read(t, "prometheus/availability_test.yml")
+	for name, text := range alerts(t) {
+		for _, key := range []string{"severity: ", "summary: ", "description: "} {
+			if !strings.Contains(text, key) {
+				t.Errorf("%s has no %q", name, key)
+			}
+		}
+		if !strings.Contains(text, "runbook: deploy/README.md#"+strings.ToLower(name)+"\n") {
+			t.Errorf("%s does not name its section of the runbook", name)
+		}
+		if !strings.Contains(readme, "\n### "+name+"\n") {
+			t.Errorf("README.md has no section %s", name)
+		}
+		fires, silent := timesTested(tests, name)
+		if fires == 0 || silent == 0 {
+			t.Errorf("%s is tested to fire %d times and to be silent %d times, want both", name, fires, silent)
+		}
+	}
+}
+
+// timesTested counts the cases of promtool's tests in which an alert fires and
+// in which it is silent.
+func timesTested(tests, alert string) (fires, silent int) {
+	lines := strings.Split(tests, "\n")
+	for i, line := range lines {
+		if strings.TrimSpace(line) != "- alertname: "+alert {
+			continue
+		}
+		if i+2 < len(lines) && strings.Contains(lines[i+2], "exp_alerts:") {
+			fires++
+		} else {
+			silent++
+		}
+	}
+	return fires, silent
+}
+
+// The runbook has no section of an alert that is gone.
+func TestRunbookHasNoOrphans(t *testing.T) {
+	all := alerts(t)
+	var orphans []string
+	for _, match := range regexp.MustCompile(`(?m)^### (B24Proxy\S+)$`).FindAllStringSubmatch(read(t, "README.md"), -1) {
+		if _, ok := all[match[1]]; !ok {
+			orphans = append(orphans, match[1])
+		}
+	}
+	slices.Sort(orphans)
+	if len(orphans) > 0 {
+		t.Errorf("README.md explains alerts that do not exist: %v", orphans)
+	}
+}
