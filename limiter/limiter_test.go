@@ -256,15 +256,15 @@ func TestIdleUpstreamsGo(t *testing.T) {
 	})
 }
 
-// Under a storm of callers who come, leave, are refused and send nothing, each
-// gets one answer and the level stays within bounds.
-func TestStorm(t *testing.T) {
+// An hour of callers who come, leave, are refused and send nothing: each gets
+// one answer, and at the end nothing is left over.
+func TestSoak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newTest(Plan{Rate: 100, Burst: 20}, 50)
+		l := newTest(Plan{Rate: 5, Burst: 20}, 50)
 		var wg sync.WaitGroup
-		for i := range 5000 {
+		for i := range 20_000 {
 			wg.Go(func() {
-				time.Sleep(time.Duration(i*7919%30_000) * time.Millisecond)
+				time.Sleep(time.Duration(i*7919%3_600_000) * time.Millisecond)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*31%400)*time.Millisecond)
 				defer cancel()
 				s, err := l.Acquire(ctx, Request{Upstream: "u", Client: fmt.Sprint(i % 7), Urgency: i % 8, Wait: time.Duration(i*17%300) * time.Millisecond, Again: i%11 == 0})

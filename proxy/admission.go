@@ -52,10 +52,11 @@ func (t *transport) pay(ctx context.Context, ex *exchange, again bool) (a admiss
 		if err != nil {
 			return a, err
 		}
+		var hold time.Duration
 		var rejected *limiter.Rejection
-		a.pass, _, rejected = t.budgets.Enter(time.Now(), a.key, time.Until(ex.deadline))
+		a.pass, hold, rejected = t.budgets.Enter(time.Now(), a.key, time.Until(ex.deadline))
 		if t.observe {
-			ex.watch(a.slot, rejected)
+			ex.watch(a.slot, hold, rejected)
 			return a, nil
 		}
 		if a.pass != nil {

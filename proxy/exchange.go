@@ -45,8 +45,8 @@ type exchange struct {
 }
 
 // watch notes what an observing proxy would have done with a call.
-func (ex *exchange) watch(slot *limiter.Slot, operating *limiter.Rejection) {
-	ex.foretold += slot.Foretold
+func (ex *exchange) watch(slot *limiter.Slot, hold time.Duration, operating *limiter.Rejection) {
+	ex.foretold += slot.Foretold + hold
 	switch {
 	case slot.Would != nil:
 		ex.would = rejection(slot.Would)
