@@ -196,12 +196,16 @@ function showRow(r, p, now) {
   setText(r.failedCount, decimal(p.last_minute.failed));
   setClass(r.failedCount, p.last_minute.failed > 0 ? "nonzero" : "");
   const error = lastError(p);
-  setText(r.code, error ? error.code : "–");
+  const code = error ? error.code : "–";
+  if (r.code.textContent !== code) r.code.replaceChildren(...broken(code));
   setText(r.when, error ? ago(now, error.at) : "");
   showDetails(r, p, now);
 }
 
 /* what a row opens */
+
+// broken lets a code or a method break where its words end.
+const broken = (text) => text.split(/(?<=[._])/).flatMap((word, i) => (i ? [el("wbr"), word] : [word]));
 
 function list(headings, lines, empty) {
   if (lines.length === 0) return el("p", { class: "soft" }, empty);
@@ -209,10 +213,16 @@ function list(headings, lines, empty) {
   return el("table", { class: "list" },
     el("thead", {}, el("tr", {}, ...headings.map((h) => el("th", { scope: "col", class: right(h) }, h.title)))),
     el("tbody", {}, ...lines.map((cells) =>
-      el("tr", {}, ...cells.map((c, i) => el("td", { class: `${right(headings[i])} ${headings[i].mono ? "mono" : ""}` }, c))))));
+      el("tr", {}, ...cells.map((c, i) => el("td", { class: `${right(headings[i])} ${headings[i].mono ? "mono" : ""}` }, ...(headings[i].mono ? broken(c) : [c])))))));
 }
 
 const panel = (title, ...children) => el("section", {}, el("h3", {}, title), ...children);
+
+function widePanel(...parts) {
+  const p = panel(...parts);
+  p.className = "wide";
+  return p;
+}
 
 function codesPanel(errors, now) {
   return panel("Errors by code",
@@ -221,7 +231,7 @@ function codesPanel(errors, now) {
 }
 
 function lastErrorsPanel(errors) {
-  return panel("Last errors",
+  return (errors.last.length ? widePanel : panel)("Last errors",
     list([{ title: "Time" }, { title: "Code", mono: true }, { title: "Method", mono: true }, { title: "Request", mono: true }],
       errors.last.map((e) => [clock(e.at), e.code, e.method || "–", e.request_id]), "None."));
 }
