@@ -1,0 +1,265 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// get asks the admin handler.
+func (p *Proxy) get(path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	p.Admin().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+	return w
+}
+
+// A series counts by interval, tells the last minute, and forgets what is older
+// than its ring.
+func TestSeries(t *testing.T) {
+	var s series
+	for i := range 120 { // a call a second for two minutes
+		s.at(epochAt(i)).calls++
+	}
+	now := epochAt(119)
+	if got := s.lastMinute(now).calls; got < 60 || got > 65 {
+		t.Errorf("%d calls in the last minute and the interval that goes on", got)
+	}
+	shown := s.status(now)
+	if len(shown.Calls) != seriesSteps || shown.Calls[seriesSteps-1] != 5 || shown.Calls[seriesSteps-23] != 5 || shown.Calls[0] != 0 {
+		t.Errorf("shown: %v", shown.Calls)
+	}
+	if sum := s.lastMinute(epochAt(1000)).calls; sum != 0 {
+		t.Errorf("%d calls a quarter of an hour later", sum)
+	}
+}
+
+func epochAt(seconds int) time.Time { return time.Unix(1_800_000_000+int64(seconds), 0) }
+
+// The names in /status are what programs rely on.
+func TestStatusShape(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		portal := simulate(t, "crm.deal.update:INTERNAL_SERVER_ERROR")
+		p := newProxy(t, func(c *Config) { c.OperatingLimit = 480 * time.Second }).behind(portal)
+		for range 49 {
+			p.call("POST", deal, "{}", "B24-Client", "crm-sync")
+		}
+		p.call("POST", hook+"/crm.deal.update", "{}", "X-Request-Id", "lost-1")
+		for range 3 {
+			go p.call("POST", deal, "{}", "B24-Client", "crm-sync", "Priority", "u=1")
+		}
+		synctest.Wait()
+		w := p.get("/status")
+		if got := w.Header().Get("Content-Type"); !strings.HasPrefix(got, "application/json") {
+			t.Errorf("Content-Type %q", got)
+		}
+		var s struct {
+			Proxy   map[string]any
+			Store   map[string]any
+			Portals []map[string]any
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil || len(s.Portals) != 1 {
+			t.Fatalf("%v: %s", err, w.Body)
+		}
+		one := s.Portals[0]
+		var names []string
+		for name := range one {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		if got := strings.Join(names, " "); got != "breaker_open bucket errors last_failure last_minute last_seen operating plan portal queue series state why" {
+			t.Errorf("a portal has %s", got)
+		}
+		bucket, queue := one["bucket"].(map[string]any), one["queue"].(map[string]any)
+		if one["portal"] != "acme.bitrix24.com" || one["plan"] != "standard" || bucket["burst"] != 50.0 || bucket["level"].(float64) < 48 ||
+			queue["waiting"] != 3.0 || fmt.Sprint(queue["by_client"]) != "[map[client:crm-sync waiting:3]]" || fmt.Sprint(queue["by_urgency"]) != "[0 3 0 0 0 0 0 0]" {
+			t.Errorf("%v", one)
+		}
+		if last := fmt.Sprint(one["errors"].(map[string]any)["last"]); !strings.Contains(last, "code:INTERNAL_SERVER_ERROR") || !strings.Contains(last, "request_id:lost-1") || !strings.Contains(last, "method:crm.deal.update") {
+			t.Errorf("last errors: %s", last)
+		}
+		if s.Store["kind"] != "memory" || s.Proxy["mode"] != "enforce" {
+			t.Errorf("%v %v", s.Store, s.Proxy)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// What is remembered is bounded, and goes an hour after the last call.
+func TestRecentIsBounded(t *testing.T) {
+	r := newRecent(debugLog(t.Output()))
+	now := epochAt(0)
+	for i := range 2000 {
+		portal := fmt.Sprintf("p%d.bitrix24.com", i)
+		for n := range 40 {
+			r.errored(now, portal, fmt.Sprintf("CODE_%d", n), "portal", "crm.deal.add", "id")
+		}
+		r.ended(now, portal, portalError, "CODE_1", time.Second)
+	}
+	if n := len(r.names()); n != recentPortals {
+		t.Errorf("%d portals are remembered", n)
+	}
+	var s portalStatus
+	s.Portal = r.names()[0]
+	r.describe(now, &s)
+	if len(s.Errors.ByCode) != recentCodes || len(s.Errors.Last) != recentErrors {
+		t.Errorf("%d codes and %d errors of a portal", len(s.Errors.ByCode), len(s.Errors.Last))
+	}
+	r.sample(now.Add(recentFor+time.Minute), nil)
+	if n := len(r.names()); n != 0 {
+		t.Errorf("an hour later %d portals are remembered", n)
+	}
+}
+
+// What a portal sends as a code may be anything; operators see what is spelt as
+// one.
+func TestShownCode(t *testing.T) {
+	for code, want := range map[string]string{
+		"QUERY_LIMIT_EXCEEDED": "QUERY_LIMIT_EXCEEDED", " error_core ": "other", "ERROR_CORE": "ERROR_CORE", "": "empty", "200040300020": "200040300020",
+		"1234567890123": "numeric", "<b>": "other", "aBcD1234efgh5678": "other", "expired_token": "expired_token",
+	} {
+		if got := shownCode(code); got != want {
+			t.Errorf("%q is shown as %q, want %q", code, got, want)
+		}
+	}
+}
+
+// The page and its parts come with a policy that lets nothing else in.
+func TestPageFiles(t *testing.T) {
+	p := newProxy(t, nil)
+	for path, contentType := range map[string]string{"/": "text/html", "/page/page.css": "text/css", "/page/page.js": "text/javascript", "/page/icon.svg": "image/svg+xml"} {
+		w := p.get(path)
+		if w.Code != 200 || !strings.HasPrefix(w.Header().Get("Content-Type"), contentType) || !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("%s: %d %v", path, w.Code, w.Header())
+		}
+		for _, outside := range []string{"src=\"http", "href=\"http", "url(http", "innerHTML", "style=\""} {
+			if strings.Contains(w.Body.String(), outside) {
+				t.Errorf("%s holds %s", path, outside)
+			}
+		}
+	}
+	if w := p.get("/page/../go.mod"); w.Code == 200 {
+		t.Error("a file outside is served")
+	}
+}
+
+// The stream begins at once, and ends when the proxy stops.
+func TestEvents(t *testing.T) {
+	p := newProxy(t, nil)
+	server := httptest.NewServer(p.Admin())
+	defer server.Close()
+	resp := must(http.Get(server.URL + "/events"))
+	defer resp.Body.Close()
+	if got := resp.Header.Get("Content-Type"); got != "text/event-stream" {
+		t.Errorf("Content-Type %q", got)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 1<<20)
+	lines.Scan()
+	if data, ok := strings.CutPrefix(lines.Text(), "data: "); !ok || !json.Valid([]byte(data)) {
+		t.Errorf("got %q", lines.Text())
+	}
+	p.watchers.publish([]byte(`{"second":true}`))
+	p.watchers.close()
+	var rest []string
+	for lines.Scan() {
+		rest = append(rest, lines.Text())
+	}
+	if got := strings.Join(rest, "|"); got != `|data: {"second":true}||event: end|data: |` {
+		t.Errorf("then %q", got)
+	}
+	if w := p.get("/events"); w.Code != 503 {
+		t.Errorf("after the stop: %d", w.Code)
+	}
+}
+
+// Watchers are bounded, and one who does not read is dropped.
+func TestWatchers(t *testing.T) {
+	var w watchers
+	var streams []chan []byte
+	for range maxWatchers {
+		stream, ok := w.join()
+		if !ok {
+			t.Fatal("refused below the bound")
+		}
+		streams = append(streams, stream)
+	}
+	if _, ok := w.join(); ok {
+		t.Error("one too many")
+	}
+	w.publish([]byte("1"))
+	<-streams[0]
+	w.publish([]byte("2")) // all but the first have not taken the 1
+	if len(w.open) != 1 {
+		t.Errorf("%d watch", len(w.open))
+	}
+	w.leave(streams[0])
+	if w.any() {
+		t.Error("somebody watches")
+	}
+}
+
+// A change of a portal's state is logged once, with the request that met it.
+func TestChangesAreLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		portal := simulate(t, "*:OVERLOAD_LIMIT")
+		p := newProxy(t, func(c *Config) { c.Log = debugLog(&log); c.QueueWait = 0 }).behind(portal)
+		changes := make(changes)
+		look := func() {
+			for range 5 {
+				states := p.limiter.States()
+				for i := range states {
+					p.look(time.Now(), changes, &states[i])
+				}
+			}
+		}
+		for range 3 {
+			p.call("POST", deal, "", "X-Request-Id", "first-1")
+			look()
+		}
+		portal.SetFaults()
+		time.Sleep(time.Minute)
+		p.call("POST", deal, "")
+		look()
+		for text, want := range map[string]int{
+			"the portal blocks all calls for overload": 1, "no longer blocked": 1, "request_id=first-1": 2,
+		} {
+			n := 0
+			for line := range strings.Lines(log.String()) {
+				if strings.Contains(line, text) && (strings.Contains(line, "blocks all") || strings.Contains(line, "no longer") || strings.Contains(line, "portal error")) {
+					n++
+				}
+			}
+			if n != want {
+				t.Errorf("%q stands %d times, want %d:\n%s", text, n, want, log.String())
+			}
+		}
+	})
+}
+
+// A portal that cannot be reached is told of once, and once when it is there
+// again.
+func TestUnreachableIsLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	r := newRecent(debugLog(&log))
+	lost := networkFailure(t.Context(), net.ErrClosed, false)
+	for i := range 5 {
+		r.reached(epochAt(i), "acme.bitrix24.com", fmt.Sprint("r", i), lost)
+	}
+	for i := range 5 {
+		r.reached(epochAt(10+i), "acme.bitrix24.com", fmt.Sprint("s", i), nil)
+	}
+	text := log.String()
+	if strings.Count(text, "cannot be reached") != 1 || strings.Count(text, "reachable again") != 1 || !strings.Contains(text, "request_id=r0") || !strings.Contains(text, "after=10s") {
+		t.Error(text)
+	}
+}
