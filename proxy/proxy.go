@@ -67,6 +67,7 @@ type Proxy struct {
 	listen   string // where clients connect; set by Serve
 	log      *slog.Logger
 	reverse  *httputil.ReverseProxy
+	open     atomic.Int64 // calls of clients
 	draining atomic.Bool
 	stopping chan struct{} // closed when nobody may wait any more
 }
@@ -119,6 +120,8 @@ func New(c Config) *Proxy {
 // ServeHTTP answers one call of a client.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ex := &exchange{id: requestID(r.Header), began: time.Now(), control: http.NewResponseController(w)}
+	p.open.Add(1)
+	defer p.open.Add(-1)
 	defer p.ended(ex, r)
 	r = r.WithContext(ex.in(r.Context()))
 	if r.Method == http.MethodConnect {
@@ -163,9 +166,18 @@ func (p *Proxy) ended(ex *exchange, r *http.Request) {
 	if ex.would != nil {
 		p.metrics.Rejected(portal, ex.would.reason)
 	}
-	p.log.Debug("call", "request_id", ex.id, "portal", portal, "call", ex.route.call, "http_method", r.Method,
+	p.log.Debug("call", "request_id", ex.id, "portal", portal, "call", ex.route.call, "http_method", verb(r.Method),
 		"client", ex.client, "outcome", result, "status", ex.status, "attempts", ex.attempts,
 		"queued", ex.queued, "portal_time", ex.portal, "took", took)
+}
+
+// verb is a method of HTTP; a client may have put anything in its place.
+func verb(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodConnect:
+		return method
+	}
+	return "other"
 }
 
 // portals describes the limiter's upstreams for the gauges.

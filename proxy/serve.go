@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -50,7 +51,9 @@ func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain ti
 	}
 	if err != nil {
 		server.Close()
-		return errors.New("calls were still open at the end of the drain time")
+	}
+	if open := p.open.Load(); open > 0 { // else only connections without a call were
+		return fmt.Errorf("%d calls were still open at the end of the drain time", open)
 	}
 	p.log.Info("stopped")
 	return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -136,5 +137,29 @@ func TestBusyAddress(t *testing.T) {
 				t.Errorf("%v: %q does not name %s", c.settings, log, address)
 			}
 		}
+	}
+}
+
+// A connection on which no call was made does not keep the program from ending
+// well, nor one that says nothing more.
+func TestStopWithSilentConnections(t *testing.T) {
+	t.Parallel()
+	_, url := portal(t, fast)
+	p := launch(t, "UPSTREAM="+url, "DRAIN_TIMEOUT=1s")
+	address := strings.TrimPrefix(p.clients, "http://")
+	for _, begin := range []string{"", "POST /rest/"} {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, begin); err != nil {
+			t.Fatal(err)
+		}
+	}
+	call(t, "GET", p.clients+hook+"/user.current", "")
+	p.signal(syscall.SIGTERM)
+	if code := p.wait(); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }
