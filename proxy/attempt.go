@@ -84,7 +84,7 @@ func (at *attempt) hand(ctx context.Context) (*http.Response, error) {
 		return nil, at.err
 	}
 	stop := context.AfterFunc(ctx, func() { at.cancel(context.Cause(ctx)) })
-	at.resp.Body = &handedBody{at.resp.Body, exchangeOf(ctx), func() { stop(); at.cancel(nil) }}
+	at.resp.Body = &handedBody{ReadCloser: at.resp.Body, exchange: exchangeOf(ctx), closed: func() { stop(); at.cancel(nil) }}
 	return at.resp, nil
 }
 
@@ -117,7 +117,7 @@ func (t *transport) send(caller context.Context, out *http.Request, body *body, 
 			resp.Body.Close()
 			return nil, networkFailure(out.Context(), errors.New("the portal switched protocols"), true)
 		case err == nil:
-			resp.Body = &idleBody{ReadCloser: resp.Body, timeout: t.timeout, cancel: cancel}
+			resp.Body = newIdleBody(resp.Body, t.timeout, cancel)
 			return resp, nil
 		case try < 3 && caller.Err() == nil && wire.stale(err):
 			continue
@@ -132,16 +132,23 @@ var errTimeout = errors.New("the portal did not answer in time")
 type idleBody struct {
 	io.ReadCloser
 	timeout time.Duration
-	cancel  context.CancelCauseFunc
+	watch   *time.Timer
+}
+
+func newIdleBody(body io.ReadCloser, timeout time.Duration, cancel context.CancelCauseFunc) *idleBody {
+	b := &idleBody{ReadCloser: body, timeout: timeout, watch: time.AfterFunc(timeout, func() { cancel(errTimeout) })}
+	b.watch.Stop()
+	return b
 }
 
 func (b *idleBody) Read(p []byte) (int, error) {
-	watch := time.AfterFunc(b.timeout, func() { b.cancel(errTimeout) })
-	defer watch.Stop()
+	b.watch.Reset(b.timeout)
+	defer b.watch.Stop()
 	return b.ReadCloser.Read(p)
 }
 
-// callerIdle is how long a caller may take nothing of an answer.
+// callerIdle is how long a caller may take nothing of an answer; half of it may
+// already do.
 const callerIdle = 2 * time.Minute
 
 // A handedBody is an answer on its way to the caller.
@@ -149,6 +156,7 @@ type handedBody struct {
 	io.ReadCloser
 	exchange *exchange
 	closed   func()
+	deadline time.Time // of the caller's connection
 }
 
 func (b *handedBody) Read(p []byte) (int, error) {
@@ -156,7 +164,10 @@ func (b *handedBody) Read(p []byte) (int, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.exchange.failed = brokeOff
 	}
-	b.exchange.control.SetWriteDeadline(time.Now().Add(callerIdle))
+	if now := time.Now(); b.deadline.Sub(now) < callerIdle/2 {
+		b.deadline = now.Add(callerIdle)
+		b.exchange.control.SetWriteDeadline(b.deadline)
+	}
 	return n, err
 }
 
