@@ -14,7 +14,7 @@ import (
 // us: the share. (If it ran empty in between, more was left; growing finds it.)
 // Three stretches follow a refusal, over a span of time:
 //
-//   - for the first half, two thirds of the share: the counter falls, and its
+//   - for the first half, three quarters of the share: the counter falls, and its
 //     depth is then our headroom, as is the queue of a router for TCP;
 //   - then the share, and from there to the plan's rate by the cube of the
 //     time, flat at first, as TCP CUBIC grows (RFC 9438): the headroom is used
@@ -56,7 +56,7 @@ func (l *learner) rate(now time.Time) float64 {
 	case at >= 1 || l.share == l.plan:
 		return l.plan
 	case at < half:
-		return l.share * 2 / 3
+		return l.share * 3 / 4
 	}
 	return l.share + (l.plan-l.share)*math.Pow((at-half)/(1-half), 3)
 }

@@ -278,7 +278,7 @@ func TestLearnerStrayRefusal(t *testing.T) {
 }
 
 // What was accepted between two refusals is the share; the rate starts at
-// two thirds of it, is the share from half of the span on, then grows to the
+// three quarters of it, is the share from half of the span on, then grows to the
 // plan's.
 func TestLearnerRate(t *testing.T) {
 	l := newLearner(Standard)
@@ -299,7 +299,7 @@ func TestLearnerRate(t *testing.T) {
 			t.Fatalf("after %d ms rate %v, was %v", ms, r, last)
 		}
 		switch {
-		case ms == 0 && math.Abs(r-l.share*2/3) > 1e-9,
+		case ms == 0 && math.Abs(r-l.share*3/4) > 1e-9,
 			ms == 27_600 && math.Abs(r-l.share) > 0.01,
 			ms == 55_000 && r != 2:
 			t.Errorf("after %d ms rate %v of share %v", ms, r, l.share)
