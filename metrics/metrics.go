@@ -146,10 +146,10 @@ func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
 }
 
 // Upper bounds in seconds. A call may last 60 s at the portal (documented) and
-// the proxy waits 65 s for an answer; a wait for a slot is 25 s unless set
-// otherwise.
+// the proxy waits 65 s for an answer; a wait for a slot is 60 s at most, unless
+// set otherwise.
 var (
-	durationBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 40, 65}
+	durationBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 40, 65, 95, 130}
 	waitBuckets     = []float64{0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 25, 30, 45, 60}
 )
 

@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"context"
-	"crypto/rand"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -81,91 +79,3 @@ func (ex *exchange) in(ctx context.Context) context.Context {
 }
 
 func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
-
-// requestID takes the caller's X-Request-Id where it is fit for a log, else
-// makes one.
-func requestID(h http.Header) string {
-	id := h.Get("X-Request-Id")
-	if !isWord(id, 128) {
-		return rand.Text()
-	}
-	return id
-}
-
-// clientName is whose share of the slots a call takes: the one in B24-Client,
-// at most 64 printable characters, else the credential's.
-func clientName(h http.Header, c bitrix24.Credential) string {
-	if name := h.Get("B24-Client"); isWord(strings.ReplaceAll(name, " ", "_"), 64) {
-		return name
-	}
-	return c.Kind + " " + c.ID
-}
-
-// isWord tells whether s is printable ASCII without spaces.
-func isWord(s string, longest int) bool {
-	return s != "" && len(s) <= longest && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
-}
-
-// urgency reads u of a Priority header (RFC 9218), 3 where there is none.
-func urgency(h http.Header) int {
-	for field := range fields(h, "Priority") {
-		if name, value, _ := strings.Cut(field, "="); strings.TrimSpace(name) == "u" {
-			if u, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && u >= 0 && u <= 7 {
-				return u
-			}
-		}
-	}
-	return 3
-}
-
-// patience reads wait of a Prefer header (RFC 7240), in seconds; it can only
-// shorten the longest wait.
-func patience(h http.Header, longest time.Duration) time.Duration {
-	for field := range fields(h, "Prefer") {
-		name, value, _ := strings.Cut(field, "=")
-		value, _, _ = strings.Cut(value, ";")
-		if !strings.EqualFold(strings.TrimSpace(name), "wait") {
-			continue
-		}
-		if n, err := strconv.Atoi(strings.Trim(value, " \"")); err == nil && n >= 0 && n < int(longest/time.Second) {
-			return time.Duration(n) * time.Second
-		}
-	}
-	return longest
-}
-
-// fields yields the comma-separated parts of all headers of a name.
-func fields(h http.Header, name string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for _, line := range h.Values(name) {
-			for part := range strings.SplitSeq(line, ",") {
-				if !yield(strings.TrimSpace(part)) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// stripOwnHeaders removes what a client tells the proxy and nobody else. Expect
-// is settled: the body is here.
-func stripOwnHeaders(h http.Header) {
-	for name := range h {
-		if strings.HasPrefix(name, "X-Forwarded-") {
-			h.Del(name)
-		}
-	}
-	for _, name := range []string{"B24-Portal", "B24-Client", "Priority", "Connection", "Upgrade", "Expect"} {
-		h.Del(name)
-	}
-	kept := h["Prefer"][:0:0]
-	for field := range fields(h, "Prefer") {
-		if name, _, _ := strings.Cut(field, "="); !strings.EqualFold(strings.TrimSpace(name), "wait") {
-			kept = append(kept, field)
-		}
-	}
-	h.Del("Prefer")
-	if len(kept) > 0 {
-		h["Prefer"] = kept
-	}
-}

@@ -40,6 +40,7 @@ func (p *Proxy) answer(resp *http.Response) error {
 			told.RequestID, told.Executed = ex.id, ex.executed(told.Executed)
 			told.Retryable = told.Retryable || ex.repeatable && told.Executed == bitrix24.Unknown && a.Kind == bitrix24.NoAnswer
 			replace(resp, a, told)
+			allowOrigin(resp.Header, resp.Request.Header)
 		}
 	}
 	ex.status = resp.StatusCode
@@ -126,6 +127,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	h.Set("Content-Type", bitrix24.ContentType(ex.route.call.XML))
 	h.Set("Content-Length", strconv.Itoa(len(content)))
 	h.Set("B24-Error-Source", f.from())
+	allowOrigin(h, r.Header)
 	if f.retryAfter > 0 {
 		setRetryAfter(h, f.retryAfter)
 	}

@@ -93,7 +93,7 @@ func New(c Config) *Proxy {
 	}
 	p.metrics.Watch(p.portals)
 	p.reverse = &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { stripOwnHeaders(r.Out.Header) },
+		Rewrite: func(r *httputil.ProxyRequest) { stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id) },
 		Transport: &transport{
 			base:         newWire(c.ConnectTo, c.Roots, c.OutboundProxy),
 			limiter:      p.limiter,

@@ -27,7 +27,7 @@ type settings struct {
 	Plan            plan      `env:"PLAN" envDefault:"standard" about:"standard (2/50), enterprise (5/250), unlimited, or RATE/BURST such as 10/100"`
 	PortalPlans     plans     `env:"PORTAL_PLANS" about:"acme.bitrix24.com=enterprise,*.example.org=unlimited; the most exact wins"`
 	Mode            mode      `env:"MODE" envDefault:"enforce" about:"observe: nothing waits or is refused here; what would have been is counted"`
-	QueueWait       wait      `env:"QUEUE_WAIT" envDefault:"25s" about:"longest wait for a slot; a request may ask for less with Prefer: wait=N"`
+	QueueWait       wait      `env:"QUEUE_WAIT" envDefault:"60s" about:"longest wait for a slot; a request may ask for less with Prefer: wait=N"`
 	QueueDepth      count     `env:"QUEUE_DEPTH" envDefault:"1000" about:"waiting requests a portal"`
 	OperatingLimit  wait      `env:"OPERATING_LIMIT" envDefault:"480s" about:"operating-time budget a method; 0s turns the local guard off"`
 	Normalize       flag      `env:"NORMALIZE" envDefault:"true" about:"false: answers pass untouched, still classified and counted"`

@@ -174,7 +174,7 @@ func TestEmptyIsUnset(t *testing.T) {
 			t.Fatalf("%v, unknown %v", err, unknown)
 		}
 		if s.Listen != "127.0.0.1:8080" || s.AdminListen != "127.0.0.1:8081" || limiter.Plan(s.Plan) != limiter.Standard ||
-			time.Duration(s.QueueWait) != 25*time.Second || s.QueueDepth != 1000 || s.MaxBody != 100<<20 || !bool(s.Normalize) ||
+			time.Duration(s.QueueWait) != 60*time.Second || s.QueueDepth != 1000 || s.MaxBody != 100<<20 || !bool(s.Normalize) ||
 			time.Duration(s.UpstreamTimeout) != 65*time.Second || time.Duration(s.DrainTimeout) != 30*time.Second ||
 			s.Mode != "enforce" || time.Duration(s.OperatingLimit) != 480*time.Second || s.StateFile != "" || s.Portals != nil || s.Upstream.URL != nil || s.LogFormat != "text" || s.LogLevel != 0 {
 			t.Errorf("defaults are not the contract's: %+v", s)
