@@ -126,7 +126,7 @@ func (t *transport) send(caller context.Context, out *http.Request, body *body, 
 	}
 }
 
-var errTimeout = errors.New("the portal did not answer in time")
+var errTimeout = errors.New("B24PROXY_UPSTREAM_TIMEOUT ran out")
 
 // An idleBody bounds how long each read of an answer may wait for the portal.
 type idleBody struct {

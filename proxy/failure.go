@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -25,7 +24,8 @@ type failure struct {
 	outcome     string
 	cause       error
 
-	portalStatus int // that led to it; 0: none
+	portalStatus int    // that led to it; 0: none
+	requested    string // the host that the request named and may not call
 }
 
 func (f *failure) Error() string { return f.code + ": " + f.description }
@@ -71,17 +71,9 @@ func networkFailure(ctx context.Context, err error, sent bool) *failure {
 	f.status, f.code = http.StatusInternalServerError, "ERROR_UNEXPECTED_ANSWER"
 	f.description, f.reason = "The connection to the portal broke before its answer", reasonReset
 	if errors.Is(context.Cause(ctx), errTimeout) {
-		f.description, f.reason = "The portal did not answer in time", reasonTimeout
+		f.description, f.reason, f.cause = "The portal did not answer in time", reasonTimeout, errTimeout
 	}
 	return f
-}
-
-// detail is the description with its cause, for the log.
-func (f *failure) detail() string {
-	if f.cause == nil {
-		return f.description
-	}
-	return f.description + " (" + f.cause.Error() + ")"
 }
 
 func (f *failure) from() string {
@@ -89,16 +81,6 @@ func (f *failure) from() string {
 		return "proxy"
 	}
 	return f.source
-}
-
-// level is how loud a failure is. Mistakes of clients and refusals are theirs to
-// see, and what lasts is told once when it begins (recent); what is lost on the
-// way is new each time.
-func (f *failure) level() slog.Level {
-	if f.outcome == portalError {
-		return slog.LevelWarn
-	}
-	return slog.LevelInfo
 }
 
 var (

@@ -28,10 +28,6 @@ const (
 func (p *Proxy) answer(resp *http.Response) error {
 	ex := exchangeOf(resp.Request.Context())
 	a := ex.answer
-	if a.Kind == bitrix24.SystemError || a.Kind == bitrix24.NoAnswer {
-		p.log.Info("portal error", "request_id", ex.id, "portal", ex.route.portal, "call", ex.route.call,
-			"code", bitrix24.Label(codeOf(a)), "reason", a.Reason, "portal_status", resp.StatusCode)
-	}
 	if isError(a.Kind) {
 		resp.Header.Set("B24-Error-Source", "portal")
 		p.retryAfter(resp.Header, ex)
@@ -65,8 +61,11 @@ func (p *Proxy) retryAfter(h http.Header, ex *exchange) {
 }
 
 func setRetryAfter(h http.Header, d time.Duration) {
-	h.Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
+	h.Set("Retry-After", strconv.Itoa(seconds(d)))
 }
+
+// seconds are a time to wait, as Retry-After says it.
+func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 func isError(k bitrix24.Kind) bool {
 	return k == bitrix24.SystemError || k == bitrix24.MethodError || k == bitrix24.NoAnswer
@@ -115,8 +114,6 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	p.metrics.Error(ex.route.portal, bitrix24.Label(f.code), f.from())
 	p.recent.errored(time.Now(), ex.route.portal, f.code, f.from(), ex.route.call.Method, ex.id)
-	p.log.Log(r.Context(), f.level(), "call failed", "request_id", ex.id, "portal", ex.route.portal, "call", ex.route.call,
-		"code", f.code, "reason", f.reason, "error", bitrix24.Redact(f.detail()))
 
 	told := bitrix24.Proxy{
 		Source: f.from(), Reason: f.reason, Executed: ex.executed(f.executed), RequestID: ex.id, PortalStatus: f.portalStatus,

@@ -44,6 +44,7 @@ type Config struct {
 	Version         string
 	Revision        string
 	Log             *slog.Logger
+	LogAllCalls     bool // a line at info for every call, not only for failed ones
 }
 
 // plan is the limit of a portal.
@@ -119,7 +120,10 @@ func New(c Config) *Proxy {
 
 // ServeHTTP answers one call of a client.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ex := &exchange{id: requestID(r.Header), began: time.Now(), control: http.NewResponseController(w)}
+	ex := &exchange{
+		id: requestID(r.Header), client: clientName(r.Header, bitrix24.Credential{Kind: "none"}),
+		began: time.Now(), control: http.NewResponseController(w),
+	}
 	p.open.Add(1)
 	defer p.open.Add(-1)
 	defer p.ended(ex, r)
@@ -166,9 +170,7 @@ func (p *Proxy) ended(ex *exchange, r *http.Request) {
 	if ex.would != nil {
 		p.metrics.Rejected(portal, ex.would.reason)
 	}
-	p.log.Debug("call", "request_id", ex.id, "portal", portal, "call", ex.route.call, "http_method", verb(r.Method),
-		"client", ex.client, "outcome", result, "status", ex.status, "attempts", ex.attempts,
-		"queued", ex.queued, "portal_time", ex.portal, "took", took)
+	p.logCall(ex, r, result, took)
 }
 
 // verb is a method of HTTP; a client may have put anything in its place.

@@ -199,8 +199,8 @@ func (r *recent) names() []string {
 	return names
 }
 
-// requestOf is the last request that met an error of a category, "" if that is
-// not known any more.
+// requestOf is the last request that the portal answered with an error of a
+// category, "" if that is not known any more.
 func (r *recent) requestOf(portal string, category bitrix24.Category) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -209,7 +209,7 @@ func (r *recent) requestOf(portal string, category bitrix24.Category) string {
 		return ""
 	}
 	for _, e := range slices.Backward(n.errors) {
-		if known := bitrix24.Lookup(e.Code); known != nil && known.Category == category {
+		if known := bitrix24.Lookup(e.Code); e.Source == "portal" && known != nil && known.Category == category {
 			return e.RequestID
 		}
 	}

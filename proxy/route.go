@@ -183,12 +183,12 @@ var connectNotEnabled = &failure{
 // notAllowed repeats a name only where it surely is one: somebody may have put
 // a webhook code in its place.
 func notAllowed(name string) *failure {
-	shown := "The portal"
+	shown, requested := "The portal", ""
 	if host, err := cleanHost(name); err == nil && strings.ContainsAny(host, ".:") {
-		shown += " " + host
+		shown, requested = shown+" "+host, host
 	}
 	return &failure{
-		outcome: rejected, executed: bitrix24.No,
+		outcome: rejected, executed: bitrix24.No, requested: requested,
 		status: http.StatusForbidden, code: "PORTAL_NOT_ALLOWED", reason: "portal_not_allowed",
 		description: shown + " is not allowed here. Portals are listed in B24PROXY_PORTALS (by default the cloud zones of Bitrix24), a port only where the list names it.",
 	}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"b24proxy/proxy/bitrix24"
 )
 
 // get asks the admin handler.
@@ -222,8 +224,8 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 				}
 			}
 		}
-		for range 3 {
-			p.call("POST", deal, "", "X-Request-Id", "first-1")
+		for i := range 3 {
+			p.call("POST", deal, "", "X-Request-Id", fmt.Sprint("call-", i))
 			look()
 		}
 		portal.SetFaults()
@@ -231,11 +233,11 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 		p.call("POST", deal, "")
 		look()
 		for text, want := range map[string]int{
-			"the portal blocks all calls for overload": 1, "no longer blocked": 1, "request_id=first-1": 2,
+			"the portal blocks all calls for overload": 1, "no longer blocked": 1, "request_id=call-0": 2,
 		} {
 			n := 0
 			for line := range strings.Lines(log.String()) {
-				if strings.Contains(line, text) && (strings.Contains(line, "blocks all") || strings.Contains(line, "no longer") || strings.Contains(line, "portal error")) {
+				if strings.Contains(line, text) && (strings.Contains(line, "blocks all") || strings.Contains(line, "no longer") || strings.Contains(line, "msg=call")) {
 					n++
 				}
 			}
@@ -244,6 +246,18 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The request that stands beside a change is one that the portal refused, not
+// one that the proxy rejected later, for the same code.
+func TestChangesNameTheRefusedCall(t *testing.T) {
+	r := newRecent(debugLog(t.Output()))
+	for i, source := range []string{"portal", "proxy", "batch"} {
+		r.errored(epochAt(i), "acme.bitrix24.com", "QUERY_LIMIT_EXCEEDED", source, "crm.deal.add", source)
+	}
+	if got := r.requestOf("acme.bitrix24.com", bitrix24.RateLimit); got != "portal" {
+		t.Errorf("the request of %q is named", got)
+	}
 }
 
 // A portal that cannot be reached is told of once, and once when it is there

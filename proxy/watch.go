@@ -76,8 +76,7 @@ func (p *Proxy) look(now time.Time, c changes, s *limiter.State) {
 	if k.blocked != s.Blocked {
 		k.blocked = s.Blocked
 		if s.Blocked {
-			log.Warn("the portal blocks all calls for overload; one a minute goes as a probe",
-				"request_id", p.recent.requestOf(s.Upstream, bitrix24.Blocked))
+			log.With(p.metBy(s.Upstream, bitrix24.Blocked)...).Warn("the portal blocks all calls for overload; one a minute goes as a probe")
 		} else {
 			log.Info("the portal is no longer blocked for overload")
 		}
@@ -85,8 +84,8 @@ func (p *Proxy) look(now time.Time, c changes, s *limiter.State) {
 	if lowered := s.Rate < s.Plan.Rate; k.lowered != lowered {
 		k.lowered = lowered
 		if lowered {
-			log.Warn("the rate was lowered, since the portal refuses calls",
-				"request_id", p.recent.requestOf(s.Upstream, bitrix24.RateLimit), "rate", s.Rate, "plan_rate", s.Plan.Rate)
+			log.With(p.metBy(s.Upstream, bitrix24.RateLimit)...).Warn("the rate was lowered, since the portal refuses calls",
+				"rate", s.Rate, "plan_rate", s.Plan.Rate)
 		} else {
 			log.Info("the rate has recovered", "rate", s.Rate)
 		}
@@ -98,8 +97,8 @@ func (p *Proxy) look(now time.Time, c changes, s *limiter.State) {
 		}
 		closed[b.BudgetKey] = true
 		if !k.closed[b.BudgetKey] {
-			log.Warn("a method is closed for its operating time", "method", b.Method, "credential", b.Credential,
-				"request_id", p.recent.requestOf(s.Upstream, bitrix24.OperatingTime), "used", b.Used, "by_the_portal", b.Blocked, "until", b.ClosedUntil)
+			log.With(p.metBy(s.Upstream, bitrix24.OperatingTime)...).Warn("a method is closed for its operating time", "method", b.Method, "credential", b.Credential,
+				"used", b.Used, "by_the_portal", b.Blocked, "until", b.ClosedUntil)
 		}
 	}
 	for b := range k.closed {
@@ -108,6 +107,15 @@ func (p *Proxy) look(now time.Time, c changes, s *limiter.State) {
 		}
 	}
 	k.closed = closed
+}
+
+// metBy is the log's field for the request that met an error of a category, if
+// one did.
+func (p *Proxy) metBy(portal string, category bitrix24.Category) []any {
+	if id := p.recent.requestOf(portal, category); id != "" {
+		return []any{"request_id", id}
+	}
+	return nil
 }
 
 // lookAtResting looks at the portals that the limiter has forgotten since, and

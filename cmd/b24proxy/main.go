@@ -134,6 +134,7 @@ func (s settings) config(log *slog.Logger) proxy.Config {
 		Version:         version,
 		Revision:        revision,
 		Log:             log,
+		LogAllCalls:     s.LogCalls == "all",
 	}
 }
 

@@ -42,6 +42,7 @@ type settings struct {
 	PProf           flag      `env:"PPROF" envDefault:"false" about:"profiles on the admin listener"`
 	LogLevel        logLevel  `env:"LOG_LEVEL" envDefault:"info" about:"debug, info, warn or error"`
 	LogFormat       logFormat `env:"LOG_FORMAT" envDefault:"text" about:"text or json"`
+	LogCalls        logCalls  `env:"LOG_CALLS" envDefault:"failed" about:"failed, or all: a line for every call at info, not only for failed ones"`
 }
 
 // later are the variables whose features are still to come, each with the one

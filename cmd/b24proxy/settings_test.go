@@ -90,6 +90,7 @@ func TestBrokenSettings(t *testing.T) {
 		{"PPROF", "2", "true"},
 		{"LOG_LEVEL", "loud", "debug, info, warn or error"},
 		{"LOG_FORMAT", "xml", "text nor json"},
+		{"LOG_CALLS", "none", "failed nor all"},
 	} {
 		got := fault(t, prefix+c.name+"="+c.value)
 		if !strings.HasPrefix(got, prefix+c.name+": ") || !strings.Contains(got, c.want) || strings.Contains(got, "\n") {
@@ -190,7 +191,7 @@ func TestGoodSettings(t *testing.T) {
 		"PORTALS=acme.bitrix24.com,*.example.org, crm.example.org:8443,", "PLAN=unlimited", "PLAN=10/100", "PLAN=0.5/1",
 		"PORTAL_PLANS=acme.bitrix24.com=enterprise,*.example.org=unlimited", "QUEUE_WAIT=0s", "QUEUE_WAIT=1m30s", "QUEUE_DEPTH=0",
 		"CONNECT_TO=*.bitrix24.com=10.0.0.5:443", "CONNECT_TO=acme.bitrix24.com=[::1]:443", "OUTBOUND_PROXY=http://user:password@proxy.example:3128",
-		"MAX_BODY=0", "MAX_BODY=1", "MAX_BODY=64GiB", "MAX_BODY=512KiB", "NORMALIZE=false", "PPROF=1", "LOG_LEVEL=WARN", "LOG_FORMAT=json",
+		"MAX_BODY=0", "MAX_BODY=1", "MAX_BODY=64GiB", "MAX_BODY=512KiB", "NORMALIZE=false", "PPROF=1", "LOG_LEVEL=WARN", "LOG_FORMAT=json", "LOG_CALLS=all",
 		"MODE=enforce", "MODE=observe", "OPERATING_LIMIT=0s", "STATE_FILE=" + filepath.Join(t.TempDir(), "state"), "EGRESS_ID=default", "AUTOBATCH=off",
 	} {
 		if got := fault(t, prefix+setting); got != "" {

@@ -35,6 +35,7 @@ type (
 	flag      bool
 	logLevel  slog.Level
 	logFormat string
+	logCalls  string
 	mode      string
 	path      string
 )
@@ -201,6 +202,14 @@ func (f *logFormat) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%q is neither text nor json", text)
 	}
 	*f = logFormat(text)
+	return nil
+}
+
+func (c *logCalls) UnmarshalText(text []byte) error {
+	if s := string(text); s != "failed" && s != "all" {
+		return fmt.Errorf("%q is neither failed nor all", text)
+	}
+	*c = logCalls(text)
 	return nil
 }
 

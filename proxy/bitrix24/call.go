@@ -136,6 +136,9 @@ func (c Call) String() string {
 	return "-"
 }
 
+// MarshalText makes a Call one word in a log of JSON too.
+func (c Call) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
 // looksLikeMethod tells whether s may be a method's name: letters, digits,
 // dots and underscores. A name without a dot, such as batch or profile, has at
 // most 15 letters; anything longer, or with a digit, may be a webhook code

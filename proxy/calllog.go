@@ -1,0 +1,119 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"b24proxy/metrics"
+	"b24proxy/proxy/bitrix24"
+)
+
+// Reasons that stand in the log alone: these calls got no object of ours.
+const (
+	reasonMethodError = "method_error" // the method answered with an error of its own
+	reasonClientLeft  = "client_left"
+)
+
+// logCall writes the one line that each call of a client has when it ends.
+func (p *Proxy) logCall(ex *exchange, r *http.Request, outcome string, took time.Duration) {
+	level := ex.level(outcome)
+	if outcome == ok && p.config.LogAllCalls {
+		level = slog.LevelInfo
+	}
+	if !p.log.Enabled(context.Background(), level) {
+		return
+	}
+	fields := []any{
+		"request_id", ex.id, "portal", cmp.Or(ex.route.portal, metrics.None), "call", ex.route.call, "client", ex.shownClient(),
+		"http_method", verb(r.Method), "status", ex.status, "code", ex.shownCode(), "reason", ex.reason(outcome),
+		"executed", ex.ran(outcome), "outcome", outcome, "attempts", ex.attempts,
+		"queued", shown(ex.queued), "portal_time", shown(ex.portal), "took", shown(took),
+	}
+	if isError(ex.answer.Kind) && ex.failed == nil {
+		fields = append(fields, "portal_status", ex.answer.Proxy().PortalStatus)
+	}
+	if f := ex.failed; f != nil {
+		fields = append(fields, f.fields()...)
+	}
+	p.log.Log(context.Background(), level, "call", fields...)
+}
+
+// level is how loud the end of a call is. Mistakes of clients and refusals are
+// theirs to see, and what lasts has a line when it begins (recent); what is lost
+// on the way is new each time.
+func (ex *exchange) level(outcome string) slog.Level {
+	switch {
+	case outcome == ok:
+		return slog.LevelDebug
+	case outcome == portalError && ex.failed != nil:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// reason is why a call failed: the one that its caller read, where there is one.
+func (ex *exchange) reason(outcome string) string {
+	switch {
+	case outcome == ok:
+		return metrics.None
+	case ex.failed != nil && ex.failed.reason != "":
+		return ex.failed.reason
+	case outcome == abandoned:
+		return reasonClientLeft
+	case ex.would != nil:
+		return ex.would.reason
+	case outcome == methodError:
+		return reasonMethodError
+	}
+	return cmp.Or(ex.answer.Proxy().Reason, reasonReset) // else it broke off on its way
+}
+
+// ran reports whether the call ran, as far as is known at its end.
+func (ex *exchange) ran(outcome string) bitrix24.Ran {
+	switch {
+	case ex.attempts == 0:
+		return bitrix24.No
+	case outcome == ok:
+		return bitrix24.Yes
+	case ex.failed != nil:
+		return ex.executed(ex.failed.executed)
+	}
+	return ex.executed(ex.answer.Executed())
+}
+
+func (ex *exchange) shownCode() string {
+	if ex.code() == "" && !isError(ex.answer.Kind) {
+		return metrics.None
+	}
+	return shownCode(ex.code())
+}
+
+func (ex *exchange) shownClient() string {
+	return cmp.Or(strings.TrimSpace(bitrix24.Redact(ex.client)), metrics.None)
+}
+
+// fields are what the log says of a failure beside the call. Only the cause
+// comes from outside.
+func (f *failure) fields() (fields []any) {
+	if f.requested != "" {
+		fields = append(fields, "requested_portal", f.requested)
+	}
+	if f.retryAfter > 0 {
+		fields = append(fields, "retry_after", seconds(f.retryAfter))
+	}
+	switch {
+	case f.description == "":
+	case f.cause == nil || f.outcome == rejected:
+		fields = append(fields, "error", f.description)
+	default:
+		fields = append(fields, "error", f.description+" ("+bitrix24.Redact(f.cause.Error())+")")
+	}
+	return fields
+}
+
+// shown is a duration as Server-Timing has it.
+func shown(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }
