@@ -16,6 +16,7 @@ func TestFindCredential(t *testing.T) {
 		return "--x\r\nContent-Disposition: form-data; name=\"id\"\r\n\r\n1\r\n" +
 			"--x\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\ninvented\r\n--x--\r\n"
 	}
+	empty := "--x\r\nContent-Disposition: form-data; name=\"auth\"\r\n\r\n\r\n" + part("access_token")
 	padding := strings.Repeat("x", maxCredentialBody)
 	tests := []struct {
 		name, query, header, contentType, body string
@@ -30,6 +31,7 @@ func TestFindCredential(t *testing.T) {
 		{"form, PHP array", "", "", formType, "auth%5Baccess_token%5D=invented&auth[domain]=d", oauth},
 		{"form without a type", "", "", "", "auth=invented", oauth},
 		{"form, empty", "", "", formType, "auth=", none},
+		{"form, as long as is searched", "", "", formType, "x=" + padding[:maxCredentialBody-len("x=&auth=invented")] + "&auth=invented", oauth},
 		{"form, too far behind", "", "", formType, "x=" + padding + "&auth=invented", none},
 		{"form, cut inside the token", "", "", formType, "x=" + padding[:maxCredentialBody-10] + "&auth=invented", none},
 		{"JSON", "", "", "application/json", ` {"id":1,"auth":"invented"}`, oauth},
@@ -40,6 +42,7 @@ func TestFindCredential(t *testing.T) {
 		{"JSON, a number", "", "", "application/json", `{"auth":1}`, none},
 		{"JSON list", "", "", "application/json", `[{"auth":"invented"}]`, none},
 		{"multipart", "", "", boundary, part("auth"), oauth},
+		{"multipart, the first name empty", "", "", boundary, empty, oauth},
 		{"multipart, another name", "", "", boundary, part("other"), none},
 		{"multipart without a boundary", "", "", "multipart/form-data", part("auth"), none},
 		{"nothing", "", "", "", "", none},

@@ -3,26 +3,19 @@ package bitrix24
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 )
 
 // tail keeps the last tailLimit bytes of what is written to it. It copies no
 // more than these of each write, so its price does not grow with the answer.
-type tail struct {
-	buf []byte // at most twice tailLimit
-}
+type tail []byte
 
 func (t *tail) write(p []byte) {
-	if len(p) >= tailLimit {
-		t.buf = append(t.buf[:0], p[len(p)-tailLimit:]...)
-		return
-	}
-	if len(t.buf)+len(p) > 2*tailLimit {
-		t.buf = append(t.buf[:0], t.bytes()...)
-	}
-	t.buf = append(t.buf, p...)
+	*t = append(*t, lastBytes(p)...)
+	*t = append((*t)[:0], lastBytes(*t)...)
 }
 
-func (t *tail) bytes() []byte { return t.buf[max(0, len(t.buf)-tailLimit):] }
+func lastBytes(b []byte) []byte { return b[max(0, len(b)-tailLimit):] }
 
 // timeAtEnd reads the time key of a JSON object of which only the end is
 // there. It steps backwards from the closing brace over the last members, and
@@ -40,7 +33,7 @@ func timeAtEnd(text []byte) Time {
 		if name, value, rest, ok = lastMember(rest); !ok || name == "result" {
 			break
 		}
-		if name == "time" && json.Valid(value) {
+		if name == "time" {
 			return timeOf(value)
 		}
 		rest, ok = bytes.CutSuffix(rest, []byte(","))
@@ -53,14 +46,11 @@ func timeAtEnd(text []byte) Time {
 func lastMember(text []byte) (name string, value, rest []byte, ok bool) {
 	text = trimEnd(text)
 	start := valueStart(text)
-	if start < 0 {
-		return "", nil, nil, false
-	}
 	value = text[start:]
 	text, ok = bytes.CutSuffix(trimEnd(text[:start]), []byte(":"))
 	text = trimEnd(text)
 	start = stringStart(text)
-	if !ok || start < 0 || json.Unmarshal(text[start:], &name) != nil {
+	if !ok || !json.Valid(value) || json.Unmarshal(text[start:], &name) != nil {
 		return "", nil, nil, false
 	}
 	return name, value, trimEnd(text[:start]), true
@@ -68,59 +58,53 @@ func lastMember(text []byte) (name string, value, rest []byte, ok bool) {
 
 func trimEnd(b []byte) []byte { return bytes.TrimRight(b, " \t\r\n") }
 
-// valueStart returns where the JSON value at the end of text begins, or -1.
+// valueStart returns where the JSON value at the end of text begins. As with
+// the two functions below, 0 may also say that its beginning is not there:
+// either way text has no room for the value's name.
 func valueStart(text []byte) int {
-	if len(text) == 0 {
-		return -1
-	}
-	switch text[len(text)-1] {
-	case '"':
+	switch {
+	case bytes.HasSuffix(text, []byte(`"`)):
 		return stringStart(text)
-	case '}', ']':
+	case bytes.HasSuffix(text, []byte("}")), bytes.HasSuffix(text, []byte("]")):
 		return containerStart(text)
 	}
-	start := bytes.LastIndexAny(text, " \t\r\n:,[{\"") + 1
-	if start == len(text) {
-		return -1
-	}
-	return start
+	return bytes.LastIndexAny(text, " \t\r\n:,[{\"") + 1
 }
 
 // containerStart returns where the object or list at the end of text begins.
 func containerStart(text []byte) int {
-	for depth, i := 0, len(text)-1; i >= 0; i-- {
-		switch text[i] {
+	depth := 0
+	for len(text) > 0 {
+		last := len(text) - 1
+		switch text[last] {
 		case '}', ']':
 			depth++
 		case '{', '[':
 			if depth--; depth == 0 {
-				return i
+				return last
 			}
 		case '"':
-			if i = stringStart(text[:i+1]); i < 0 {
-				return -1
-			}
+			last = stringStart(text)
 		}
+		text = text[:last]
 	}
-	return -1
+	return 0
 }
 
 // stringStart returns where the string at the end of text begins.
 func stringStart(text []byte) int {
-	if !bytes.HasSuffix(text, []byte(`"`)) {
-		return -1
-	}
-	for i := len(text) - 2; i >= 0; i-- {
-		if text[i] == '"' && !oddBackslashes(text[:i]) {
+	inside := bytes.TrimSuffix(text, []byte(`"`))
+	for i, b := range slices.Backward(inside) {
+		if b == '"' && !oddBackslashes(inside[:i]) {
 			return i
 		}
 	}
-	return -1
+	return 0
 }
 
 // oddBackslashes tells whether b ends in an odd number of backslashes, so that
 // what follows is escaped.
 func oddBackslashes(b []byte) bool {
-	n := len(b) - len(bytes.TrimRight(b, `\`))
-	return n%2 == 1
+	backslashes := b[len(bytes.TrimRight(b, `\`)):]
+	return len(backslashes)%2 == 1
 }

@@ -70,7 +70,7 @@ func (t Time) UntilReset(now time.Time) time.Duration {
 	if t.ResetAt.IsZero() {
 		return 0
 	}
-	if wait := t.ResetAt.Sub(t.Finish); !t.Finish.IsZero() && wait > 0 && wait <= window {
+	if wait := t.ResetAt.Sub(t.Finish); !t.Finish.IsZero() && wait >= 0 && wait <= window {
 		return wait
 	}
 	return max(0, t.ResetAt.Sub(now))

@@ -17,6 +17,8 @@ func TestTime(t *testing.T) {
 		`{"operating_reset_at":1778747792,"finish":1778747192.5}`: {ResetAt: reset, Finish: reset.Add(-599500 * time.Millisecond)},
 		`{"operating":-1,"operating_reset_at":-1}`:                {},
 		`{"operating":null,"operating_reset_at":1e300}`:           {},
+		`{"operating_reset_at":7258118399}`:                       {ResetAt: time.Date(2199, 12, 31, 23, 59, 59, 0, time.UTC).Local()},
+		`{"operating_reset_at":7258118400}`:                       {},
 		`{"operating":1e999}`:                                     {},
 		`[]`:                                                      {},
 		`null`:                                                    {},
@@ -44,7 +46,10 @@ func TestUntilReset(t *testing.T) {
 		want time.Duration
 	}{
 		{Time{Finish: finish, ResetAt: finish.Add(time.Minute)}, time.Minute},
+		{Time{Finish: finish, ResetAt: finish.Add(610 * time.Second)}, 610 * time.Second},
+		{Time{Finish: finish, ResetAt: finish.Add(611 * time.Second)}, 0},
 		{Time{Finish: finish, ResetAt: finish.Add(-time.Minute)}, 0},
+		{Time{Finish: now.Add(time.Minute), ResetAt: now.Add(time.Minute)}, 0},
 		{Time{Finish: finish, ResetAt: now.Add(time.Minute)}, time.Minute},
 		{Time{Finish: now.Add(-time.Hour), ResetAt: now.Add(3 * time.Second)}, 3 * time.Second},
 		{Time{ResetAt: now.Add(5 * time.Minute)}, 5 * time.Minute},

@@ -55,8 +55,9 @@ func (w *walker) write(p []byte) {
 	}
 }
 
-// skip takes bytes outside of strings from i on as long as they are too deep
-// to matter, which is most of a batch, and returns where it stopped.
+// skip takes bytes outside of strings from i on up to the end of a container,
+// all too deep to matter, which is most of a batch, and returns where it
+// stopped.
 func (w *walker) skip(p []byte, i int) int {
 	for i < len(p) {
 		b := p[i]
@@ -65,9 +66,8 @@ func (w *walker) skip(p []byte, i int) int {
 		case '{', '[':
 			w.depth++
 		case '}', ']':
-			if w.depth--; w.depth == maxLevel {
-				return i
-			}
+			w.depth--
+			return i
 		case '"':
 			for i < len(p) && p[i] != '"' {
 				if p[i] == '\\' {
