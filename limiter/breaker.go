@@ -24,10 +24,18 @@ type breaker struct {
 // is open, nil makes the call the probe of this minute, so it is asked last,
 // when nothing else would refuse the call.
 func (b *breaker) enter(now time.Time) *Rejection {
+	if refused := b.blocks(now); refused != nil {
+		return refused
+	}
+	b.probe = now.Add(probeInterval)
+	return nil
+}
+
+// blocks is enter without its consequence.
+func (b *breaker) blocks(now time.Time) *Rejection {
 	if b.open() && now.Before(b.probe) {
 		return &Rejection{Reason: Overload, RetryAfter: b.probe.Sub(now)}
 	}
-	b.probe = now.Add(probeInterval)
 	return nil
 }
 

@@ -69,6 +69,8 @@ type Rejection struct {
 	RetryAfter time.Duration // when asking again is worth while
 }
 
+func draining() *Rejection { return &Rejection{Reason: Draining, RetryAfter: time.Second} }
+
 func (r *Rejection) Error() string {
 	return fmt.Sprintf("no slot (%s), try again in %v", r.Reason, r.RetryAfter)
 }
@@ -77,6 +79,22 @@ func (r *Rejection) Error() string {
 // if it can foretell that the wait would be too long, or with the cause of ctx.
 func (l *Limiter) Acquire(ctx context.Context, r Request) (*Slot, error) {
 	return l.line(r.Upstream).acquire(ctx, r)
+}
+
+// WouldReject reports whether Acquire would reject a call at once: nil, or the
+// Rejection, which the caller answers with. It takes no slot and no place, so
+// it can be asked before the body of a request is read. Acquire decides anew.
+func (l *Limiter) WouldReject(r Request) *Rejection {
+	l.mu.Lock()
+	line, closed := l.lines[r.Upstream], l.closed
+	l.mu.Unlock()
+	switch {
+	case line != nil:
+		return line.wouldReject(r)
+	case closed:
+		return draining()
+	}
+	return nil
 }
 
 // Close rejects all who wait and all who come, as Draining.

@@ -113,11 +113,33 @@ func (l *line) enter(r Request) (*waiter, error) {
 	return w, nil
 }
 
+// wouldReject is Limiter.WouldReject.
+func (l *line) wouldReject(r Request) *Rejection {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.observe && !l.closed {
+		return nil
+	}
+	now := time.Now()
+	if _, refused := l.estimateLocked(now, r); refused != nil {
+		return refused
+	}
+	return l.breaker.blocks(now)
+}
+
 // foretellLocked decides on arrival: how long a call would wait, or why it
 // would not be served.
 func (l *line) foretellLocked(now time.Time, r Request) (wait time.Duration, refused *Rejection) {
+	if wait, refused = l.estimateLocked(now, r); refused == nil {
+		refused = l.breaker.enter(now)
+	}
+	return wait, refused
+}
+
+// estimateLocked is how long a call would wait in the queue, or why it cannot.
+func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, refused *Rejection) {
 	if l.closed {
-		return 0, &Rejection{Reason: Draining, RetryAfter: time.Second}
+		return 0, draining()
 	}
 	if l.unlimited && l.bucket != nil && l.queue.length == 0 && l.bucket.idle(now) {
 		l.bucket = nil
@@ -134,7 +156,7 @@ func (l *line) foretellLocked(now time.Time, r Request) (wait time.Duration, ref
 			return 0, &Rejection{Reason: QueueWait, RetryAfter: wait - r.Wait}
 		}
 	}
-	return wait, l.breaker.enter(now)
+	return wait, nil
 }
 
 func (l *line) fullLocked(now time.Time) *Rejection {
@@ -291,7 +313,7 @@ func (l *line) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	l.rejectLocked(func() *Rejection { return &Rejection{Reason: Draining, RetryAfter: time.Second} })
+	l.rejectLocked(draining)
 }
 
 // idle tells whether forgetting the line would change nothing.
