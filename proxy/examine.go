@@ -31,7 +31,8 @@ type examination struct {
 // What comes out of resp.Body afterwards is what came in.
 func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer)) bitrix24.Answer {
 	encoding, readable := decoderOf(resp.Header)
-	if !readable || !call.REST() || call.File || resp.Request.Method == http.MethodHead || resp.Request.Method == http.MethodOptions {
+	fileness := bitrix24.FileOf(resp.StatusCode, resp.Header.Get("Content-Disposition"), resp.Header.Get("Content-Type"))
+	if !readable || fileness == bitrix24.File || !call.REST() || resp.Request.Method == http.MethodHead || resp.Request.Method == http.MethodOptions {
 		learn(bitrix24.Answer{})
 		return bitrix24.Answer{}
 	}
@@ -58,6 +59,9 @@ func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer
 		return answer
 	}
 	answer := x.scanner.Finish(true)
+	if fileness == bitrix24.MayBeFile && (answer.Reason == bitrix24.ReasonNotJSON || answer.Reason == bitrix24.ReasonHTML) {
+		answer = bitrix24.Answer{}
+	}
 	x.settle(answer)
 	return answer
 }

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/andybalholm/brotli"
@@ -89,6 +90,68 @@ func TestCompressedAnswers(t *testing.T) {
 			t.Errorf("%s: %d %+v", encoding, w.Code, e)
 		}
 	}
+}
+
+// A file passes untouched from any address, as its header says, and an error does
+// from none.
+func TestFiles(t *testing.T) {
+	const docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+	anyFile := hook + "/crm.controller.item.getFile"
+	for name, f := range map[string]struct {
+		path                      string
+		status                    int
+		contentType, body, header string
+	}{
+		"a document":                {anyFile, 200, docx, "PK\x03\x04", ""},
+		"a picture":                 {anyFile, 200, "image/jpeg", "\xff\xd8", ""},
+		"an empty file":             {anyFile, 200, "image/jpeg", "", ""},
+		"a page as attachment":      {anyFile, 200, "text/html", "<html>", "attachment"},
+		"JSON as attachment":        {"/rest/download.json?token=x", 200, "application/json", `{"error":"QUERY_LIMIT_EXCEEDED"}`, `attachment; filename="a.json"`},
+		"half of a file":            {"/rest/download.json?token=x", 206, "application/json", `{"error":"QUE`, ""},
+		"a text":                    {anyFile, 200, "text/plain", "Warning: a text", ""},
+		"a long text":               {anyFile, 200, "text/plain", strings.Repeat("a text ", 1<<20), ""},
+		"a page that is missing it": {anyFile, 404, "image/png", "\x89PNG", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			headers := []string{"X-Invented", "1"}
+			if f.header != "" {
+				headers = []string{"Content-Disposition", f.header}
+			}
+			w := newProxy(t, nil).behind(fixed(f.status, f.contentType, []byte(f.body), headers...)).call("POST", f.path, "")
+			if w.Code != f.status || w.Body.String() != f.body || w.Header().Get("B24-Error-Source") != "" {
+				t.Errorf("%d, %d bytes", w.Code, w.Body.Len())
+			}
+		})
+	}
+	for _, path := range []string{"/rest/upload.json?token=x", "/rest/download.json?token=x", hook + "/crm.deal.list?token=x", anyFile} {
+		for _, header := range []string{"", "attachment"} {
+			p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(503, "application/json", []byte(`{"error":"QUERY_LIMIT_EXCEEDED"}`), "Content-Disposition", header))
+			w := p.call("POST", path, "")
+			if e := tell(t, w); w.Code != 503 || e.Error != "QUERY_LIMIT_EXCEEDED" || e.Proxy.Executed != "no" || w.Header().Get("Content-Disposition") != "" {
+				t.Errorf("%s: %d %s", path, w.Code, w.Body)
+			}
+			if p.metric(errorsTotal("QUERY_LIMIT_EXCEEDED", "portal")) != 1 || p.metric(`b24proxy_requests_total{outcome="rejected",portal="acme.bitrix24.com",status_class="5xx"}`) != 1 {
+				t.Errorf("%s: not counted", path)
+			}
+		}
+	}
+}
+
+// A call to a signed address that the portal refused is sent again.
+func TestRefusedUploadIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sent := 0
+		p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if sent++; sent == 1 {
+				fixed(503, "application/json", []byte(`{"error":"QUERY_LIMIT_EXCEEDED"}`))(w, r)
+				return
+			}
+			good(w, r)
+		}))
+		if w := p.call("POST", "/rest/upload.json?token=x", "a file"); w.Code != 200 || sent != 2 {
+			t.Errorf("%d after %d attempts", w.Code, sent)
+		}
+	})
 }
 
 // An encoding that is not known here passes as it is.
@@ -184,7 +247,11 @@ func TestSamples(t *testing.T) {
 		if strings.HasPrefix(name, "v3-") || strings.HasPrefix(name, "ok-v3") {
 			path = "/rest/api/tasks.task.add"
 		}
-		p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(must(strconv.Atoi(column[1])), column[2], body))
+		var headers []string
+		if strings.Contains(name, "download") {
+			headers = []string{"Content-Disposition", "attachment"}
+		}
+		p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(must(strconv.Atoi(column[1])), column[2], body, headers...))
 		w := p.call("POST", path, "")
 		known := bitrix24.Lookup(code)
 		switch {

@@ -122,8 +122,8 @@ func newRoute(scheme, host, raw string) route {
 }
 
 func callAt(raw string) bitrix24.Call {
-	path, query := cutAt(raw, "?")
-	return bitrix24.ParseCall(path, strings.TrimPrefix(query, "?"))
+	path, _ := cutAt(raw, "?")
+	return bitrix24.ParseCall(path)
 }
 
 func (r route) rawQuery() string { return strings.TrimPrefix(r.query, "?") }

@@ -112,7 +112,7 @@ func Examine(call Call, status int, contentType string, body []byte) Answer {
 // untouched tells from outside that an answer is not to be looked into. A
 // redirect (3xx) is for the transport to follow.
 func untouched(call Call, status int) bool {
-	return !call.REST() || call.File || 300 <= status && status < 400
+	return !call.REST() || 300 <= status && status < 400
 }
 
 func (a *Answer) noAnswer(reason string) { a.Kind, a.Reason = NoAnswer, reason }
@@ -302,7 +302,7 @@ func (a Answer) Executed() Ran {
 			return Yes
 		}
 	case SystemError:
-		if a.V3 && a.call.Version == 3 && a.call.Batch() {
+		if a.V3 && a.call.mayBeBatch3() {
 			return Unknown
 		}
 		return a.Known.Ran

@@ -4,6 +4,7 @@ import (
 	"iter"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -19,10 +20,11 @@ type Call struct {
 	Version int
 
 	// Method is the method's name in lower case, without slashes and without
-	// the .json or .xml of version 2. It is "" where there is none, and where
-	// the client sent what does not look like one ([a-z0-9_.], at most 128
-	// bytes): names come from the network, and a log, a label or a map key made
-	// of them must stay small and must not be a misplaced webhook code.
+	// the .json or .xml of version 2. It is "" where there is none, where
+	// servers may read the path in two ways, and where the client sent what
+	// does not look like a method ([a-z0-9_.], at most 128 bytes): names come
+	// from the network, and a log, a label or a map key made of them must stay
+	// small and must not be a misplaced webhook code.
 	Method string
 
 	// XML says that the answer is XML: the .xml of version 2.
@@ -31,23 +33,34 @@ type Call struct {
 	// Webhook says that the address itself carries the credential.
 	Webhook bool
 
-	// File marks a signed file address: the methods download and upload, and
-	// any method with token in its query [D]. What comes back may be a user's
-	// file, so such an answer is never looked into.
-	File bool
-
 	webhook string // ID of the webhook, see Credential
 }
 
-// ParseCall reads an address as the client sent it: path may be
-// percent-encoded, have doubled slashes, dots and a trailing slash.
+// ParseCall reads a path as the client sent it, perhaps with doubled slashes and
+// a trailing one.
 //
 // The addresses are /rest/<method> and /rest/<user>/<code>/<method>, and both
 // of them below /rest/api/ for version 3 [D]. <user> may be a login; a login
 // "api" cannot be told from version 3, and the portal reads it as version 3 too.
-func ParseCall(path, rawQuery string) Call {
-	segments := splitPath(path)
-	if len(segments) == 0 || !strings.EqualFold(segments[0], "rest") {
+//
+// Which method runs where servers may read the path in two ways is not known,
+// so such a call has none.
+func ParseCall(path string) Call {
+	segments := strings.FieldsFunc(path, isSlash)
+	if isPlain(segments) {
+		return parse(segments)
+	}
+	c := parse(splitPath(path))
+	c.Method = ""
+	if c.Version == 0 && slices.ContainsFunc(strings.FieldsFunc(unescapePath(path), isSlash), isRest) {
+		c.Version = 2
+	}
+	return c
+}
+
+// parse reads the segments of a path as they stand.
+func parse(segments []string) Call {
+	if len(segments) == 0 || !isRest(segments[0]) {
 		return Call{}
 	}
 	c := Call{Version: 2}
@@ -65,11 +78,12 @@ func ParseCall(path, rawQuery string) Call {
 		fallthrough
 	default: // too short or too long for a method, yet the code is there
 		c.Webhook = true
-		c.webhook = idOf("webhook", segments[0]+"/"+segments[1])
+		c.webhook = idOf("webhook", unescapePath(segments[0])+"/"+segments[1])
 	}
-	c.File = c.Method == "download" || c.Method == "upload" || hasToken(rawQuery)
 	return c
 }
+
+func isRest(segment string) bool { return strings.EqualFold(segment, "rest") }
 
 // setMethod takes the last segment of an address apart.
 func (c *Call) setMethod(segment string) {
@@ -92,28 +106,16 @@ func withoutFormat(segment string) string {
 	return segment
 }
 
-// Read tells whether the call surely changes nothing, so that it may be sent
-// again whatever became of it. The last segment decides, and it decides
-// exactly: conductList, deleteList and getExternalLink are writes.
-func (c Call) Read() bool {
-	switch c.Method {
-	case "im.notify.read.list": // marks notifications as read
-		return false
-	case "event.offline.get": // takes the events off their queue
-		return false
-	}
-	if c.File {
-		return false
-	}
-	switch c.Method[strings.LastIndexByte(c.Method, '.')+1:] {
-	case "get", "list", "fields", "getfields", "getlist":
-		return true
-	}
-	return false
-}
+// Read reports whether the call surely changes nothing, so that it may be sent
+// again whatever became of it. Of a batch only ReadBatch knows.
+func (c Call) Read() bool { return isRead(c.Method) }
 
 // Batch tells whether the call carries other calls inside.
 func (c Call) Batch() bool { return c.Method == "batch" }
+
+// mayBeBatch3 reports whether the call is a batch of version 3, or may be one by
+// an address that is not understood.
+func (c Call) mayBeBatch3() bool { return c.Method == "" || c.Version == 3 && c.Batch() }
 
 // REST tells whether the address is below /rest/, so that the call counts
 // against the portal's rate limit. Whether signed file addresses count is not
@@ -160,29 +162,6 @@ func looksLikeMethod(s string) bool {
 		}
 	}
 	return dot || !digit && len(s) <= 15
-}
-
-// splitPath returns the segments of a path as a server would resolve them.
-func splitPath(raw string) []string {
-	decoded, err := url.PathUnescape(raw)
-	if err != nil {
-		decoded = raw
-	}
-	decoded = strings.Trim(path.Clean("/"+decoded), "/")
-	if decoded == "" {
-		return nil
-	}
-	return strings.Split(decoded, "/")
-}
-
-// hasToken tells whether a query has a parameter token.
-func hasToken(rawQuery string) bool {
-	for name := range parameters(rawQuery) {
-		if name == "token" || strings.HasPrefix(name, "token[") {
-			return true
-		}
-	}
-	return false
 }
 
 // parameters yields the names and values of a query or a form. Parts that do

@@ -48,7 +48,7 @@ func TestFindCredential(t *testing.T) {
 		{"nothing", "", "", "", "", none},
 	}
 	for _, test := range tests {
-		got := FindCredential(ParseCall("/rest/crm.deal.list", test.query), test.query, test.header, test.contentType, []byte(test.body))
+		got := FindCredential(ParseCall("/rest/crm.deal.list"), test.query, test.header, test.contentType, []byte(test.body))
 		if got != test.want {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
@@ -58,7 +58,7 @@ func TestFindCredential(t *testing.T) {
 // A webhook is one credential for both generations and for all its methods.
 func TestWebhookCredential(t *testing.T) {
 	find := func(path string) Credential {
-		return FindCredential(ParseCall(path, ""), "auth=other", "", "", nil)
+		return FindCredential(ParseCall(path), "auth=other", "", "", nil)
 	}
 	one := find("/rest/1/inventedcode1234/crm.deal.list")
 	if one.Kind != "webhook" || len(one.ID) != 12 {

@@ -25,7 +25,7 @@ func FuzzExamine(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, path uint8, status uint16, contentType string, body []byte) {
-		call := ParseCall(paths[int(path)%len(paths)], "")
+		call := ParseCall(paths[int(path)%len(paths)])
 		portalStatus := 200 + int(status)%400
 		a := Examine(call, portalStatus, contentType, body)
 		p := a.Proxy()
@@ -75,7 +75,7 @@ func FuzzWalker(f *testing.F) {
 		}
 		var got Answer
 		w.report(&got)
-		want := Examine(ParseCall("/rest/batch", ""), 200, "", body)
+		want := Examine(ParseCall("/rest/batch"), 200, "", body)
 		if w.hasError && !w.hasResult {
 			return // an error, whose inside Examine leaves alone
 		}
@@ -111,7 +111,7 @@ func FuzzAddress(f *testing.F) {
 	f.Fuzz(func(t *testing.T, user, method, query string) {
 		const code = "inventedcode1234"
 		address := "/rest/" + url.PathEscape(user) + "/" + code + "/" + method
-		c := ParseCall(address, query)
+		c := ParseCall(address)
 		if c.Method != "" && (!looksLikeMethod(c.Method) || c.Method != strings.ToLower(c.Method)) {
 			t.Errorf("method %q", c.Method)
 		}

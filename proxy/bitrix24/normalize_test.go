@@ -22,7 +22,7 @@ func TestSystemErrorsAtAnyStatus(t *testing.T) {
 				"/rest/api/tasks.task.add": fmt.Sprintf(`{"error":{"code":%q,"message":%q}}`, code.Name, description),
 			}
 			for path, body := range bodies {
-				a := Examine(ParseCall(path, ""), status, typeJSON, []byte(body))
+				a := Examine(ParseCall(path), status, typeJSON, []byte(body))
 				if a.Kind != SystemError || a.Known.Name != code.Name || a.Executed() != code.Ran || a.Description != description {
 					t.Errorf("%s at %d from %s: %v %v, executed %v, %q", code.Name, status, path, a.Kind, a.Known, a.Executed(), a.Description)
 					continue
@@ -58,7 +58,7 @@ func TestNormalizedKeepsThePortalsWords(t *testing.T) {
 			`{"error":"expired_token","error_description":"The access token provided has expired",` + proxy + `}`},
 	}
 	for _, test := range tests {
-		a := Examine(ParseCall(test.path, ""), 200, "", []byte(test.body))
+		a := Examine(ParseCall(test.path), 200, "", []byte(test.body))
 		p := a.Proxy()
 		p.RequestID = "<&>"
 		if status, _, got := a.Normalized(p); status != 401 || string(got) != test.want || !json.Valid(got) {
@@ -83,7 +83,7 @@ func TestNormalizedXML(t *testing.T) {
 			`<response><error>expired_token</error>` + documented + proxy + `</response>`},
 	}
 	for _, test := range tests {
-		a := Examine(ParseCall("/rest/a.b.xml", ""), 200, "", []byte(test.body))
+		a := Examine(ParseCall("/rest/a.b.xml"), 200, "", []byte(test.body))
 		p := a.Proxy()
 		p.RequestID = "<&>"
 		status, contentType, got := a.Normalized(p)

@@ -24,12 +24,12 @@ func TestTime(t *testing.T) {
 		`null`:                                                    {},
 	}
 	for body, want := range tests {
-		a := Examine(ParseCall("/rest/a.b", ""), 200, "", []byte(`{"result":1,"time":`+body+`}`))
+		a := Examine(ParseCall("/rest/a.b"), 200, "", []byte(`{"result":1,"time":`+body+`}`))
 		if a.Time != want {
 			t.Errorf("%s: %+v, want %+v", body, a.Time, want)
 		}
 	}
-	a := Examine(ParseCall("/rest/a.b.xml", ""), 200, "", []byte(`<response><result><time><operating>9</operating></time></result>`+
+	a := Examine(ParseCall("/rest/a.b.xml"), 200, "", []byte(`<response><result><time><operating>9</operating></time></result>`+
 		`<time><operating>3.5</operating><operating_reset_at>1778747792</operating_reset_at></time><total>1</total></response>`))
 	if want := (Time{Operating: 3.5, HasOperating: true, ResetAt: reset}); a.Time != want {
 		t.Errorf("XML: %+v, want %+v", a.Time, want)

@@ -1,0 +1,50 @@
+package bitrix24
+
+import "strings"
+
+// Fileness is whether the header of an answer announces a file.
+type Fileness int
+
+const (
+	NoFile Fileness = iota
+	MayBeFile
+	File // of a user, and not to be looked into
+)
+
+// FileOf reads what an answer's header says of its body: a disposition makes it
+// a file, and so does a media type that no answer of the API has. The address
+// says nothing: a file may come from any, and an error too.
+//
+// Of failures only the body knows: a file where it names no error, but none at
+// 5xx. Nor does plain text say what it is.
+func FileOf(status int, disposition, contentType string) Fileness {
+	announced := disposition != "" || status == 206
+	switch kind := mediaKind(contentType); {
+	case status >= 500 || !announced && kind == ofAPI:
+		return NoFile
+	case status >= 400 || !announced && kind == ofText:
+		return MayBeFile
+	}
+	return File
+}
+
+const (
+	ofAPI = iota
+	ofText
+	ofFile
+)
+
+func mediaKind(contentType string) int {
+	mediaType, _, _ := strings.Cut(contentType, ";")
+	switch mediaType = strings.ToLower(strings.TrimSpace(mediaType)); mediaType {
+	case "", "text/json", "application/json", "text/javascript", "application/javascript", "application/x-javascript",
+		"text/html", "application/xhtml+xml", "text/xml", "application/xml":
+		return ofAPI
+	case "text/plain":
+		return ofText
+	}
+	if strings.HasSuffix(mediaType, "+json") {
+		return ofAPI
+	}
+	return ofFile
+}

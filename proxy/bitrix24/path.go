@@ -1,0 +1,85 @@
+package bitrix24
+
+import (
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// isPlain reports whether all servers read the segments of a path alike. Some resolve dots,
+// some decode first, and they disagree about escaped slashes, backslashes,
+// parameters behind a semicolon and much else. So no segment has anything but
+// what needs no escape, and the user's alone may be a login.
+func isPlain(segments []string) bool {
+	for i, s := range segments {
+		isUser := i > 0 && i == len(segments)-3
+		if !isWord(s) && !(isUser && isLogin(s)) {
+			return false
+		}
+	}
+	return true
+}
+
+func isSlash(r rune) bool { return r == '/' }
+
+// isWord reports whether s has unreserved characters alone (RFC 3986, 2.3), and
+// not only dots.
+func isWord(s string) bool {
+	return strings.Trim(s, ".") != "" && !strings.ContainsFunc(s, func(r rune) bool { return !isUnreserved(r) })
+}
+
+func isUnreserved(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~", r)
+}
+
+// isLogin reports whether a segment is a login whose escapes hide nothing:
+// letters of any script, digits, and what addresses of mail have beside them.
+// A dot or a slash in an escape, also in one of too many bytes, is none.
+func isLogin(segment string) bool {
+	login, err := url.PathUnescape(segment)
+	if err != nil || !utf8.ValidString(login) || strings.Count(login, ".") != strings.Count(segment, ".") || strings.Trim(login, ".") == "" {
+		return false
+	}
+	return !strings.ContainsFunc(login, func(r rune) bool {
+		return !isUnreserved(r) && !unicode.IsLetter(r) && !unicode.IsMark(r) && !strings.ContainsRune(" @+", r)
+	})
+}
+
+// splitPath returns the segments of a path as most servers resolve them.
+func splitPath(raw string) []string {
+	resolved := path.Clean("/" + unescapePath(raw))
+	return strings.FieldsFunc(resolved, isSlash)
+}
+
+func unescapePath(raw string) string {
+	if decoded, err := url.PathUnescape(raw); err == nil {
+		return decoded
+	}
+	return raw
+}
+
+// isRead reports whether a method surely changes nothing. Its last segment
+// decides, and it decides exactly: conductList, deleteList and getExternalLink
+// are writes.
+func isRead(method string) bool {
+	if slices.Contains(notPlainReads, method) {
+		return false
+	}
+	switch method[strings.LastIndexByte(method, '.')+1:] {
+	case "get", "list", "fields", "getfields", "getlist":
+		return true
+	}
+	return method == "profile"
+}
+
+// notPlainReads look like reads.
+var notPlainReads = []string{
+	"im.notify.read.list",     // marks notifications as read
+	"event.offline.get",       // takes the events off their queue
+	"im.v2.event.get",         // confirms the events before its offset [D]
+	"imbot.v2.event.get",      // likewise
+	"user.userfield.file.get", // gives a file
+}
