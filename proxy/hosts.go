@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -10,7 +11,7 @@ import (
 // A HostPattern names a portal's host, or with "*." in front every host below
 // a domain. A port is part of the name.
 type HostPattern struct {
-	host     string // in lower case, "host" or "host:port"; below a domain ".domain"
+	host     string // as cleanHost has it; below a domain ".domain"
 	wildcard bool
 }
 
@@ -18,9 +19,9 @@ type HostPattern struct {
 // "crm.example.org:8443".
 func ParseHostPattern(s string) (HostPattern, error) {
 	host, wildcard := strings.CutPrefix(s, "*.")
-	name, err := cleanHost(host)
+	name, err := cleanHost(host, portalPort)
 	if err != nil {
-		return HostPattern{}, fmt.Errorf("%q is no host: a name such as acme.bitrix24.com or *.bitrix24.com, with a port only where the portal has one", s)
+		return HostPattern{}, fmt.Errorf("%q is no host: a name such as acme.bitrix24.com or *.bitrix24.com, with a port only where the portal has one; %s", s, asciiOnly)
 	}
 	if wildcard {
 		name = "." + name
@@ -35,7 +36,7 @@ func (p HostPattern) matches(host string) bool {
 	return host == p.host
 }
 
-// exacter tells whether p says more than o, where both match.
+// exacter reports whether p says more than o, where both match.
 func (p HostPattern) exacter(o HostPattern) bool {
 	return !p.wildcard && o.wildcard || p.wildcard == o.wildcard && len(p.host) > len(o.host)
 }
@@ -67,59 +68,98 @@ func (m HostMap[V]) find(host string) (value V, found bool) {
 	return value, found
 }
 
+// portalPort is the port of portals that is not written.
+const portalPort = "443"
+
+// asciiOnly is the hint at what a name may look like. Letters beyond ASCII are
+// not folded: some become letters of another portal's name (U+212A a k).
+const asciiOnly = "a name in other letters than a to z is written in its xn-- form (xn--80awhdgm.xn--p1ai)"
+
 // cleanHost brings a host, with or without a port, into the one form that is
-// compared: lower case, no dot at the end, no default port.
-func cleanHost(s string) (string, error) {
-	s = strings.ToLower(s)
-	host, port := s, ""
-	if h, p, err := net.SplitHostPort(s); err == nil {
-		host, port = h, p
-	} else if strings.HasSuffix(s, "]") {
-		host = strings.Trim(s, "[]")
+// compared: ASCII in lower case, no dot at the end, an IP address as netip
+// writes it, and no port where it is the default.
+func cleanHost(s, defaultPort string) (string, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		host, port = s, ""
+		if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+			host = s[1 : len(s)-1]
+		}
 	}
-	host = strings.TrimSuffix(host, ".")
-	if net.ParseIP(host) == nil && !isHostName(host) || !isPort(port) {
-		return "", fmt.Errorf("%q is no host", s)
-	}
+	name, okName := cleanName(host, strings.HasPrefix(s, "["))
+	port, okPort := cleanPort(port)
 	switch {
-	case port != "" && port != "80" && port != "443":
-		return net.JoinHostPort(host, port), nil
-	case strings.Contains(host, ":"):
-		return "[" + host + "]", nil
+	case !okName || !okPort:
+		return "", fmt.Errorf("%q is no host", s)
+	case port != "" && port != defaultPort:
+		return net.JoinHostPort(name, port), nil
+	case strings.Contains(name, ":"):
+		return "[" + name + "]", nil
 	}
-	return host, nil
+	return name, nil
 }
 
+// cleanName is a host without its port; only what has colons stands in
+// brackets.
+func cleanName(host string, bracketed bool) (name string, ok bool) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap().String(), ip.Zone() == "" && (ip.Is6() || !bracketed)
+	}
+	host = strings.TrimSuffix(host, ".")
+	return strings.ToLower(host), isHostName(host) && !bracketed
+}
+
+func cleanPort(port string) (clean string, ok bool) {
+	if port == "" {
+		return "", true
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return strconv.FormatUint(n, 10), err == nil && n > 0
+}
+
+// hostOnly is a clean host without its port and brackets.
+func hostOnly(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return strings.Trim(host, "[]")
+}
+
+// isHostName reports whether s is a name of ASCII letters, digits, dashes and
+// underscores. One whose last label is a number would be an IP address in a
+// spelling that only some resolvers know, such as 127.1.
 func isHostName(s string) bool {
-	if s == "" || len(s) > 253 {
+	if len(s) > 253 {
 		return false
 	}
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 {
+	last := ""
+	for last = range strings.SplitSeq(s, ".") {
+		if last == "" || len(last) > 63 || strings.IndexFunc(last, isNoHostRune) >= 0 {
 			return false
 		}
-		for _, c := range []byte(label) {
-			if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
-				return false
-			}
-		}
+	}
+	_, err := strconv.ParseUint(last, 0, 64)
+	return err != nil
+}
+
+func isNoHostRune(r rune) bool {
+	switch {
+	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '_':
+		return false
 	}
 	return true
 }
 
-func isPort(s string) bool {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return s == "" || err == nil && n > 0
+// isLocalhost reports whether a clean host names this machine.
+func isLocalhost(host string) bool {
+	name := hostOnly(host)
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
-// Loopback tells whether the pattern names this machine itself.
+// Loopback reports whether the pattern names this machine itself.
 func (p HostPattern) Loopback() bool {
-	host, _, err := net.SplitHostPort(p.host)
-	if err != nil {
-		host = strings.Trim(p.host, "[]")
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost")
+	ip, _ := netip.ParseAddr(hostOnly(p.host))
+	return ip.IsLoopback() || isLocalhost(p.host)
 }
 
 // CloudPortals are the zones in which Bitrix24 runs portals, as its own server

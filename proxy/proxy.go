@@ -49,8 +49,15 @@ type Config struct {
 
 // plan is the limit of a portal.
 func (c *Config) plan(portal string) limiter.Plan {
-	if plan, ok := c.PortalPlans.find(portal); ok {
-		return plan
+	names := []string{portal}
+	if c.Upstream != nil && c.Upstream.Scheme == "http" { // patterns are written without 443, its portal without 80
+		bare, _ := cleanHost(portal, portalPort)
+		names = append(names, portal+":80", bare)
+	}
+	for _, name := range names {
+		if plan, ok := c.PortalPlans.find(name); ok {
+			return plan
+		}
 	}
 	return c.Plan
 }

@@ -3,7 +3,10 @@ package proxy
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 
 	"b24proxy/proxy/bitrix24"
@@ -25,6 +28,7 @@ type route struct {
 type router struct {
 	allowed  HostMap[struct{}]
 	upstream *url.URL // nil: every request names its portal
+	host     string   // the upstream's, clean; "" where there is none
 }
 
 // newRouter allows the given hosts, and the upstream.
@@ -33,7 +37,17 @@ func newRouter(allowed []HostPattern, upstream *url.URL) *router {
 	for _, p := range allowed {
 		r.allowed = append(r.allowed, HostEntry[struct{}]{Pattern: p})
 	}
+	if upstream != nil {
+		r.host, _ = cleanHost(upstream.Host, defaultPort(upstream.Scheme))
+	}
 	return r
+}
+
+func defaultPort(scheme string) string {
+	if scheme == "http" {
+		return "80"
+	}
+	return portalPort
 }
 
 // route reads the first that applies: an absolute-form target, the header
@@ -42,78 +56,136 @@ func newRouter(allowed []HostPattern, upstream *url.URL) *router {
 func (r *router) route(req *http.Request) (route, *failure) {
 	raw := req.RequestURI
 	if req.URL.IsAbs() { // as for http_proxy
-		if req.URL.Scheme != "http" && req.URL.Scheme != "https" {
-			return route{call: callAt(raw)}, notNamed
-		}
-		_, after, _ := strings.Cut(raw, "://")
-		authority, path := cutAt(after, "/?")
-		if path == "" || path[0] == '?' {
-			path = "/" + path
-		}
-		_, host, found := strings.Cut(authority, "@")
-		if !found {
-			host = authority
-		}
-		return direct(r.to(host, path))
+		return r.byTarget(req.URL.Scheme, raw)
 	}
 	if name := strings.TrimSpace(req.Header.Get("B24-Portal")); name != "" {
 		return r.to(name, raw)
 	}
 	segment, rest := cutAt(strings.TrimLeft(raw, "/"), "/?")
-	if host, err := cleanHost(segment); err == nil {
-		if r.allows(host) {
-			return r.to(host, "/"+strings.TrimPrefix(rest, "/"))
-		}
-		// Nothing but a portal's name stands before /rest/ and has a dot.
-		if next, _ := cutAt(strings.TrimLeft(rest, "/"), "/?"); strings.Contains(host, ".") && next == "rest" {
-			return route{call: callAt(rest)}, notAllowed(host)
-		}
+	if scheme, host, ok := r.portal(segment); ok {
+		return newRoute(scheme, host, "/"+strings.TrimPrefix(rest, "/")), nil
 	}
-	if host, err := cleanHost(req.Host); err == nil && r.allows(host) {
-		return direct(r.to(host, raw))
+	if looksLikeHost(segment) && callAt(rest).REST() {
+		return route{call: callAt(rest)}, notAllowed(segment)
 	}
-	if r.upstream != nil {
-		host, err := cleanHost(r.upstream.Host)
-		if err != nil {
-			host = r.upstream.Host
-		}
-		return newRoute(r.upstream.Scheme, host, raw), nil
-	}
-	if host, err := cleanHost(req.Host); err == nil && looksPublic(host) {
-		return route{call: callAt(raw)}, notAllowed(host)
-	}
-	return route{call: callAt(raw)}, notNamed
+	return r.byHost(req, raw)
 }
 
-func direct(to route, failed *failure) (route, *failure) {
+// byTarget routes a request in absolute form. The port is part of the name,
+// unless it is the default of the scheme.
+func (r *router) byTarget(scheme, raw string) (route, *failure) {
+	if scheme != "http" && scheme != "https" {
+		return route{call: callAt(raw)}, notNamed
+	}
+	_, after, _ := strings.Cut(raw, "://")
+	authority, path := cutAt(after, "/?")
+	if path == "" || path[0] == '?' {
+		path = "/" + path
+	}
+	host := authority[strings.LastIndexByte(authority, '@')+1:]
+	to, failed := r.to(host, path, defaultPort(scheme))
 	to.direct = true
 	return to, failed
 }
 
-// to is a route to a host that the request names.
-func (r *router) to(name, raw string) (route, *failure) {
-	host, err := cleanHost(name)
-	if err != nil || !r.allows(host) {
-		return route{call: callAt(raw)}, notAllowed(name)
+// byHost routes a request by its Host header. A port says nothing there if the
+// request came in at it. A Host that looks like a portal's does not lead to the
+// upstream, which is another portal.
+func (r *router) byHost(req *http.Request, raw string) (route, *failure) {
+	ports := ownPorts(req)
+	if scheme, host, ok := r.portal(req.Host, ports...); ok {
+		to := newRoute(scheme, host, raw)
+		to.direct = true
+		return to, nil
 	}
-	scheme := "https"
-	if r.isUpstream(host) {
-		scheme = r.upstream.Scheme
+	host, err := cleanHost(req.Host, portalPort)
+	host = withoutPort(host, ports...)
+	switch {
+	case req.Host != "" && (err != nil || r.looksLikePortal(host)):
+		return route{call: callAt(raw)}, notAllowed(req.Host)
+	case r.upstream != nil:
+		return newRoute(r.upstream.Scheme, r.host, raw), nil
+	case looksPublic(host):
+		return route{call: callAt(raw)}, notAllowed(req.Host)
+	}
+	return route{call: callAt(raw)}, notNamed
+}
+
+// ownPorts are the ports of this proxy in a Host header: the one at which the
+// request came in, and the default of its scheme.
+func ownPorts(req *http.Request) []string {
+	ports := []string{"80"}
+	if req.TLS != nil {
+		ports[0] = "443"
+	}
+	if local, ok := req.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		_, port, _ := net.SplitHostPort(local.String())
+		ports = append(ports, port)
+	}
+	return ports
+}
+
+// to is a route to a host that the request names.
+func (r *router) to(name, raw string, silent ...string) (route, *failure) {
+	scheme, host, ok := r.portal(name, silent...)
+	if !ok {
+		return route{call: callAt(raw)}, notAllowed(name)
 	}
 	return newRoute(scheme, host, raw), nil
 }
 
-func (r *router) allows(host string) bool {
-	_, ok := r.allowed.find(host)
-	return ok || r.isUpstream(host)
+// portal returns the portal that a name stands for, and reports whether it may
+// be called: the name as it is written, else without one of the silent ports.
+func (r *router) portal(name string, silent ...string) (scheme, host string, ok bool) {
+	if scheme, host, ok := r.exactly(name); ok {
+		return scheme, host, true
+	}
+	if short := withoutPort(name, silent...); short != name {
+		return r.exactly(short)
+	}
+	return "", "", false
 }
 
-func (r *router) isUpstream(host string) bool {
-	if r.upstream == nil {
+func (r *router) exactly(name string) (scheme, host string, ok bool) {
+	if r.upstream != nil {
+		if host, err := cleanHost(name, defaultPort(r.upstream.Scheme)); err == nil && host == r.host {
+			return r.upstream.Scheme, host, true
+		}
+	}
+	host, err := cleanHost(name, portalPort)
+	if err != nil {
+		return "", "", false
+	}
+	_, ok = r.allowed.find(host)
+	return "https", host, ok
+}
+
+// withoutPort cuts one of the given ports off a host.
+func withoutPort(host string, ports ...string) string {
+	if _, port, err := net.SplitHostPort(host); err == nil && slices.Contains(ports, port) {
+		return strings.TrimSuffix(host, ":"+port)
+	}
+	return host
+}
+
+// belowZone matches the names that Bitrix24 gives to portals, also in zones
+// that the list does not have.
+var belowZone = regexp.MustCompile(`\.bitrix24\.(?:com?\.)?[a-z0-9-]+$`)
+
+// looksLikePortal reports whether a clean host that is not allowed is that of a
+// portal all the same: one of the cloud, or one that is listed with another
+// port. An IP address and localhost may be those of the proxy.
+func (r *router) looksLikePortal(host string) bool {
+	name := hostOnly(host)
+	if _, err := netip.ParseAddr(name); err == nil || isLocalhost(name) {
 		return false
 	}
-	clean, err := cleanHost(r.upstream.Host)
-	return err == nil && clean == host
+	if belowZone.MatchString(name) || slices.ContainsFunc(CloudPortals(), func(zone HostPattern) bool { return zone.host == "."+name }) {
+		return true
+	}
+	return name != host && name == hostOnly(r.host) || slices.ContainsFunc(r.allowed, func(e HostEntry[struct{}]) bool {
+		return HostPattern{hostOnly(e.Pattern.host), e.Pattern.wildcard}.matches(name)
+	})
 }
 
 func newRoute(scheme, host, raw string) route {
@@ -157,15 +229,18 @@ func cutAt(s, characters string) (before, from string) {
 	return s, ""
 }
 
-// looksPublic tells whether a Host header names something in the world, not
-// the proxy by its address or its name in a local network.
+// looksPublic reports whether a clean host is that of something in the world,
+// not of the proxy by its address or its name in a local network.
 func looksPublic(host string) bool {
-	name, _, err := net.SplitHostPort(host)
-	if err != nil {
-		name = host
-	}
-	return net.ParseIP(strings.Trim(name, "[]")) == nil && strings.Contains(name, ".")
+	_, err := netip.ParseAddr(hostOnly(host))
+	return err != nil && strings.Contains(host, ".")
 }
+
+var plainSegment = regexp.MustCompile(`^(?:[A-Za-z0-9_-]*|\.+)$`)
+
+// looksLikeHost reports whether a first path segment cannot be a part of the
+// address at a portal, when /rest/ comes after it.
+func looksLikeHost(segment string) bool { return !plainSegment.MatchString(segment) }
 
 // The failures of a request that goes nowhere.
 var notNamed = &failure{
@@ -183,13 +258,17 @@ var connectNotEnabled = &failure{
 // notAllowed repeats a name only where it surely is one: somebody may have put
 // a webhook code in its place.
 func notAllowed(name string) *failure {
-	shown, requested := "The portal", ""
-	if host, err := cleanHost(name); err == nil && strings.ContainsAny(host, ".:") {
+	shown, requested, hint := "The portal", "", ""
+	host, err := cleanHost(name, portalPort)
+	switch {
+	case err != nil:
+		hint = " What the request names is not a host; " + asciiOnly + "."
+	case strings.ContainsAny(host, ".:"):
 		shown, requested = shown+" "+host, host
 	}
 	return &failure{
 		outcome: rejected, executed: bitrix24.No, requested: requested,
 		status: http.StatusForbidden, code: "PORTAL_NOT_ALLOWED", reason: "portal_not_allowed",
-		description: shown + " is not allowed here. Portals are listed in B24PROXY_PORTALS (by default the cloud zones of Bitrix24), a port only where the list names it.",
+		description: shown + " is not allowed here. Portals are listed in B24PROXY_PORTALS (by default the cloud zones of Bitrix24), a port only where the list names it." + hint,
 	}
 }

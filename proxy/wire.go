@@ -50,17 +50,24 @@ func newWire(connectTo HostMap[string], roots *x509.CertPool, via *url.URL) *htt
 	return t
 }
 
-// instead finds the address that stands for a portal's.
+// instead finds the address that stands for a portal's: by its port too, else
+// by its name.
 func instead(m HostMap[string], addr string) (string, bool) {
-	host, err := cleanHost(addr)
-	if err != nil {
-		return "", false
+	for _, port := range []string{portalPort, portOf(addr)} {
+		host, err := cleanHost(addr, port)
+		if err != nil {
+			return "", false
+		}
+		if to, ok := m.find(host); ok {
+			return to, true
+		}
 	}
-	if to, ok := m.find(host); ok {
-		return to, true
-	}
-	name, _, _ := net.SplitHostPort(addr)
-	return m.find(name)
+	return "", false
+}
+
+func portOf(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
 }
 
 // A countingConn knows how much was written to it.
