@@ -68,7 +68,7 @@ func readSettings(environ []string) (s settings, unknown []string, err error) {
 			variables[name] = value
 		}
 	}
-	var faults []error
+	faults := blanks(variables)
 	if err := env.ParseWithOptions(&s, env.Options{Environment: variables, Prefix: prefix}); err != nil {
 		faults = append(faults, named(err)...)
 	}
@@ -88,6 +88,18 @@ func readSettings(environ []string) (s settings, unknown []string, err error) {
 	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	slices.Sort(unknown)
 	return s, unknown, errors.Join(faults...)
+}
+
+// blanks takes out the settings that are spaces alone, and returns a fault for
+// each: an empty list would allow what was meant to be restricted.
+func blanks(variables map[string]string) (faults []error) {
+	for name, value := range variables {
+		if strings.TrimSpace(value) == "" && isSetting(strings.TrimPrefix(name, prefix)) {
+			faults = append(faults, fmt.Errorf("%s: %q is blank; unset the variable for its default", name, value))
+			delete(variables, name)
+		}
+	}
+	return faults
 }
 
 // fromKubernetes matches what Kubernetes puts into the environment of pods

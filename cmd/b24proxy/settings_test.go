@@ -160,6 +160,42 @@ func TestFaultsTellNoSecret(t *testing.T) {
 	}
 }
 
+// A list names something, and a host is one host of ASCII characters.
+func TestHostsAndListsInSettings(t *testing.T) {
+	for _, c := range [][3]string{
+		{"PORTALS", ",", "lists nothing"},
+		{"PORTALS", ", ,", "lists nothing"},
+		{"PORTALS", "\u212arm.example.org", "xn--"},
+		{"PORTALS", "портал.рф", "xn--"},
+		{"PORTALS", "acme\u00ad.example.org", "xn--"},
+		{"PORTALS", "127.1", "no host"},
+		{"UPSTREAM", "https://портал.рф", "xn--"},
+		{"UPSTREAM", "https://%E2%84%AArm.example.org", "xn--"},
+		{"UPSTREAM", "https://*.bitrix24.com", "many hosts"},
+		{"OUTBOUND_PROXY", "http://*.example.org:3128", "many hosts"},
+		{"PORTAL_PLANS", ",", "lists nothing"},
+		{"PORTAL_PLANS", "портал.рф=enterprise", "xn--"},
+		{"CONNECT_TO", " , ,", "lists nothing"},
+		{"CONNECT_TO", "b\u0130trix.example=10.0.0.5:443", "xn--"},
+	} {
+		if got := fault(t, prefix+c[0]+"="+c[1]); !strings.HasPrefix(got, prefix+c[0]+": ") || !strings.Contains(got, c[2]) {
+			t.Errorf("%s=%s: %q, want a fault with %q", c[0], c[1], got, c[2])
+		}
+	}
+}
+
+// A setting of spaces alone is a mistake, not an unset one.
+func TestBlankSettings(t *testing.T) {
+	for field := range reflect.TypeFor[settings]().Fields() {
+		name := prefix + field.Tag.Get("env")
+		for _, value := range []string{" ", "\t \n"} {
+			if got := fault(t, name+"="+value); !strings.HasPrefix(got, name+": ") || !strings.Contains(got, "is blank") || strings.Contains(got, "\n") {
+				t.Errorf("%s=%q: %q", name, value, got)
+			}
+		}
+	}
+}
+
 // With nothing set, and with everything set to nothing, the defaults apply.
 func TestEmptyIsUnset(t *testing.T) {
 	var empty []string

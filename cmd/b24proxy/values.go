@@ -62,11 +62,20 @@ func (u *upstream) UnmarshalText(text []byte) error {
 	if parsed.User != nil || strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" || parsed.Fragment != "" {
 		return fmt.Errorf("only scheme and host are allowed, %s://%s without path, query and user", parsed.Scheme, parsed.Host)
 	}
-	if _, err := proxy.ParseHostPattern(parsed.Host); err != nil {
+	if err := checkHost(parsed.Host); err != nil {
 		return err
 	}
 	u.URL = &url.URL{Scheme: parsed.Scheme, Host: parsed.Host}
 	return nil
+}
+
+// checkHost takes one host, where a list may have patterns.
+func checkHost(host string) error {
+	pattern, err := proxy.ParseHostPattern(host)
+	if err == nil && strings.HasPrefix(pattern.String(), "*") {
+		err = fmt.Errorf("%q stands for many hosts; one is needed", host)
+	}
+	return err
 }
 
 func (p *httpProxy) UnmarshalText(text []byte) error {
@@ -74,7 +83,7 @@ func (p *httpProxy) UnmarshalText(text []byte) error {
 	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" || strings.Trim(parsed.Path, "/") != "" {
 		return errors.New("no address of an HTTP proxy: http://HOST:PORT, with USER:PASSWORD@ before HOST where it asks for them (the value is not shown)")
 	}
-	if _, err := proxy.ParseHostPattern(parsed.Host); err != nil {
+	if err := checkHost(parsed.Host); err != nil {
 		return err
 	}
 	p.URL = parsed
@@ -235,13 +244,18 @@ func (p *path) UnmarshalText(text []byte) error {
 // eachPart reads a comma-separated list and joins the faults of its parts.
 func eachPart(text []byte, read func(string) error) error {
 	var faults []string
+	empty := true
 	for part := range strings.SplitSeq(string(text), ",") {
 		if part = strings.TrimSpace(part); part == "" {
 			continue
 		}
+		empty = false
 		if err := read(part); err != nil {
 			faults = append(faults, err.Error())
 		}
+	}
+	if empty {
+		return fmt.Errorf("%q lists nothing; unset the variable for its default", text)
 	}
 	if faults != nil {
 		return errors.New(strings.Join(faults, "; "))
