@@ -82,11 +82,13 @@ const maxInner = 100
 //
 // The rule [D]: an error is a key error at the top level without a key result,
 // whatever the status and whatever its value. With result it is an answer,
-// and so is any other JSON below status 400. JSON of 4xx that names no error is a
-// MethodError without a code; of 5xx it is a NoAnswer.
+// but for a code of the table at 4xx or 5xx, and so is any other JSON below status
+// 400. JSON of 4xx that names no error is a MethodError without a code; of 5xx it
+// is a NoAnswer.
 //
-// The portal's own ACCESS_DENIED is told from the one many methods have by its
-// status 401 or its text about the plan or subscription.
+// The portal's own ACCESS_DENIED is known by its status 401 or its text about the
+// plan or subscription; many methods have one of their own. At 2xx both have the
+// documented status.
 func Examine(call Call, status int, contentType string, body []byte) Answer {
 	a := Answer{call: call, status: status, contentType: contentType, body: body}
 	if untouched(call, status) {
@@ -94,7 +96,7 @@ func Examine(call Call, status int, contentType string, body []byte) Answer {
 	}
 	text := bytes.TrimRight(trimStart(body), " \t\r\n")
 	switch {
-	case status == 204 || status == 205:
+	case len(text) == 0 && (status == 204 || status == 205):
 		a.Kind = OK
 	case len(text) == 0:
 		a.noAnswer(ReasonEmpty)
@@ -142,6 +144,13 @@ func (a *Answer) withError() {
 	}
 }
 
+// failsBeside reports whether an answer fails although it has a result: at 4xx
+// and 5xx a code of the table counts for more.
+func (a *Answer) failsBeside(code, description string) bool {
+	known := Lookup(code)
+	return a.status >= 400 && known != nil && fromPortal(known, a.status, description)
+}
+
 // fromPortal tells whether a code of the table came from the portal and not
 // from a method that uses the same word.
 func fromPortal(code *Code, status int, description string) bool {
@@ -174,8 +183,12 @@ func (a *Answer) examineJSON(text []byte) {
 			a.Time = timeOf(value)
 		}
 	}
-	if failure == nil || result != nil {
-		a.Description = ""
+	if a.V3 = failure != nil && failure[0] == '{'; a.V3 {
+		a.Description = messageOf(failure)
+	}
+	a.Code = codeOf(failure)
+	if failure == nil || result != nil && !a.failsBeside(a.Code, a.Description) {
+		a.Code, a.Description, a.V3 = "", "", false
 		a.withoutError(result != nil)
 		if a.call.Batch() && a.call.Version == 2 {
 			a.readBatch(result)
@@ -183,10 +196,6 @@ func (a *Answer) examineJSON(text []byte) {
 		return
 	}
 	a.Fields = fieldsOf(text)
-	a.Code = codeOf(failure)
-	if a.V3 = failure[0] == '{'; a.V3 {
-		a.Description = messageOf(failure)
-	}
 	a.withError()
 }
 

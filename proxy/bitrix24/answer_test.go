@@ -184,6 +184,44 @@ func TestNegatives(t *testing.T) {
 	}
 }
 
+// A code of the table beside a result is an error at 4xx and 5xx, and at no other
+// status; a long answer is no exception.
+func TestErrorBesideResult(t *testing.T) {
+	long := strings.Repeat(" ", HeadLimit)
+	for _, b := range []struct{ path, body string }{
+		{"/rest/crm.deal.add", `{"result":null,"error":"QUERY_LIMIT_EXCEEDED"}`},
+		{"/rest/crm.deal.add", `{"error":"query_limit_exceeded","result":[]}`},
+		{"/rest/crm.deal.add", `{"result":[` + long + `],"error":"QUERY_LIMIT_EXCEEDED","error_description":"x"}`},
+		{"/rest/batch", `{"result":{"result_error":{"a":{"error":"X"}}},"error":"QUERY_LIMIT_EXCEEDED"}`},
+		{"/rest/api/tasks.task.add", `{"result":null,"error":{"code":"QUERY_LIMIT_EXCEEDED","message":"m"}}`},
+		{"/rest/crm.deal.add.xml", `<response><result/><error>QUERY_LIMIT_EXCEEDED</error></response>`},
+		{"/rest/crm.deal.add.xml", `<response><result><a></a></result><error>QUERY_LIMIT_EXCEEDED</error></response>`},
+		{"/rest/crm.deal.add.xml", `<response><error>QUERY_LIMIT_EXCEEDED</error><result>` + long + `</result></response>`},
+	} {
+		for status, want := range map[int]Kind{200: OK, 299: OK, 400: SystemError, 429: SystemError, 503: SystemError, 999: SystemError} {
+			a := Examine(ParseCall(b.path), status, "", []byte(b.body))
+			if a.Kind != want || want == OK && (a.Code != "" || a.V3) || want != OK && (a.Executed() != No || len(a.Inner) > 0) {
+				t.Errorf("%.90s at %d: %v, code %q, executed %v", b.body, status, a.Kind, a.Code, a.Executed())
+			}
+			if scanned, _ := scan(NewScanner(ParseCall(b.path), status, ""), []byte(b.body), 1000, true); scanned.Kind != want || scanned.Code != a.Code {
+				t.Errorf("%.90s at %d is scanned as %v", b.body, status, scanned.Kind)
+			}
+		}
+	}
+	for _, body := range []string{
+		`{"result":null,"error":null}`, `{"result":null,"error":"QUERY_LIMIT_EXCEEDED"}`, `{"result":1,"error":""}`,
+	} {
+		if a := Examine(ParseCall("/rest/crm.deal.add"), 200, "", []byte(body)); a.Kind != OK {
+			t.Errorf("%s at 200: %v", body, a.Kind)
+		}
+	}
+	for body, want := range map[string]Kind{`{"result":null,"error":null}`: NoAnswer, `{"result":1,"error":"ERROR_CORE"}`: NoAnswer} {
+		if a := Examine(ParseCall("/rest/crm.deal.add"), 503, "", []byte(body)); a.Kind != want {
+			t.Errorf("%s at 503: %v", body, a.Kind)
+		}
+	}
+}
+
 // A method's own error passes byte for byte, but never as a success.
 func TestMethodErrors(t *testing.T) {
 	tests := []struct {

@@ -92,9 +92,9 @@ var codes = []Code{
 	{"INTERNAL_WRONG_TRANSPORT", 500, "Wrong transport", Unknown, Internal, false},
 	{"INTERNAL_WRONG_HANDLER_CLASS", 500, "Wrong handler class", Unknown, Internal, false},
 
-	// The method ran, and its answer could not be written. 200 is what the
-	// portal sends; it stays, since a caller who sees it does not repeat.
-	{"WRONG_ENCODING", 200, "The answer could not be encoded", Yes, Internal, false},
+	// The method ran, and its answer could not be written. The portal sends 200;
+	// clients do not repeat a 422, but some a 500 (measured).
+	{"WRONG_ENCODING", 422, "The answer could not be encoded", Yes, Internal, false},
 
 	// Of version 3. Lookup matches their endings, see there.
 	{v3Prefix + "EXCEPTION_RATELIMITEXCEPTION", 429, "Rate limit exceeded", No, RateLimit, true},

@@ -33,7 +33,7 @@ func FuzzExamine(f *testing.F) {
 		got, gotType, out := a.Normalized(p)
 		switch a.Kind {
 		case OK, Untouched, MethodError:
-			if !bytes.Equal(out, body) || gotType != contentType || got != portalStatus && (a.Kind != MethodError || got != 400) {
+			if !bytes.Equal(out, body) || gotType != contentType || got != portalStatus && (a.Kind != MethodError || got < 400) {
 				t.Errorf("%v does not pass as it came: %d %s %q", a.Kind, got, gotType, out)
 			}
 			return
@@ -50,7 +50,7 @@ func FuzzExamine(f *testing.F) {
 		if call.XML && !wellFormed(out) || !call.XML && !json.Valid(out) {
 			t.Errorf("malformed %q", out)
 		}
-		if again := Examine(call, got, gotType, out); a.Kind == SystemError && (again.Known != a.Known && got != 200 || again.Kind == NoAnswer) {
+		if again := Examine(call, got, gotType, out); a.Kind == SystemError && (again.Known != a.Known || again.Kind == NoAnswer) {
 			t.Errorf("normalized, %v is read as %v %q", a.Known, again.Kind, again.Code)
 		}
 	})

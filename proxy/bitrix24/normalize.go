@@ -51,7 +51,8 @@ func (a Answer) Proxy() Proxy {
 // space around the code and an empty description, for which the documented
 // text stands in. What is no answer becomes ERROR_UNEXPECTED_ANSWER, and
 // nothing of it is passed on. Everything else passes as it came, except that
-// the status of a method's own error is never 2xx but 400.
+// the status of a method's own error is never 2xx but 400, or the documented one
+// where its code is of the table.
 func (a Answer) Normalized(p Proxy) (status int, contentType string, body []byte) {
 	switch a.Kind {
 	case SystemError:
@@ -62,14 +63,23 @@ func (a Answer) Normalized(p Proxy) (status int, contentType string, body []byte
 		status = known.Status
 		body = Error(known.Name, known.Text, p, a.call.XML)
 	case MethodError:
-		if status = a.status; status < 300 {
-			status = 400
-		}
-		return status, a.contentType, a.body
+		return a.methodErrorStatus(), a.contentType, a.body
 	default:
 		return a.status, a.contentType, a.body
 	}
 	return status, ContentType(a.call.XML), body
+}
+
+// methodErrorStatus is never that of a success; where a method uses a word of the
+// table, it is the word's.
+func (a Answer) methodErrorStatus() int {
+	if a.status >= 300 {
+		return a.status
+	}
+	if known := Lookup(a.Code); known != nil {
+		return known.Status
+	}
+	return 400
 }
 
 // ContentType returns the media type of what Error writes.

@@ -92,3 +92,29 @@ func TestNormalizedXML(t *testing.T) {
 		}
 	}
 }
+
+// No error leaves with the status of a success: each code of the table leaves
+// with its own, from any notation and whoever meant it.
+func TestNoErrorLeavesAsASuccess(t *testing.T) {
+	for _, notation := range []struct{ path, body string }{
+		{"/rest/crm.deal.add", `{"error":%q}`},
+		{"/rest/crm.deal.add", `{"error":%q,"error_description":"of a method"}`},
+		{"/rest/crm.deal.add.xml", `<response><error>%[1]s</error></response>`},
+		{"/rest/api/tasks.task.add", `{"error":{"code":%q,"message":"m"}}`},
+	} {
+		for status := 200; status < 300; status++ {
+			for _, code := range Codes() {
+				body := fmt.Sprintf(notation.body, code.Name)
+				a := Examine(ParseCall(notation.path), status, typeJSON, []byte(body))
+				if got, _, _ := a.Normalized(a.Proxy()); got != code.Status || got < 400 || a.Code != code.Name {
+					t.Fatalf("%s at %d is %v %q and leaves at %d, want %d", body, status, a.Kind, a.Code, got, code.Status)
+				}
+			}
+			body := fmt.Sprintf(notation.body, "ERROR_CORE")
+			a := Examine(ParseCall(notation.path), status, typeJSON, []byte(body))
+			if got, _, _ := a.Normalized(a.Proxy()); got != 400 {
+				t.Fatalf("%s at %d leaves at %d", body, status, got)
+			}
+		}
+	}
+}

@@ -34,8 +34,9 @@ const (
 // ends both ways.
 //
 // An answer of at most HeadLimit bytes is always examined whole, so that one
-// which was cut off becomes an error and not half a success. Of a longer one
-// the head decides. Of what streams only the end is looked at, at the speed of
+// which was cut off becomes an error and not half a success; a failing one, of
+// 4xx or 5xx or with an error in its head, up to a megabyte. Of a longer one the
+// head decides. Of what streams only the end is looked at, at the speed of
 // a copy; a batch of version 2 in JSON alone is walked, for the errors and
 // times inside (those of a long XML batch are not seen). A long answer is
 // therefore known to be truncated only when its end is not that of a JSON
@@ -47,7 +48,7 @@ type Scanner struct {
 
 	verdict   Verdict
 	whole     []byte
-	failing   bool // the head holds an error key and no result yet
+	failing   bool // held for longer, since it fails or may
 	firstByte byte
 	tail      tail
 	walker    *walker // of a batch
@@ -95,7 +96,10 @@ func (s *Scanner) decide(held []byte, eof bool) Verdict {
 	switch {
 	case !known: // a page, however long
 		return Whole
-	case s.status >= 500 && !hasError:
+	case s.status >= 400 && !s.failing:
+		s.failing = true
+		return More
+	case s.status >= 500:
 		return Whole
 	case hasResult:
 		return Stream

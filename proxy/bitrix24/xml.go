@@ -29,7 +29,7 @@ func (a *Answer) examineXML(text []byte) {
 	children := xmlChildren(inside)
 	_, hasResult := children["result"]
 	code, hasError := children["error"]
-	if hasResult || !hasError {
+	if !hasError || hasResult && !a.failsBeside(code, children["error_description"]) {
 		a.withoutError(hasResult)
 		a.Time = xmlTime(text)
 		if a.call.Batch() {
@@ -43,8 +43,8 @@ func (a *Answer) examineXML(text []byte) {
 }
 
 // xmlChildren reads the elements one after another, by name, as text. It stops
-// at result, which may be large and decides everything, and where it does not
-// understand.
+// where it does not understand. Of result, which may be large and hold anything,
+// it only sees that it is there and where its last end is.
 func xmlChildren(inside []byte) map[string]string {
 	children := make(map[string]string)
 	for {
@@ -57,18 +57,21 @@ func xmlChildren(inside []byte) map[string]string {
 		inside = inside[end+1:]
 		name, empty := strings.CutSuffix(tag, "/")
 		name, _, _ = strings.Cut(name, " ")
-		if empty || name == "result" {
+		if empty {
 			children[name] = ""
-			if empty {
-				continue
-			}
-			return children
+			continue
 		}
-		text, rest, closed := bytes.Cut(inside, []byte("</"+name+">"))
+		cut := bytes.Cut
+		if name == "result" {
+			children[name], cut = "", lastCut
+		}
+		text, rest, closed := cut(inside, []byte("</"+name+">"))
 		if !closed {
 			return children
 		}
-		children[name] = html.UnescapeString(string(text))
+		if name != "result" {
+			children[name] = html.UnescapeString(string(text))
+		}
 		inside = rest
 	}
 }
@@ -79,7 +82,7 @@ var xmlAfterTime = regexp.MustCompile(`^</time>\s*(?:<(?:total|next)>[^<]*</(?:t
 // xmlTime reads the time element at the end of a response.
 func xmlTime(tail []byte) Time {
 	var t Time
-	_, inside, found := lastCut(tail, "<time>")
+	_, inside, found := lastCut(tail, []byte("<time>"))
 	end := bytes.Index(inside, []byte("</time>"))
 	if !found || end < 0 || !xmlAfterTime.Match(inside[end:]) {
 		return t
@@ -90,8 +93,8 @@ func xmlTime(tail []byte) Time {
 	return t
 }
 
-func lastCut(b []byte, sep string) (before, after []byte, found bool) {
-	i := bytes.LastIndex(b, []byte(sep))
+func lastCut(b, sep []byte) (before, after []byte, found bool) {
+	i := bytes.LastIndex(b, sep)
 	if i < 0 {
 		return b, nil, false
 	}
