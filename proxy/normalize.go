@@ -112,7 +112,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if f.outcome == rejected {
 		p.metrics.Rejected(ex.route.portal, f.reason)
 	}
-	p.metrics.Error(ex.route.portal, bitrix24.Label(f.code), f.from())
+	p.metrics.Error(ex.route.portal, f.code, f.from()) // its code is one of ours, and so bounded
 	p.recent.errored(time.Now(), ex.route.portal, f.code, f.from(), ex.route.call.Method, ex.id)
 
 	told := bitrix24.Proxy{

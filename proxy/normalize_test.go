@@ -1,0 +1,36 @@
+package proxy
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// The proxy's own codes are labels by name; a portal that uses such a word gets
+// none of it.
+func TestOwnCodesAreLabels(t *testing.T) {
+	p := newProxy(t, func(c *Config) { c.Upstream, c.MaxBody = nil, 10 })
+	counted := func(code, portal, source string) float64 {
+		return p.metric(fmt.Sprintf(`b24proxy_errors_total{code=%q,portal=%q,source=%q}`, code, portal, source))
+	}
+	p.call("POST", deal, "")
+	p.call("POST", deal, "", "B24-Portal", "evil.example")
+	p.call("POST", deal, strings.Repeat("x", 11), "B24-Portal", "acme.bitrix24.com")
+	p.call("CONNECT", "acme.bitrix24.com:443", "")
+	for code, portal := range map[string]string{
+		"PORTAL_NOT_NAMED": "none", "PORTAL_NOT_ALLOWED": "none", "CONNECT_NOT_ENABLED": "none", "REQUEST_TOO_LARGE": "acme.bitrix24.com",
+	} {
+		if n := counted(code, portal, "proxy"); n != 1 {
+			t.Errorf("%s is counted %v times", code, n)
+		}
+	}
+	p.behind(fixed(400, "application/json", []byte(`{"error":"REQUEST_TOO_LARGE"}`))).call("POST", deal, "", "B24-Portal", "acme.bitrix24.com")
+	if counted("other", "acme.bitrix24.com", "portal") != 1 || counted("REQUEST_TOO_LARGE", "acme.bitrix24.com", "portal") != 0 {
+		t.Error("a portal's word is a label")
+	}
+	unreachable := newProxy(t, func(c *Config) { c.Upstream = mustURL("http://127.0.0.1:1") })
+	unreachable.call("POST", deal, "")
+	if n := unreachable.metric(`b24proxy_errors_total{code="PORTAL_UNREACHABLE",portal="127.0.0.1:1",source="network"}`); n != 1 {
+		t.Errorf("PORTAL_UNREACHABLE is counted %v times", n)
+	}
+}
