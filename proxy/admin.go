@@ -15,7 +15,7 @@ func (p *Proxy) Admin() http.Handler {
 		w.Write([]byte("ok\n"))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if p.draining.Load() {
+		if p.calls.isClosed() {
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 			return
 		}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -48,7 +49,7 @@ func rejection(r *limiter.Rejection) *failure {
 	case limiter.QueueWait:
 		f.description = "Too many requests: the wait for a slot of this portal would be too long"
 	case limiter.Draining:
-		f.description = "The proxy is stopping"
+		f.description = "The proxy restarts; the call was not sent, repeat it"
 	case limiter.Operating:
 		f.status, f.code, f.retryAfter = http.StatusTooManyRequests, "OPERATION_TIME_LIMIT", max(r.RetryAfter, time.Second)
 		f.description = "Method is blocked due to operation time limit, by the proxy, until its operating time is reset"
@@ -83,12 +84,21 @@ func (f *failure) from() string {
 	return f.source
 }
 
-var (
-	// stopped answers a call that was with its portal when the proxy had to go.
-	stopped = &failure{
-		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", reason: limiter.Draining,
-		description: "The proxy was stopped before the portal answered", outcome: portalError,
+// draining is the answer to a call that comes when the proxy stops.
+func draining() *failure {
+	return rejection(&limiter.Rejection{Reason: limiter.Draining, RetryAfter: time.Second})
+}
+
+// stopped is the answer to a call that was with its portal for so long when the
+// proxy had to end.
+func stopped(after time.Duration) *failure {
+	return &failure{
+		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", reason: limiter.Draining, outcome: portalError,
+		description: fmt.Sprintf("The proxy restarts; the portal has not answered for %.1f s, and the call may have run", after.Seconds()),
 	}
+}
+
+var (
 	// gone stands for the answer to a caller who has left.
 	gone = &failure{outcome: abandoned}
 	// brokeOff stands for a long answer of which the caller has got a part.

@@ -96,8 +96,10 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var f *failure
 	switch {
 	case errors.As(err, &f):
+	case errors.Is(context.Cause(r.Context()), errStopped) && ex.attempts == 0:
+		f = draining()
 	case errors.Is(context.Cause(r.Context()), errStopped):
-		f = stopped
+		f = stopped(ex.portal)
 	case r.Context().Err() != nil: // nobody is there to read an answer
 		ex.failed = gone
 		// Who closed only his half would else read an empty success.
@@ -139,6 +141,9 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 func (p *Proxy) describe(h http.Header, ex *exchange) {
 	h["Server-Timing"] = append([]string{fmt.Sprintf("queue;dur=%.1f, portal;dur=%.1f", milliseconds(ex.queued), milliseconds(ex.portal))}, h["Server-Timing"]...)
 	h.Set("X-Request-Id", ex.id)
+	if p.calls.isClosed() {
+		h.Set("Connection", "close") // the next call goes to another process
+	}
 	if s, found := p.limiter.State(ex.route.portal); found && !s.Plan.Unlimited() {
 		burst := float64(s.Plan.Burst)
 		h.Set("RateLimit-Policy", fmt.Sprintf(`"portal";q=%d;w=%.0f`, s.Plan.Burst, math.Ceil(burst/s.Plan.Rate)))

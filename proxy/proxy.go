@@ -14,7 +14,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"b24proxy/limiter"
@@ -38,6 +37,7 @@ type Config struct {
 	OperatingLimit  time.Duration         // a method's budget; 0: not guarded here
 	Observe         bool                  // nothing waits or is refused; what would have been is counted
 	StateFile       *limiter.StateFile    // keeps the buckets over a restart; may be nil
+	StatePath       string                // of StateFile, for the log
 	Normalize       bool                  // errors are brought into one shape
 	MetricsPortals  int                   // portals with labels of their own
 	PProf           bool                  // profiles on the admin handler
@@ -75,8 +75,7 @@ type Proxy struct {
 	listen   string // where clients connect; set by Serve
 	log      *slog.Logger
 	reverse  *httputil.ReverseProxy
-	open     atomic.Int64 // calls of clients
-	draining atomic.Bool
+	calls    gate          // of clients; closed when the proxy drains
 	stopping chan struct{} // closed when nobody may wait any more
 }
 
@@ -131,8 +130,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		id: requestID(r.Header), client: clientName(r.Header, bitrix24.Credential{Kind: "none"}),
 		began: time.Now(), control: http.NewResponseController(w),
 	}
-	p.open.Add(1)
-	defer p.open.Add(-1)
+	isIn := p.calls.enter()
+	if isIn {
+		defer p.calls.leave()
+	}
 	defer p.ended(ex, r)
 	r = r.WithContext(ex.in(r.Context()))
 	if r.Method == http.MethodConnect {
@@ -142,6 +143,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var failed *failure
 	if ex.route, failed = p.router.route(r); failed != nil {
 		p.fail(w, r, failed)
+		return
+	}
+	if !isIn {
+		p.fail(w, r, draining())
 		return
 	}
 	var err error

@@ -424,7 +424,7 @@ func TestAdmin(t *testing.T) {
 	if get("/healthz") != 200 || get("/readyz") != 200 || get("/metrics") != 200 || get("/debug/pprof/") != 404 {
 		t.Error("healthz, readyz, metrics, no profiles")
 	}
-	p.draining.Store(true)
+	p.calls.close()
 	if get("/healthz") != 200 || get("/readyz") != 503 {
 		t.Error("a draining proxy is alive and not ready")
 	}

@@ -1,12 +1,15 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,10 +17,10 @@ import (
 var errStopped = errors.New("the proxy was stopped")
 
 // Serve answers clients on one listener and operators on the other until ctx
-// ends. Then it takes no more connections and drains: calls go on for most of
-// the drain time, those still waiting for a slot are then refused, those still
-// with their portal answered that their fate is unknown. It returns nil when
-// every call had its answer.
+// ends. Then it drains: who comes now is refused, in an answer; calls go on for
+// most of the drain time, those still waiting for a slot are then refused, those
+// still with their portal answered that their fate is unknown. When the last has
+// its answer the listeners close. It returns nil when every call had its answer.
 func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain time.Duration) error {
 	calls, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
@@ -31,39 +34,68 @@ func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain ti
 	go func() { failed <- server.Serve(clients) }()
 	go func() { failed <- operators.Serve(admin) }()
 	defer operators.Close()
+	defer server.Close()
+	log := p.log.With(p.about()...)
+	p.log.Info("serving", append([]any{"clients", clients.Addr().String(), "admin", admin.Addr().String()}, p.about()...)...)
 	select {
 	case err := <-failed:
-		server.Close()
+		log.Error("stopped", "reason", err)
 		return err
 	case <-ctx.Done():
 	}
-	p.log.Info("stopping", "drain", drain)
-	p.draining.Store(true)
-	refuse := time.AfterFunc(drain*7/10, func() {
+	began, reason := time.Now(), context.Cause(ctx)
+	log.Info("stopping", "reason", reason, "drain", drain, "open_calls", p.calls.count())
+	p.drain(drain, func() { cut(errStopped) })
+	flush(server, min(time.Second, drain/10))
+	open := p.calls.count()
+	log.Info("stopped", "reason", reason, "after", shown(time.Since(began)), "uptime", shown(time.Since(p.began)), "open_calls", open)
+	if open > 0 {
+		return fmt.Errorf("%d calls were still open at the end of the drain time", open)
+	}
+	return nil
+}
+
+// drain waits so long for every open call to have its answer. After 7 tenths of
+// the time nobody waits for a slot any more, after 8 nobody for a portal.
+func (p *Proxy) drain(wait time.Duration, cut func()) {
+	idle := p.calls.close()
+	refuse := time.AfterFunc(wait*7/10, func() {
 		close(p.stopping)
 		p.limiter.Close()
 	})
 	defer refuse.Stop()
-	err := shutdown(server, drain*8/10)
-	if err != nil {
-		cut(errStopped)
-		err = shutdown(server, drain*2/10)
+	defer time.AfterFunc(wait*8/10, cut).Stop()
+	end := time.NewTimer(wait)
+	defer end.Stop()
+	select {
+	case <-idle:
+	case <-end.C:
 	}
-	if err != nil {
-		server.Close()
-	}
-	if open := p.open.Load(); open > 0 { // else only connections without a call were
-		return fmt.Errorf("%d calls were still open at the end of the drain time", open)
-	}
-	p.log.Info("stopped")
-	return nil
 }
 
-// shutdown waits so long for every call to have its answer.
-func shutdown(server *http.Server, wait time.Duration) error {
+// flush closes the listener and waits so long for the last bytes of answers to
+// leave. Connections that say nothing are not worth more.
+func flush(server *http.Server, wait time.Duration) {
 	bound, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	return server.Shutdown(bound)
+	server.Shutdown(bound)
+}
+
+// about is what the lines of start and stop say of the settings.
+func (p *Proxy) about() []any {
+	c := &p.config
+	portals, upstream := "cloud", "none"
+	if !slices.Equal(c.Portals, CloudPortals()) {
+		names := make([]string, len(c.Portals))
+		for i, pattern := range c.Portals {
+			names[i] = pattern.String()
+		}
+		portals = strings.Join(names, ",")
+	}
+	if c.Upstream != nil {
+		upstream = c.Upstream.Redacted()
+	}
+	return []any{"version", c.Version, "mode", p.mode(), "plan", c.Plan, "portals", portals, "upstream", upstream, "state_file", cmp.Or(c.StatePath, "none")}
 }
 
 func (p *Proxy) server(calls context.Context, h http.Handler) *http.Server {

@@ -140,14 +140,11 @@ func (p *Proxy) status() status {
 	s := status{
 		Time: moment(now),
 		Proxy: proxyStatus{
-			Version: p.config.Version, Mode: "enforce", Listen: p.listen, StartedAt: moment(p.began),
-			UptimeSeconds: math.Floor(now.Sub(p.began).Seconds()), Draining: p.draining.Load(),
+			Version: p.config.Version, Mode: p.mode(), Listen: p.listen, StartedAt: moment(p.began),
+			UptimeSeconds: math.Floor(now.Sub(p.began).Seconds()), Draining: p.calls.isClosed(),
 		},
 		Store:   storeStatus{Kind: "memory"},
 		Portals: []portalStatus{},
-	}
-	if p.config.Observe {
-		s.Proxy.Mode = "observe"
 	}
 	if p.config.StateFile != nil {
 		s.Store.Kind = "file"
@@ -167,6 +164,13 @@ func (p *Proxy) status() status {
 	s.Known = len(s.Portals)
 	slices.SortStableFunc(s.Portals, worse)
 	return s
+}
+
+func (p *Proxy) mode() string {
+	if p.config.Observe {
+		return "observe"
+	}
+	return "enforce"
 }
 
 // resting is the state of a portal that the limiter has forgotten: nothing

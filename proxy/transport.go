@@ -57,6 +57,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		case <-at.done:
 			ex.portal += time.Since(at.began)
 		case <-req.Context().Done():
+			ex.portal += time.Since(at.began)
 			go at.discard() // it may run: what it teaches is learned all the same
 			return nil, context.Cause(req.Context())
 		}

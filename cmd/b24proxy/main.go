@@ -79,6 +79,7 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 // run serves until ctx ends and every call has its answer.
 func run(ctx context.Context, s settings, stderr io.Writer) error {
 	log := newLog(s, stderr)
+	defer keepOnHangup(log)()
 	clients, errClients := net.Listen("tcp", string(s.Listen))
 	admin, errAdmin := net.Listen("tcp", string(s.AdminListen))
 	if err := errors.Join(errClients, errAdmin); err != nil {
@@ -91,12 +92,24 @@ func run(ctx context.Context, s settings, stderr io.Writer) error {
 			return fmt.Errorf("B24PROXY_STATE_FILE: %w", err)
 		}
 		defer file.Close()
-		config.StateFile = file
+		config.StateFile, config.StatePath = file, string(s.StateFile)
 	}
-	p := proxy.New(config)
-	log.Info("serving", "clients", clients.Addr().String(), "admin", admin.Addr().String(),
-		"plan", config.Plan, "version", config.Version)
-	return p.Serve(ctx, clients, admin, time.Duration(s.DrainTimeout))
+	return proxy.New(config).Serve(ctx, clients, admin, time.Duration(s.DrainTimeout))
+}
+
+// keepOnHangup has SIGHUP end nothing until stop is called.
+func keepOnHangup(log *slog.Logger) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			log.Warn("SIGHUP is ignored: reloading is not supported yet; restart to change settings")
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+	}
 }
 
 func newLog(s settings, w io.Writer) *slog.Logger {

@@ -3,7 +3,10 @@ package main
 import (
 	"io"
 	"net"
+	"net/http"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,8 +16,8 @@ import (
 )
 
 // Told to stop with 200 calls open, some at a slow portal and most in the
-// queue, the program refuses new connections, answers all that are open, and
-// ends with 0 in the drain time.
+// queue, the program answers all that are open, refuses those who come later in
+// an answer, and ends with 0 in the drain time.
 func TestStop(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -39,12 +42,10 @@ func TestStop(t *testing.T) {
 			})
 			began := time.Now()
 			p.signal(c.signal)
-			eventually(t, "new connections are refused", func() bool {
-				conn, err := net.Dial("tcp", strings.TrimPrefix(p.clients, "http://"))
-				if err == nil {
-					conn.Close()
-				}
-				return err != nil
+			eventually(t, "new calls are refused", func() bool {
+				late := call(t, "POST", p.clients+add, "{}")
+				e := late.told(t)
+				return late.status == 503 && e.Proxy.Reason == "draining" && e.Proxy.Executed == "no" && late.header.Get("Retry-After") != ""
 			})
 			got := make(map[string]int)
 			for _, a := range <-open {
@@ -53,6 +54,9 @@ func TestStop(t *testing.T) {
 				if a.status == 503 && (e.Proxy.Executed != "no" || a.header.Get("Retry-After") == "") ||
 					a.status == 500 && (e.Proxy.Executed != "unknown" || e.Error != "ERROR_UNEXPECTED_ANSWER") {
 					t.Errorf("%d %s %v", a.status, a.body, a.header)
+				}
+				if a.status == 500 && portalTime(t, a.header) < 200*time.Millisecond { // between 7 and 8 tenths of the drain
+					t.Errorf("the call was longer at the portal than %v", a.header["Server-Timing"])
 				}
 				switch a.status {
 				case 200:
@@ -80,6 +84,55 @@ func TestStop(t *testing.T) {
 				t.Errorf("answers %v, want 200 of %v", got, c.answered)
 			}
 		})
+	}
+}
+
+// portalTime is how long a call was at its portal.
+func portalTime(t *testing.T, h http.Header) time.Duration {
+	_, after, _ := strings.Cut(h.Get("Server-Timing"), "portal;dur=")
+	ms, err := strconv.ParseFloat(after, 64)
+	if err != nil {
+		t.Error(h["Server-Timing"], err)
+	}
+	return time.Duration(ms * float64(time.Millisecond))
+}
+
+// SIGHUP ends nothing: the log says that it is ignored, and the program serves
+// on. The lines of start and stop say what was set, and why it ended.
+func TestHangup(t *testing.T) {
+	t.Parallel()
+	_, url := portal(t, b24sim.Config{})
+	state := filepath.Join(t.TempDir(), "state")
+	p := launch(t, "UPSTREAM="+url, "PLAN=enterprise", "MODE=observe", "STATE_FILE="+state, "PORTALS=acme.bitrix24.com,*.example.org")
+	for range 2 {
+		p.signal(syscall.SIGHUP)
+		eventually(t, "the signal is logged", func() bool { return strings.Contains(p.logged(), "SIGHUP is ignored") })
+	}
+	if a := call(t, "POST", p.clients+add, "{}"); a.status != 200 {
+		t.Errorf("%d %s %v", a.status, a.body, a.err)
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.wait(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	for line := range strings.Lines(p.logged()) {
+		if !strings.Contains(line, "msg=serving") && !strings.Contains(line, "msg=stop") {
+			continue
+		}
+		for _, want := range []string{"version=v1.2.3", "mode=observe", "plan=enterprise", "portals=acme.bitrix24.com,*.example.org", "upstream=" + url, "state_file=" + state} {
+			if !strings.Contains(line, want) {
+				t.Errorf("%s lacks in %s", want, line)
+			}
+		}
+		if strings.Contains(line, "msg=stop") && !strings.Contains(line, `reason="terminated signal received"`) {
+			t.Errorf("no reason in %s", line)
+		}
+		if strings.Contains(line, "msg=stopped") && !strings.Contains(line, " after=") {
+			t.Errorf("no time in %s", line)
+		}
+	}
+	if n := strings.Count(p.logged(), "msg=stop"); n != 2 {
+		t.Errorf("%d lines of the stop in\n%s", n, p.logged())
 	}
 }
 

@@ -311,7 +311,7 @@ function showUnrouted(errors, now) {
 
 function showNotice(s) {
   const notices = [];
-  if (s.proxy.draining) notices.push("The proxy is stopping: it takes no new connections.");
+  if (s.proxy.draining) notices.push("The proxy is stopping: new calls are refused.");
   if (s.proxy.mode === "observe") notices.push("Mode observe: nothing waits or is refused here; failed counts what would have been refused.");
   setText($("notice"), notices.join(" "));
   $("notice").hidden = notices.length === 0;

@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A running proxy listens on loopback ports.
+type running struct {
+	clients, admin string
+	stop           context.CancelCauseFunc
+	ended          chan error
+}
+
+// serve runs a proxy until stop is called, or the test has ended.
+func (p *Proxy) serve(t *testing.T, drain time.Duration) *running {
+	t.Helper()
+	ctx, stop := context.WithCancelCause(t.Context())
+	clients, admin := must(net.Listen("tcp", "127.0.0.1:0")), must(net.Listen("tcp", "127.0.0.1:0"))
+	s := &running{"http://" + clients.Addr().String(), "http://" + admin.Addr().String(), stop, make(chan error, 1)}
+	go func() { s.ended <- p.Serve(ctx, clients, admin, drain) }()
+	return s
+}
+
+// post sends a call and returns its answer.
+func (s *running) post(t *testing.T, client *http.Client) (status int, h http.Header) {
+	resp, err := client.Post(s.clients+deal, "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Error(err)
+		return 0, nil
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode, resp.Header
+}
+
+// As long as a call is open, a draining proxy answers who comes, by a new
+// connection or by one that it had, with 503 and says that the connection ends.
+// However many come, it ends with the last call that was open before.
+func TestDrain(t *testing.T) {
+	arrived, answer := make(chan bool, 1), make(chan bool)
+	var calls atomic.Int32
+	p := beforePortal(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if calls.Add(1) > 1 { // the first only opens a connection
+			arrived <- true
+			<-answer
+		}
+		good(w, r)
+	}), nil)
+	s := p.serve(t, time.Hour)
+	old := &http.Client{Transport: &http.Transport{}}
+	s.post(t, old)
+	open := make(chan int)
+	go func() {
+		status, _ := s.post(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}})
+		open <- status
+	}()
+	<-arrived
+	s.stop(errors.New("the test says so"))
+	for !p.calls.isClosed() {
+		time.Sleep(time.Millisecond)
+	}
+	for name, client := range map[string]*http.Client{"a connection that it had": old, "a new connection": {Transport: &http.Transport{}}} {
+		status, h := s.post(t, client)
+		if status != 503 || h.Get("Retry-After") == "" || h.Get("X-Request-Id") == "" {
+			t.Errorf("%s: %d %v", name, status, h)
+		}
+	}
+	if resp := must(http.Get(s.admin + "/readyz")); resp.StatusCode != 503 {
+		t.Errorf("/readyz: %d", resp.StatusCode)
+	}
+	var storm sync.WaitGroup
+	halt := make(chan bool)
+	for range 4 {
+		storm.Go(func() {
+			client := &http.Client{Transport: &http.Transport{}}
+			for {
+				select {
+				case <-halt:
+					return
+				default:
+				}
+				if resp, err := client.Post(s.clients+deal, "", strings.NewReader("{}")); err == nil {
+					resp.Body.Close()
+				}
+			}
+		})
+	}
+	close(answer)
+	if status := <-open; status != 200 {
+		t.Errorf("the open call got %d", status)
+	}
+	if err := <-s.ended; err != nil {
+		t.Error(err)
+	}
+	close(halt)
+	storm.Wait()
+	if calls.Load() != 2 {
+		t.Errorf("%d calls reached the portal", calls.Load())
+	}
+	if _, err := net.Dial("tcp", strings.TrimPrefix(s.clients, "http://")); err == nil {
+		t.Error("it still listens")
+	}
+}
+
+// With nothing open the proxy stops at once, though connections are.
+func TestStopAtOnce(t *testing.T) {
+	s := beforePortal(t, good, nil).serve(t, time.Hour)
+	s.post(t, &http.Client{Transport: &http.Transport{}})
+	began := time.Now()
+	s.stop(nil)
+	if err := <-s.ended; err != nil || time.Since(began) > 30*time.Second {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}
+
+// The last answers of a drain tell the client to leave its connection, and how
+// long the call was at the portal when nobody could wait any more.
+func TestCutCallsSayHowLongTheyWereThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t, nil).behind(simulate(t, "*:slow=10s"))
+		calls, cut := context.WithCancelCause(t.Context())
+		go func() {
+			time.Sleep(time.Second)
+			p.drain(2500*time.Millisecond, func() { cut(errStopped) })
+		}()
+		w := p.callContext(calls, "POST", deal, "{}")
+		e := tell(t, w)
+		if w.Code != 500 || e.Proxy.Reason != "draining" || e.Proxy.Executed != "unknown" || !strings.Contains(e.Description, "for 3.0 s") ||
+			!strings.Contains(w.Header().Get("Server-Timing"), "portal;dur=3000.0") || w.Header().Get("Connection") != "close" {
+			t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
+		}
+		time.Sleep(time.Minute)
+	})
+}
