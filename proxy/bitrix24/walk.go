@@ -156,7 +156,7 @@ func (w *walker) passString(p []byte, i int) int {
 
 // keep adds to the name or value that is being kept.
 func (w *walker) keep(p ...byte) {
-	if w.keeping > 0 || w.naming {
+	if w.keeping != 0 || w.naming {
 		w.kept = append(w.kept, p[:min(len(p), maxKept-len(w.kept))]...)
 	}
 }
@@ -165,7 +165,7 @@ func (w *walker) endName() {
 	w.naming = false
 	at := &w.levels[w.depth]
 	at.name = string(w.kept[1:]) // without the quotation mark
-	if bytes.IndexByte(w.kept, '\\') >= 0 {
+	if bytes.Contains(w.kept, []byte(`\`)) {
 		_ = json.Unmarshal(append(w.kept, '"'), &at.name)
 	}
 	if w.depth == 1 {

@@ -49,13 +49,13 @@ func xmlChildren(inside []byte) map[string]string {
 	children := make(map[string]string)
 	for {
 		inside = bytes.TrimLeft(inside, " \t\r\n")
-		end := bytes.IndexByte(inside, '>')
-		if !bytes.HasPrefix(inside, []byte("<")) || end < 0 {
+		tag, after, closed := bytes.Cut(inside, []byte(">"))
+		opening, isTag := bytes.CutPrefix(tag, []byte("<"))
+		if !isTag || !closed {
 			return children
 		}
-		tag := string(inside[1:end])
-		inside = inside[end+1:]
-		name, empty := strings.CutSuffix(tag, "/")
+		inside = after
+		name, empty := strings.CutSuffix(string(opening), "/")
 		name, _, _ = strings.Cut(name, " ")
 		if empty {
 			children[name] = ""
@@ -77,17 +77,17 @@ func xmlChildren(inside []byte) map[string]string {
 }
 
 // xmlAfterTime is what may follow the time element of the response.
-var xmlAfterTime = regexp.MustCompile(`^</time>\s*(?:<(?:total|next)>[^<]*</(?:total|next)>\s*)*</response>\s*$`)
+var xmlAfterTime = regexp.MustCompile(`^\s*(?:<(?:total|next)>[^<]*</(?:total|next)>\s*)*</response>\s*$`)
 
 // xmlTime reads the time element at the end of a response.
 func xmlTime(tail []byte) Time {
 	var t Time
-	_, inside, found := lastCut(tail, []byte("<time>"))
-	end := bytes.Index(inside, []byte("</time>"))
-	if !found || end < 0 || !xmlAfterTime.Match(inside[end:]) {
+	_, element, _ := lastCut(tail, []byte("<time>"))
+	inside, after, _ := bytes.Cut(element, []byte("</time>"))
+	if !xmlAfterTime.Match(after) {
 		return t
 	}
-	for name, text := range xmlChildren(inside[:end]) {
+	for name, text := range xmlChildren(inside) {
 		t.set(name, text)
 	}
 	return t
@@ -119,9 +119,7 @@ func (a *Answer) readXMLBatch(text []byte) {
 			path = append(path, token.Name.Local)
 			content.Reset()
 		case xml.CharData:
-			if content.Len() < maxCode {
-				content.Write(token)
-			}
+			content.Write(token)
 		case xml.EndElement:
 			a.endOfInner(path, strings.TrimSpace(content.String()), &t)
 			path = path[:len(path)-1]

@@ -1,0 +1,38 @@
+package bitrix24
+
+import "testing"
+
+// An empty response is a whole answer; what follows it is not.
+func TestXMLEmptyResponse(t *testing.T) {
+	for body, want := range map[string]string{
+		`<response/>`:           "",
+		`<response />`:          "",
+		`<response></response>`: "",
+		`<response>`:            ReasonTruncated,
+		`<response/><result>`:   ReasonTruncated,
+	} {
+		a := Examine(ParseCall("/rest/a.b.xml"), 200, "", []byte(body))
+		if a.Reason != want || (a.Kind == OK) != (want == "") {
+			t.Errorf("%s: %v, reason %q, want %q", body, a.Kind, a.Reason, want)
+		}
+	}
+}
+
+// The time is the last element of its name, where nothing but the counts of a
+// list follows it.
+func TestXMLTime(t *testing.T) {
+	for tail, want := range map[string]float64{
+		`<time><operating>2</operating></time></response>`:                                               2,
+		`...x</result><time><operating>2</operating></time><next>50</next> <total>99</total></response>`: 2,
+		`<time><operating>9</operating></time><time><operating>2</operating></time></response>`:          2,
+		`<time><operating>9</operating></time></result></response>`:                                      0,
+		`<time><operating>9</operating></time>`:                                                          0,
+		`<time><operating>9</operating></response>`:                                                      0,
+		`operating>9</operating></time></response>`:                                                      0,
+		``: 0,
+	} {
+		if got := xmlTime([]byte(tail)).Operating; got != want {
+			t.Errorf("%s: %v s, want %v", tail, got, want)
+		}
+	}
+}
