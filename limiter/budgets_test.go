@@ -71,13 +71,31 @@ func TestBudgetClose(t *testing.T) {
 // With the mean cost of a call the limit would not be passed: it goes. Never is
 // more than 99 % planned to be spent.
 func TestBudgetExpectedCost(t *testing.T) {
-	for used, goes := range map[time.Duration]bool{464: true, 466: false, 479: false, 481: false} {
+	const mean = 10 * time.Second
+	full := NewBudgets(budgetLimit, 1).ceiling()
+	for used, goes := range map[time.Duration]bool{
+		464 * time.Second: true, full - mean: true, full - mean + 1: false, 466 * time.Second: false, 481 * time.Second: false,
+	} {
 		g := NewBudgets(budgetLimit, 100)
-		call(t, g, epoch, method, ran(10*time.Second, used*time.Second, epoch.Add(time.Minute)))
+		call(t, g, epoch, method, ran(mean, used, epoch.Add(time.Minute)))
 		if p, _, _ := g.Enter(epoch.Add(20*time.Second), method, 0); (p != nil) != goes {
-			t.Errorf("used %d s, mean 10 s: goes is %v", used, p != nil)
+			t.Errorf("used %v, mean %v: goes is %v", used, mean, p != nil)
 		}
 	}
+}
+
+// Calls that cost nothing lower the mean: with 440 s used, three calls of 10 s
+// may be under way, but only one of 20 s.
+func TestBudgetFreeCallsLowerTheMean(t *testing.T) {
+	g := NewBudgets(budgetLimit, 100)
+	reset := epoch.Add(10 * time.Minute)
+	for range 2 {
+		call(t, g, epoch, method, ran(20*time.Second, 440*time.Second, reset))
+	}
+	for range 3 {
+		mustEnter(t, g, epoch, method)
+	}
+	mustWait(t, g, epoch, method)
 }
 
 // Calls under way count at their expected cost, and those behind them wait for
@@ -248,6 +266,10 @@ func TestBudgetLearn(t *testing.T) {
 	if used := g.List(epoch, "u", 1)[0].Used; used != 300*time.Second {
 		t.Errorf("lowered to %v", used)
 	}
+	g.Learn(epoch, method, Usage{Told: true, Used: 300 * time.Second, ResetAt: epoch.Add(9 * time.Minute)})
+	if at := g.List(epoch, "u", 1)[0].ResetAt; at != epoch.Add(time.Minute) {
+		t.Errorf("not raised, but the reset is put off to %v", at)
+	}
 	g.Learn(epoch, method, Usage{Told: true, Used: 479 * time.Second})
 	if d := mustWait(t, g, epoch, method); d != time.Minute {
 		t.Errorf("raised, but waits %v", d)
@@ -264,6 +286,9 @@ func TestBudgetLearn(t *testing.T) {
 func TestBudgetOff(t *testing.T) {
 	g := NewBudgets(0, 100)
 	call(t, g, epoch, method, ran(time.Second, 900*time.Second, epoch.Add(time.Minute)))
+	if s := g.List(epoch, "u", 9)[0]; !s.ClosedUntil.IsZero() {
+		t.Errorf("closed: %+v", s)
+	}
 	call(t, g, epoch.Add(time.Second), method, BudgetAnswer{Blocked: true})
 	mustEnter(t, g, epoch.Add(2*time.Second), method)
 	if s := g.List(epoch.Add(2*time.Second), "u", 9)[0]; s.Used != 900*time.Second || s.Ratio != 0 || !s.Blocked {
@@ -285,6 +310,28 @@ func TestBudgetLapses(t *testing.T) {
 	now = now.Add(budgetSlack + 2*time.Second)
 	for range 5 {
 		mustEnter(t, g, now, method)
+	}
+}
+
+// A sum is kept for ten minutes and ten seconds after it was told, a method for
+// as long after it was asked for.
+func TestBudgetLapsesOnTime(t *testing.T) {
+	g := NewBudgets(budgetLimit, 100)
+	call(t, g, epoch, method, ran(0, 100*time.Second, time.Time{}))
+	asked := epoch.Add(time.Minute)
+	mustEnter(t, g, asked, method).Done(asked, BudgetAnswer{})
+	const kept = 610 * time.Second
+	if s := g.List(epoch.Add(kept), "u", 1)[0]; s.Used != 100*time.Second {
+		t.Errorf("gone too early: %+v", s)
+	}
+	if s := g.List(epoch.Add(kept+1), "u", 1)[0]; s.Used != 0 {
+		t.Errorf("kept for too long: %+v", s)
+	}
+	if n := len(g.List(asked.Add(kept), "u", 1)); n != 1 {
+		t.Error("the method is forgotten too early")
+	}
+	if n := len(g.List(asked.Add(kept+1), "u", 1)); n != 0 {
+		t.Error("the method is kept for too long")
 	}
 }
 
@@ -334,7 +381,9 @@ func TestBudgetsBound(t *testing.T) {
 	g := NewBudgets(budgetLimit, keep)
 	g.Blocked(epoch, method)
 	for i := range 10 * keep {
-		call(t, g, epoch, BudgetKey{"u", "app", fmt.Sprint(i)}, BudgetAnswer{Ran: true})
+		free := BudgetKey{"u", "app", fmt.Sprint(i)}
+		call(t, g, epoch, free, BudgetAnswer{Ran: true})
+		g.Learn(epoch, free, Usage{Told: true})
 	}
 	mustWait(t, g, epoch, method)
 	if len(g.List(epoch, "u", n)) != 1 {

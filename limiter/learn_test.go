@@ -326,6 +326,18 @@ func TestLearnerWait(t *testing.T) {
 	}
 }
 
+// A refusal with none before it in two spans changes no rate.
+func TestLearnerRareRefusal(t *testing.T) {
+	for quiet, want := range map[time.Duration]float64{110 * time.Second: 2, 110*time.Second - 1: 1} {
+		l := newLearner(Standard)
+		l.refused(epoch, epoch)
+		now := epoch.Add(quiet)
+		if l.refused(now, now); l.share != want {
+			t.Errorf("%v after the last refusal: share %v, want %v", quiet, l.share, want)
+		}
+	}
+}
+
 // Refusals of calls that were on their way at the last refusal are one event
 // with it; they lower nothing.
 func TestLearnerRefusalsInFlight(t *testing.T) {
