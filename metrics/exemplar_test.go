@@ -42,12 +42,13 @@ func TestUnfitRequestIDs(t *testing.T) {
 	}
 }
 
-// The longest id that is allowed passes.
-func TestLongestRequestID(t *testing.T) {
-	m := New(Options{Portals: 1})
-	id := strings.Repeat("a", maxRequestID)
-	m.QueueWait("acme.bitrix24.com", 3, time.Second, id)
-	if !strings.Contains(scrape(t, m, openMetrics), id) {
-		t.Errorf("an id of %d characters gave no exemplar", len(id))
+// The longest id that is allowed passes, and all characters of usual ids.
+func TestFitRequestIDs(t *testing.T) {
+	for _, id := range []string{strings.Repeat("a", maxRequestID), "azAZ09-_.:=+"} {
+		m := New(Options{Portals: 1})
+		m.QueueWait("acme.bitrix24.com", 3, time.Second, id)
+		if !strings.Contains(scrape(t, m, openMetrics), id) {
+			t.Errorf("id %q gave no exemplar", id)
+		}
 	}
 }

@@ -107,12 +107,11 @@ func newNames(max int) *names {
 func (n *names) label(value string) string {
 	n.mu.RLock()
 	label, ok := n.known[value]
-	full := len(n.known) >= n.max
 	n.mu.RUnlock()
 	if ok {
 		return label
 	}
-	if full || value == "" || len(value) > maxName || !utf8.ValidString(value) {
+	if value == "" || len(value) > maxName || !utf8.ValidString(value) {
 		return Other
 	}
 	return n.add(value)

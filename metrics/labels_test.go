@@ -82,6 +82,14 @@ func TestUnfitValues(t *testing.T) {
 	}
 }
 
+// A host name of the longest kind is a label.
+func TestLongestName(t *testing.T) {
+	name := strings.Repeat("a", maxName)
+	if got := newNames(1).label(name); got != name {
+		t.Errorf("%d bytes became %q", len(name), got)
+	}
+}
+
 // Words outside the contract's vocabularies do not become labels.
 func TestFixedVocabularies(t *testing.T) {
 	m := New(Options{Portals: 1, Clients: []string{"shop"}})

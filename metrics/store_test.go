@@ -10,6 +10,9 @@ import (
 func TestStore(t *testing.T) {
 	m := New(Options{})
 	m.StoreUp(true)
+	if got := values(gather(t, m)["store_up"])[""]; got != 1 {
+		t.Errorf("store_up is %v while the store answers", got)
+	}
 	m.StoreRequest(time.Millisecond, false)
 	if got, ok := values(gather(t, m)["store_errors_total"])[""]; !ok || got != 0 {
 		t.Errorf("store_errors_total is %v (shown: %v), want 0", got, ok)
