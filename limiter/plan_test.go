@@ -7,20 +7,34 @@ import (
 
 func TestParsePlan(t *testing.T) {
 	for text, want := range map[string]Plan{
-		"standard":   {Rate: 2, Burst: 50},
-		"enterprise": {Rate: 5, Burst: 250},
-		"unlimited":  {},
-		"10/100":     {Rate: 10, Burst: 100},
-		"0.5/1":      {Rate: 0.5, Burst: 1},
+		"standard":       {Rate: 2, Burst: 50},
+		"enterprise":     {Rate: 5, Burst: 250},
+		"unlimited":      {},
+		"10/100":         {Rate: 10, Burst: 100},
+		"0.5/1":          {Rate: 0.5, Burst: 1},
+		"0.01/1":         {Rate: 0.01, Burst: 1},
+		"100000/1000000": {Rate: 100_000, Burst: 1_000_000},
 	} {
 		if got, err := ParsePlan(text); err != nil || got != want {
 			t.Errorf("ParsePlan(%q) = %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "fast", "2", "2/", "/50", "0/50", "-1/50", "NaN/50", "Inf/50", "2/0", "2/5.5", "2/50/1"} {
+	for _, text := range []string{"", "fast", "2", "2/", "/50", "0/50", "-1/50", "NaN/50", "Inf/50", "2/0", "2/5.5", "2/50/1", "0.009/50", "100001/50", "2/1000001"} {
 		if got, err := ParsePlan(text); err == nil || !strings.Contains(err.Error(), "RATE/BURST") {
 			t.Errorf("ParsePlan(%q) = %v, %v; want an error that says what is allowed", text, got, err)
 		}
+	}
+}
+
+// However fast the plan, the margin leaves a call of the burst.
+func TestMarginLeavesACall(t *testing.T) {
+	p := Plan{Rate: 50, Burst: 3}
+	margin := p.margin()
+	for range 10 {
+		margin = p.widen(margin)
+	}
+	if margin != 2 {
+		t.Errorf("a margin of %d in a burst of 3", margin)
 	}
 }
 

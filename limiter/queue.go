@@ -102,9 +102,7 @@ func (q *queue) pop() *waiter {
 	w := k.waiters.Front().Value.(*waiter)
 	q.clock, c.clock = max(q.clock, c.tag), max(c.clock, k.tag)
 	q.remove(w)
-	if k.waiters.Len() > 0 {
-		k.head = q.newHead(k.tag, w.urgency)
-	}
+	k.head = q.newHead(k.tag, w.urgency) // push makes another if nobody is left
 	if c.length > 0 {
 		next := c.first().waiters.Front().Value.(*waiter)
 		c.head = q.newHead(c.tag, next.urgency)
@@ -139,13 +137,16 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-// longest is the client with most calls in the queue, "" where only refused
-// calls wait.
+// longest is the client with most calls in the queue, of several the first by
+// name, "" where only refused calls wait.
 func (q *queue) longest() (name string) {
 	most := 0
 	for n, c := range q.clients {
-		if c.length > most || c.length == most && n < name {
+		switch {
+		case c.length > most:
 			name, most = n, c.length
+		case c.length == most:
+			name = min(name, n)
 		}
 	}
 	return name

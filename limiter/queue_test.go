@@ -27,6 +27,32 @@ func TestQueueKeepsOrder(t *testing.T) {
 	}
 }
 
+// Clients whose turns come at the same time go in the order in which they came.
+func TestQueueTiesByAge(t *testing.T) {
+	var q queue
+	var want []*waiter
+	for i := range 20 {
+		want = append(want, q.add(string(rune('a'+i*7%20)), 3))
+	}
+	for i, w := range want {
+		if got := q.pop(); got != w {
+			t.Fatalf("place %d went to client %s, not %s", i, got.client, w.client)
+		}
+	}
+}
+
+// The urgency of a client's first call counts as that of the later ones: a
+// newcomer at the least urgency does not pass two usual calls.
+func TestQueueFirstCallHasItsUrgency(t *testing.T) {
+	var q queue
+	q.add("a", 3)
+	q.add("a", 3)
+	q.add("b", 7)
+	if first, second := q.pop(), q.pop(); first.client != "a" || second.client != "a" {
+		t.Errorf("%s and %s went first", first.client, second.client)
+	}
+}
+
 // A newcomer waits for one call of each other client, however many they have
 // queued.
 func TestQueueQuietClientPassesGreedyOnes(t *testing.T) {
@@ -86,6 +112,94 @@ func TestQueueUrgencyWithinAClient(t *testing.T) {
 			t.Fatal("u=7 had no turn among nine")
 		}
 	}
+}
+
+// The urgencies of one client share by their weights, also one that had nothing
+// waiting for a while.
+func TestQueueSharesWithinAClient(t *testing.T) {
+	for urgency := range urgencies - 1 {
+		var q queue
+		for range 1000 {
+			q.add("a", 7)
+		}
+		for range 100 {
+			q.pop()
+		}
+		for range 1000 {
+			q.add("a", urgency)
+		}
+		turns := 0
+		for range 900 {
+			if q.pop().urgency == urgency {
+				turns++
+			}
+		}
+		weight := float64(urgencies - urgency)
+		if want := 900 * weight / (weight + 1); math.Abs(float64(turns)-want) > 2 {
+			t.Errorf("u=%d beside u=7: %d of 900 turns, want %.0f", urgency, turns, want)
+		}
+	}
+}
+
+// A full queue makes room for a newcomer at the cost of the client with most
+// calls, unless the newcomer's client would then have as many.
+func TestQueueDisplaces(t *testing.T) {
+	var q queue
+	fill := func(client string, n int) {
+		for range n {
+			q.add(client, 3)
+		}
+	}
+	if q.displaces("a") || q.longest() != "" {
+		t.Error("an empty queue has a client to displace")
+	}
+	fill("c", 1)
+	if q.displaces("newcomer") {
+		t.Error("a client's only call is displaced")
+	}
+	fill("c", 3)
+	fill("b", 4)
+	fill("a", 2)
+	for range 20 { // in whatever order the clients are looked at
+		if name := q.longest(); name != "b" {
+			t.Fatalf("longest is %s, want b", name)
+		}
+	}
+	for name, want := range map[string]bool{"newcomer": true, "a": true, "b": false, "c": false} {
+		if q.displaces(name) != want {
+			t.Errorf("a call of %s displaces: %v", name, !want)
+		}
+	}
+	fill("a", 1)
+	if q.displaces("a") {
+		t.Error("a call is displaced by one that makes its client as long")
+	}
+}
+
+// What is foretold for a client that mixes urgencies is never too little, and
+// too much by one call of each of its urgencies at the most.
+func TestQueueForetellsMixedUrgencies(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var q queue
+		urgency := rapid.IntRange(0, urgencies-1)
+		for range rapid.IntRange(0, 40).Draw(t, "steps") {
+			if q.length > 0 && rapid.Bool().Draw(t, "serve") {
+				q.pop()
+			} else {
+				q.add("a", urgency.Draw(t, "urgency"))
+			}
+		}
+		u := urgency.Draw(t, "newcomer's urgency")
+		ahead := q.ahead("a", u)
+		w := q.add("a", u)
+		turn := 0
+		for q.pop() != w {
+			turn++
+		}
+		if turn > ahead || turn <= ahead-urgencies {
+			t.Fatalf("%d were foretold ahead, there were %d", ahead, turn)
+		}
+	})
 }
 
 // An endless stream of new clients, one call each, starves nobody.
