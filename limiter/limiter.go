@@ -3,9 +3,10 @@
 // the limit that the upstream enforces. It knows names and time, nothing of
 // HTTP or of the upstream's protocol.
 //
-// A caller asks for a slot with Acquire, sends one call, and tells what came
-// of it: Slot.Answered when the upstream has answered, or will not any more, Slot.Unsent when nothing
-// was sent. A slot is spent when the head of the queue leaves, never before;
+// A caller asks for a slot with Acquire, sends one call, and says what came of
+// it: Slot.Answered when the upstream has answered, or will not any more,
+// Slot.Unsent when nothing was sent, and Slot.Done when nothing of the call is
+// under way any more. A slot is spent when the head of the queue leaves, never before;
 // whoever stops waiting spends nothing.
 package limiter
 
@@ -19,11 +20,12 @@ import (
 
 // Config is what a Limiter is told once.
 type Config struct {
-	Plan    func(upstream string) Plan // the limit of each upstream
-	Depth   int                        // callers that may wait for one upstream
-	Observe bool                       // let every call go, and tell what would have become of it
-	File    *StateFile                 // keeps the buckets over a restart; nil: every start trusts in full ones
-	Warn    func(msg string, args ...any)
+	Plan     func(upstream string) Plan // the limit of each upstream
+	Depth    int                        // callers that may wait for one upstream
+	InFlight int                        // calls of one upstream that may be under way; 0: no bound
+	Observe  bool                       // let every call go, and tell what would have become of it
+	File     *StateFile                 // keeps the buckets over a restart; nil: every start trusts in full ones
+	Warn     func(msg string, args ...any)
 }
 
 // A Limiter holds a bucket and a queue for each upstream. Upstreams that are at

@@ -13,6 +13,7 @@ import (
 type line struct {
 	upstream string
 	depth    int
+	places   int // for calls under way; 0: no bound
 	observe  bool
 	memory   *memory
 
@@ -21,6 +22,7 @@ type line struct {
 	unlimited   bool    // the plan says so; a bucket is there after a refusal
 	queue       queue
 	breaker     breaker
+	under       int // calls that hold a place
 	dispatching bool
 	closed      bool
 
@@ -46,7 +48,7 @@ func (w *waiter) refuse(r *Rejection) {
 }
 
 func newLine(upstream string, c Config, m *memory) *line {
-	l := &line{upstream: upstream, depth: c.Depth, observe: c.Observe, memory: m, wake: make(chan struct{}, 1)}
+	l := &line{upstream: upstream, depth: c.Depth, places: c.InFlight, observe: c.Observe, memory: m, wake: make(chan struct{}, 1)}
 	plan := c.Plan(upstream)
 	if l.unlimited = plan.Unlimited(); !l.unlimited {
 		l.bucket = newBucket(plan)
@@ -144,7 +146,7 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, ref
 	if l.unlimited && l.bucket != nil && l.queue.length == 0 && l.bucket.idle(now) {
 		l.bucket = nil
 	}
-	if l.bucket != nil && (l.queue.length > 0 || l.bucket.due(now) > 0) {
+	if l.queue.length > 0 || l.dueLocked(now) > 0 {
 		if !r.Again && l.waitingLocked(now) >= l.depth && !l.queue.displaces(r.Client) {
 			return 0, l.fullLocked(now)
 		}
@@ -152,7 +154,7 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, ref
 		if !r.Again {
 			ahead = l.queue.ahead(r.Client, r.Urgency)
 		}
-		if wait = max(1, l.bucket.wait(now, ahead)); wait > r.Wait {
+		if wait = max(1, l.waitLocked(now, ahead)); wait > r.Wait {
 			return 0, &Rejection{Reason: QueueWait, RetryAfter: wait - r.Wait}
 		}
 	}
@@ -160,12 +162,37 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, ref
 }
 
 func (l *line) fullLocked(now time.Time) *Rejection {
-	return &Rejection{Reason: QueueFull, RetryAfter: l.bucket.wait(now, l.queue.length)}
+	return &Rejection{Reason: QueueFull, RetryAfter: l.waitLocked(now, l.queue.length)}
+}
+
+// untilWoken is how long a dispatcher sleeps that only the end of a call can
+// help, which wakes it.
+const untilWoken = time.Hour
+
+// dueLocked is how long until a slot may be given out: zero is now.
+func (l *line) dueLocked(now time.Time) time.Duration {
+	switch {
+	case l.places > 0 && l.under >= l.places:
+		return untilWoken
+	case l.bucket != nil:
+		return l.bucket.due(now)
+	}
+	return 0
+}
+
+// waitLocked estimates the wait of a call that has so many before it, as far as
+// the bucket goes. When a place will be free nobody knows: a call may take a
+// millisecond or a minute.
+func (l *line) waitLocked(now time.Time, ahead int) time.Duration {
+	if l.bucket == nil {
+		return 0
+	}
+	return l.bucket.wait(now, ahead)
 }
 
 // waitingLocked counts those who wait; for an observer, those who would.
 func (l *line) waitingLocked(now time.Time) int {
-	if l.observe {
+	if l.observe && l.bucket != nil {
 		return l.bucket.excess(now)
 	}
 	return l.queue.length
@@ -199,7 +226,7 @@ func (l *line) leave(ctx context.Context, w *waiter) (*Slot, error) {
 			l.nudge() // the dispatcher ends
 		}
 		if ctx.Err() == nil {
-			return nil, &Rejection{Reason: QueueWait, RetryAfter: l.bucket.wait(now, l.queue.length)}
+			return nil, &Rejection{Reason: QueueWait, RetryAfter: l.waitLocked(now, l.queue.length)}
 		}
 	case ctx.Err() == nil:
 		return w.slot, nil
@@ -234,7 +261,7 @@ func (l *line) serve() (next time.Duration, more bool) {
 	defer l.mu.Unlock()
 	now := time.Now()
 	for l.queue.length > 0 {
-		if next := l.bucket.due(now); next > 0 {
+		if next := l.dueLocked(now); next > 0 {
 			return next, true
 		}
 		l.grantLocked(now, l.queue.pop())
@@ -244,7 +271,10 @@ func (l *line) serve() (next time.Duration, more bool) {
 }
 
 func (l *line) grantLocked(now time.Time, w *waiter) {
-	w.slot = &Slot{line: l, sent: now, probe: w.probe}
+	w.slot = &Slot{line: l, sent: now, probe: w.probe, place: l.places > 0}
+	if w.slot.place {
+		l.under++
+	}
 	if l.bucket == nil {
 		w.slot.seen = true // by no bucket
 	} else {
@@ -254,7 +284,17 @@ func (l *line) grantLocked(now time.Time, w *waiter) {
 	close(w.ready)
 }
 
+// doneLocked frees the place of a call.
+func (l *line) doneLocked(s *Slot) {
+	if s.place {
+		s.place = false
+		l.under--
+		l.nudge()
+	}
+}
+
 func (l *line) giveBackLocked(now time.Time, s *Slot) {
+	l.doneLocked(s)
 	if s.probe {
 		l.breaker.unprobed(now)
 	}
@@ -324,7 +364,7 @@ func (l *line) idle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	return !l.breaker.open() && (l.bucket == nil || l.bucket.idle(now))
+	return l.under == 0 && !l.breaker.open() && (l.bucket == nil || l.bucket.idle(now))
 }
 
 // clients counts the waiting calls of each client.
@@ -342,7 +382,7 @@ func (l *line) state() State {
 	if b := l.bucket; b != nil {
 		s.Plan, s.Rate = b.plan, b.learn.rate(now)
 		s.Level = b.fill(now)
-		s.Wait = max(0, b.wait(now, l.queue.length))
 	}
+	s.Wait = max(0, l.waitLocked(now, l.queue.length))
 	return s
 }

@@ -13,7 +13,7 @@ const (
 )
 
 // A Slot is the right to send one call now. Its holder calls Answered or
-// Unsent, once; later calls do nothing.
+// Unsent, once, and Done; later calls do nothing.
 type Slot struct {
 	// What an observing limiter would have done: the wait, and the Rejection.
 	Foretold time.Duration
@@ -24,6 +24,7 @@ type Slot struct {
 	fullAt time.Time // when the bucket is full again, as it was when the slot was taken
 	seen   bool      // by the upstream, as far as the bucket is concerned
 	probe  bool      // of the breaker
+	place  bool      // one of the places for calls under way is held
 	ended  bool
 }
 
@@ -33,7 +34,17 @@ func (s *Slot) Answered(o Outcome) {
 	s.end(func(now time.Time, l *line) { l.answeredLocked(now, s, o) })
 }
 
-// Unsent gives the slot back: nothing of the call left for the upstream.
+// Done says that nothing of the call is under way any more: the last byte of
+// its answer has passed, or it was dropped. Until then it holds one of the
+// places that Config.InFlight allows.
+func (s *Slot) Done() {
+	s.line.mu.Lock()
+	defer s.line.mu.Unlock()
+	s.line.doneLocked(s)
+}
+
+// Unsent gives the slot back, and its place: nothing of the call left for the
+// upstream.
 func (s *Slot) Unsent() {
 	s.end(func(now time.Time, l *line) { l.giveBackLocked(now, s) })
 }

@@ -62,8 +62,13 @@ func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *at
 // settle tells the limiter what came of a slot.
 func (at *attempt) settle() {
 	slot := at.slot
+	if slot == nil {
+		return
+	}
+	if at.err != nil || isRefusal(at.answer) { // it is over, and may have to wait again
+		defer slot.Done()
+	}
 	switch {
-	case slot == nil:
 	case at.err != nil && at.err.executed == bitrix24.No:
 		slot.Unsent()
 	case at.err != nil || at.answer.Kind == bitrix24.NoAnswer:
@@ -80,12 +85,20 @@ func (at *attempt) settle() {
 // hand gives the answer to a caller who is there; from now on it ends with him.
 func (at *attempt) hand(ctx context.Context) (*http.Response, error) {
 	if at.err != nil {
-		at.cancel(nil)
+		at.over()
 		return nil, at.err
 	}
 	stop := context.AfterFunc(ctx, func() { at.cancel(context.Cause(ctx)) })
-	at.resp.Body = &handedBody{ReadCloser: at.resp.Body, exchange: exchangeOf(ctx), closed: func() { stop(); at.cancel(nil) }}
+	at.resp.Body = &handedBody{ReadCloser: at.resp.Body, exchange: exchangeOf(ctx), closed: func() { stop(); at.over() }}
 	return at.resp, nil
+}
+
+// over ends an attempt of which nothing is under way any more.
+func (at *attempt) over() {
+	at.cancel(nil)
+	if at.slot != nil {
+		at.slot.Done()
+	}
 }
 
 // maxDiscard is how much of an answer that nobody wants is read, so that its
@@ -99,7 +112,7 @@ func (at *attempt) discard() {
 		io.CopyN(io.Discard, at.resp.Body, maxDiscard)
 		at.resp.Body.Close()
 	}
-	at.cancel(nil)
+	at.over()
 }
 
 // send makes one request, on another connection too if the portal had closed

@@ -29,6 +29,7 @@ type Config struct {
 	PortalPlans     HostMap[limiter.Plan] // the most exact wins
 	QueueWait       time.Duration         // longest wait for a slot
 	QueueDepth      int                   // waiting requests a portal
+	InFlight        int                   // calls of a portal under way at once; 0: no bound
 	ConnectTo       HostMap[string]       // host:port to dial in a portal's stead
 	Roots           *x509.CertPool        // trusted for portals; nil: the system's
 	UpstreamTimeout time.Duration         // until a portal's answer, and between its bytes
@@ -89,11 +90,12 @@ func New(c Config) *Proxy {
 		began:   time.Now(),
 		log:     c.Log,
 		limiter: limiter.New(limiter.Config{
-			Plan:    c.plan,
-			Depth:   c.QueueDepth,
-			Observe: c.Observe,
-			File:    c.StateFile,
-			Warn:    c.Log.Warn,
+			Plan:     c.plan,
+			Depth:    c.QueueDepth,
+			InFlight: c.InFlight,
+			Observe:  c.Observe,
+			File:     c.StateFile,
+			Warn:     c.Log.Warn,
 		}),
 		budgets:  limiter.NewBudgets(c.OperatingLimit, keptBudgets),
 		stopping: make(chan struct{}),

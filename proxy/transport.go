@@ -36,6 +36,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var last *attempt // to be repeated for a reason
 	var reason string
 	for {
+		if last != nil && reason != refused { // its place is free before the call asks for another
+			last.discard()
+			last = nil
+		}
 		paid, err := t.admit(req.Context(), ex, reason == refused)
 		if f, isRejected := isRejection(err); isRejected && reason == refused {
 			t.metrics.Rejected(ex.route.portal, f.reason)

@@ -134,6 +134,7 @@ func (s settings) config(log *slog.Logger) proxy.Config {
 		PortalPlans:     proxy.HostMap[limiter.Plan](s.PortalPlans),
 		QueueWait:       time.Duration(s.QueueWait),
 		QueueDepth:      int(s.QueueDepth),
+		InFlight:        int(s.InFlight),
 		ConnectTo:       proxy.HostMap[string](s.ConnectTo),
 		Roots:           s.UpstreamCAFile.CertPool,
 		UpstreamTimeout: time.Duration(s.UpstreamTimeout),

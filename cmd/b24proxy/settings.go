@@ -29,6 +29,7 @@ type settings struct {
 	Mode            mode      `env:"MODE" envDefault:"enforce" about:"observe: nothing waits or is refused here; what would have been is counted"`
 	QueueWait       wait      `env:"QUEUE_WAIT" envDefault:"60s" about:"longest wait for a slot; a request may ask for less with Prefer: wait=N"`
 	QueueDepth      count     `env:"QUEUE_DEPTH" envDefault:"1000" about:"waiting requests a portal"`
+	InFlight        count     `env:"IN_FLIGHT" envDefault:"0" about:"calls of one portal under way at once; 0: no bound. For self-hosted portals that fall over"`
 	OperatingLimit  wait      `env:"OPERATING_LIMIT" envDefault:"480s" about:"operating-time budget a method; 0s turns the local guard off"`
 	Normalize       flag      `env:"NORMALIZE" envDefault:"true" about:"false: answers pass untouched, still classified and counted"`
 	StateFile       path      `env:"STATE_FILE" about:"keeps bucket levels over a restart or a kill"`
