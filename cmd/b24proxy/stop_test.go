@@ -42,11 +42,11 @@ func TestStop(t *testing.T) {
 			})
 			began := time.Now()
 			p.signal(c.signal)
-			eventually(t, "new calls are refused", func() bool {
-				late := call(t, "POST", p.clients+add, "{}")
-				e := late.told(t)
-				return late.status == 503 && e.Proxy.Reason == "draining" && e.Proxy.Executed == "no" && late.header.Get("Retry-After") != ""
-			})
+			eventually(t, "it drains", func() bool { return call(t, "GET", p.admin+"/readyz", "").status == 503 })
+			late := call(t, "POST", p.clients+add, "{}")
+			if e := late.told(t); late.status != 503 || e.Proxy.Reason != "draining" || e.Proxy.Executed != "no" || late.header.Get("Retry-After") == "" {
+				t.Errorf("a late call: %d %s %v", late.status, late.body, late.header)
+			}
 			got := make(map[string]int)
 			for _, a := range <-open {
 				e := a.told(t)
