@@ -44,19 +44,30 @@ func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *at
 	go func(body *body, id string) {
 		defer close(at.done)
 		defer body.release()
-		at.resp, at.err = t.send(req.Context(), out, body, cancel)
-		status := 0
-		if at.err == nil {
-			status, l.took = at.resp.StatusCode, time.Since(l.began)
-			at.answer = examine(at.resp, l.route.call, func(a bitrix24.Answer) { t.learn(l, at.resp.Header, a) })
-		} else {
-			l.lost()
-		}
+		status := t.ask(req.Context(), at, out, body, l)
 		t.recent.reached(time.Now(), l.route.portal, id, at.err)
 		t.metrics.AttemptDone(l.route.portal, status, time.Since(at.began), id)
 		at.settle()
 	}(ex.body, ex.id)
 	return at
+}
+
+// ask sends the request and looks at the answer, whose status it returns.
+func (t *transport) ask(caller context.Context, at *attempt, out *http.Request, body *body, l *lesson) (status int) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			at.err = crashed(t.log, l.id, cause)
+		}
+		if at.err != nil {
+			l.lost()
+		}
+	}()
+	at.resp, at.err = t.send(caller, out, body, at.cancel)
+	if at.err == nil {
+		status, l.took = at.resp.StatusCode, time.Since(l.began)
+		at.answer = examine(at.resp, l.route.call, func(a bitrix24.Answer) { t.learn(l, at.resp.Header, a) })
+	}
+	return status
 }
 
 // settle tells the limiter what came of a slot.

@@ -127,7 +127,8 @@ func New(c Config) *Proxy {
 }
 
 // ServeHTTP answers one call of a client.
-func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
+	w := &answerWriter{ResponseWriter: to}
 	ex := &exchange{
 		id: requestID(r.Header), client: clientName(r.Header, bitrix24.Credential{Kind: "none"}),
 		began: time.Now(), control: http.NewResponseController(w),
@@ -138,6 +139,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer p.ended(ex, r)
 	r = r.WithContext(ex.in(r.Context()))
+	defer p.recovered(w, r, ex)
 	if r.Method == http.MethodConnect {
 		p.fail(w, r, connectNotEnabled)
 		return

@@ -44,8 +44,9 @@ func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain ti
 	case <-ctx.Done():
 	}
 	began, reason := time.Now(), context.Cause(ctx)
+	idle := p.calls.close()
 	log.Info("stopping", "reason", reason, "drain", drain, "open_calls", p.calls.count())
-	p.drain(drain, func() { cut(errStopped) })
+	p.drain(idle, drain, func() { cut(errStopped) })
 	flush(server, min(time.Second, drain/10))
 	open := p.calls.count()
 	log.Info("stopped", "reason", reason, "after", shown(time.Since(began)), "uptime", shown(time.Since(p.began)), "open_calls", open)
@@ -55,10 +56,9 @@ func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain ti
 	return nil
 }
 
-// drain waits so long for every open call to have its answer. After 7 tenths of
+// drain waits so long until no call is open any more. After 7 tenths of
 // the time nobody waits for a slot any more, after 8 nobody for a portal.
-func (p *Proxy) drain(wait time.Duration, cut func()) {
-	idle := p.calls.close()
+func (p *Proxy) drain(idle <-chan struct{}, wait time.Duration, cut func()) {
 	refuse := time.AfterFunc(wait*7/10, func() {
 		close(p.stopping)
 		p.limiter.Close()

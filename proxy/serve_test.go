@@ -129,7 +129,7 @@ func TestCutCallsSayHowLongTheyWereThere(t *testing.T) {
 		calls, cut := context.WithCancelCause(t.Context())
 		go func() {
 			time.Sleep(time.Second)
-			p.drain(2500*time.Millisecond, func() { cut(errStopped) })
+			p.drain(p.calls.close(), 2500*time.Millisecond, func() { cut(errStopped) })
 		}()
 		w := p.callContext(calls, "POST", deal, "{}")
 		e := tell(t, w)

@@ -1,0 +1,61 @@
+package proxy
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+
+	"b24proxy/proxy/bitrix24"
+)
+
+// crashed logs what a panic left, and is the answer to its call.
+func crashed(log *slog.Logger, id string, cause any) *failure {
+	log.Error("a panic ended a call; this is a fault of b24proxy, please report it",
+		"request_id", id, "panic", bitrix24.Redact(fmt.Sprint(cause)), "stack", bitrix24.Redact(string(debug.Stack())))
+	return &failure{
+		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", reason: "internal", outcome: portalError,
+		description: "The proxy failed on this call, see its log",
+	}
+}
+
+// recovered ends a call in whose handling something panicked: with an answer,
+// unless a part of one has been written already. It is to be deferred.
+func (p *Proxy) recovered(w *answerWriter, r *http.Request, ex *exchange) {
+	cause := recover()
+	switch cause {
+	case nil:
+		return
+	case http.ErrAbortHandler: // net/http cuts the connection, in silence
+		panic(cause)
+	}
+	f := crashed(p.log, ex.id, cause)
+	if ex.attempts == 0 {
+		f.executed, f.outcome = bitrix24.No, rejected
+	}
+	if w.wrote {
+		ex.failed = f
+		panic(http.ErrAbortHandler)
+	}
+	clear(w.Header())
+	p.fail(w, r, f)
+}
+
+// An answerWriter knows whether an answer has begun.
+type answerWriter struct {
+	http.ResponseWriter
+	wrote bool
+}
+
+func (w *answerWriter) WriteHeader(status int) {
+	w.ResponseWriter.WriteHeader(status) // panics where there is no such status
+	w.wrote = w.wrote || status >= 200
+}
+
+func (w *answerWriter) Write(p []byte) (int, error) {
+	w.wrote = true
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,102 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// panicking is a transport below ours.
+type panicking func(*http.Request) *http.Response
+
+func (f panicking) RoundTrip(req *http.Request) (*http.Response, error) { return f(req), nil }
+
+// A panic on the way of a call is answered in our shape, and logged at ERROR
+// with the request's id and without its secret; nothing else falls.
+func TestPanic(t *testing.T) {
+	for name, c := range map[string]struct {
+		edit     func(*Proxy)
+		executed string
+		outcome  string
+	}{
+		"before the call is sent": {func(p *Proxy) { p.router = nil }, "no", rejected},
+		"while it is sent": {func(p *Proxy) {
+			p.reverse.Transport.(*transport).base = panicking(func(*http.Request) *http.Response { panic("at /rest/1/s3cretcode/crm.deal.add") })
+		}, "unknown", portalError},
+		"when its answer is looked at": {func(p *Proxy) {
+			p.reverse.Transport.(*transport).base = panicking(func(req *http.Request) *http.Response {
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: panickingBody{}, Request: req}
+			})
+		}, "unknown", portalError},
+		"when it is answered": {func(p *Proxy) {
+			p.behind(good).reverse.ModifyResponse = func(*http.Response) error { panic("oh") }
+		}, "unknown", portalError},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			p := newProxy(t, func(c *Config) { c.Log = debugLog(&log) })
+			c.edit(p)
+			w := p.call("POST", "/rest/1/s3cretcode/crm.deal.add", "{}", "X-Request-Id", "r1")
+			e := tell(t, w)
+			if w.Code != 500 || e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.Reason != "internal" || e.Proxy.Executed != c.executed || w.Header().Get("X-Request-Id") != "r1" {
+				t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
+			}
+			text := log.String()
+			if strings.Count(text, "level=ERROR") != 1 || !strings.Contains(text, "request_id=r1 panic=") || !strings.Contains(text, "stack=") || strings.Contains(text, "s3cret") {
+				t.Errorf("the log: %s", text)
+			}
+			if !strings.Contains(text, "msg=call request_id=r1") || !strings.Contains(text, "outcome="+c.outcome) {
+				t.Errorf("not counted as %s: %s", c.outcome, text)
+			}
+			if s, found := p.limiter.State("acme.bitrix24.com"); found && c.executed == "unknown" && s.Level == 0 {
+				t.Error("the slot was given back though the call may have run")
+			}
+		})
+	}
+}
+
+type panickingBody struct{}
+
+func (panickingBody) Read([]byte) (int, error) { panic("oh") }
+func (panickingBody) Close() error             { return nil }
+
+// A panic in the middle of an answer cuts the connection, so that nobody takes
+// half an answer for a whole one; the meant abort of net/http is not logged.
+func TestPanicInTheMiddleOfAnAnswer(t *testing.T) {
+	var log lockedBuffer
+	p := newProxy(t, func(c *Config) { c.Log = debugLog(&log) })
+	p.reverse.Transport.(*transport).base = panicking(func(req *http.Request) *http.Response {
+		body := io.MultiReader(strings.NewReader(`{"result":"`+strings.Repeat("x", 1<<20)), panickingBody{})
+		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, ContentLength: 2 << 20, Body: io.NopCloser(body), Request: req}
+	})
+	server := httptest.NewServer(p)
+	resp := must(http.Post(server.URL+deal, "", nil))
+	_, err := io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	server.Close()
+	if text := log.String(); err == nil || strings.Count(text, "level=ERROR") != 1 || !strings.Contains(text, "outcome=portal_error") {
+		t.Errorf("%v, the log: %s", err, text)
+	}
+}
+
+// A lockedBuffer takes the log of a proxy that runs beside the test.
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}
