@@ -82,12 +82,13 @@ type Proxy struct {
 
 // New puts a Proxy together. It starts nothing.
 func New(c Config) *Proxy {
+	began := time.Now()
 	p := &Proxy{
 		config:  c,
 		router:  newRouter(c.Portals, c.Upstream),
 		metrics: metrics.New(metrics.Options{Portals: c.MetricsPortals, Version: c.Version, Revision: c.Revision}),
-		recent:  newRecent(c.Log),
-		began:   time.Now(),
+		recent:  newRecent(c.Log, began),
+		began:   began,
 		log:     c.Log,
 		limiter: limiter.New(limiter.Config{
 			Plan:     c.plan,

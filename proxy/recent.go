@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"log/slog"
 	"slices"
 	"strings"
@@ -22,9 +21,10 @@ const (
 )
 
 // A recent remembers what happened lately, for the status page. It is safe for
-// concurrent use; time is told to it.
+// concurrent use, and has no clock of its own.
 type recent struct {
-	log *slog.Logger
+	log   *slog.Logger
+	began time.Time
 
 	mu       sync.Mutex
 	portals  *limiter.LRU[string, *notes]
@@ -45,8 +45,8 @@ type notes struct {
 
 type codeKey struct{ code, source string }
 
-func newRecent(log *slog.Logger) *recent {
-	return &recent{log: log, portals: limiter.NewLRU[string, *notes](recentPortals)}
+func newRecent(log *slog.Logger, began time.Time) *recent {
+	return &recent{log: log, began: began, portals: limiter.NewLRU[string, *notes](recentPortals)}
 }
 
 // ofLocked finds a portal's notes, or begins them, and counts as a use.
@@ -73,7 +73,7 @@ func (r *recent) ended(now time.Time, portal, outcome, code string, queued time.
 	if failed {
 		n.cause = shownCode(code)
 	}
-	for _, s := range []*slot{n.series.at(now), r.all.at(now)} {
+	for _, s := range []*slot{n.series.at(now.Sub(r.began)), r.all.at(now.Sub(r.began))} {
 		s.calls++
 		s.longest = max(s.longest, queued)
 		switch {
@@ -92,8 +92,8 @@ func (r *recent) errored(now time.Time, portal, code, source, method, requestID 
 	defer r.mu.Unlock()
 	n := r.ofLocked(now, portal)
 	if known := bitrix24.Lookup(code); source == "portal" && known != nil && known.Category == bitrix24.RateLimit {
-		n.series.at(now).refused++
-		r.all.at(now).refused++
+		n.series.at(now.Sub(r.began)).refused++
+		r.all.at(now.Sub(r.began)).refused++
 	}
 	code = shownCode(code)
 	if n.codes == nil {
@@ -162,15 +162,16 @@ func (r *recent) setMoved(now time.Time, portal, to string) (changed bool) {
 func (r *recent) sample(now time.Time, states []limiter.State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	since := now.Sub(r.began)
 	var all int32
 	for i := range states {
 		if waiting := int32(waitingIn(&states[i])); waiting > 0 {
-			s := r.ofLocked(now, states[i].Upstream).series.at(now)
+			s := r.ofLocked(now, states[i].Upstream).series.at(since)
 			s.waiting = max(s.waiting, waiting)
 			all += waiting
 		}
 	}
-	s := r.all.at(now)
+	s := r.all.at(since)
 	s.waiting = max(s.waiting, all)
 	for {
 		portal, n, ok := r.portals.Oldest()
@@ -185,7 +186,7 @@ func (r *recent) sample(now time.Time, states []limiter.State) {
 func (r *recent) overall(now time.Time) (*seriesStatus, errorsStatus) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.all.status(now), r.unrouted.errorsStatus()
+	return r.all.status(now.Sub(r.began), now), r.unrouted.errorsStatus()
 }
 
 // names lists the portals that are remembered, the last used first.
@@ -221,20 +222,20 @@ func (r *recent) describe(now time.Time, s *portalStatus) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n, ok := r.portals.Peek(s.Portal); ok {
-		n.describe(now, s)
+		n.describe(now.Sub(r.began), now, s)
 	}
 }
 
-func (n *notes) describe(now time.Time, s *portalStatus) {
-	minute := n.series.lastMinute(now)
+func (n *notes) describe(since time.Duration, now time.Time, s *portalStatus) {
+	minute := n.series.lastMinute(since)
 	s.LastSeen = moment(n.seen)
 	s.LastMinute = minuteOf(minute)
 	s.Cause, s.MovedTo = n.cause, n.movedTo
 	if !n.unreachable.IsZero() {
-		s.UnreachableSince = moment(n.unreachable)
+		s.UnreachableSince, s.unreachableFor = moment(n.unreachable), now.Sub(n.unreachable)
 	}
 	s.Errors = n.errorsStatus()
-	s.Series = n.series.status(now)
+	s.Series = n.series.status(since, now)
 }
 
 func (n *notes) errorsStatus() errorsStatus {
@@ -248,9 +249,6 @@ func (n *notes) errorsStatus() errorsStatus {
 			s.ByCode = append(s.ByCode, *tally)
 		}
 	}
-	slices.SortFunc(s.ByCode, func(a, b codeStatus) int {
-		return cmp.Or(b.LastAt.Compare(a.LastAt), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Source, b.Source))
-	})
 	return s
 }
 

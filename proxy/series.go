@@ -3,10 +3,11 @@ package proxy
 import "time"
 
 // A series counts in intervals of seriesStep: those of the last five minutes
-// and the one that goes on.
+// and the one that goes on. Moments are spans since the process began, on the
+// clock that nobody sets.
 type series struct {
 	slots  [seriesSteps + 1]slot
-	newest int64 // number of the interval that goes on, since 1970
+	newest int64 // number of the interval that goes on
 }
 
 const (
@@ -26,8 +27,8 @@ type slot struct {
 }
 
 // at is the interval of a moment; what is older than the ring is forgotten.
-func (s *series) at(now time.Time) *slot {
-	n := now.UnixNano() / int64(seriesStep)
+func (s *series) at(since time.Duration) *slot {
+	n := int64(max(since, 0)/seriesStep) + int64(len(s.slots)) // those before the beginning have numbers too
 	for from := max(s.newest, n-int64(len(s.slots))); from < n; {
 		from++
 		s.slots[from%int64(len(s.slots))] = slot{}
@@ -37,8 +38,8 @@ func (s *series) at(now time.Time) *slot {
 }
 
 // lastMinute sums the interval that goes on and those of the minute before it.
-func (s *series) lastMinute(now time.Time) (sum slot) {
-	s.at(now)
+func (s *series) lastMinute(since time.Duration) (sum slot) {
+	s.at(since)
 	for n := s.newest - minuteSteps; n <= s.newest; n++ {
 		o := s.slots[n%int64(len(s.slots))]
 		sum.calls += o.calls
@@ -51,12 +52,13 @@ func (s *series) lastMinute(now time.Time) (sum slot) {
 	return sum
 }
 
-// status lists the intervals that are over, the oldest first.
-func (s *series) status(now time.Time) *seriesStatus {
-	s.at(now)
+// status lists the intervals that are over, the oldest first; now is the moment
+// as people read it.
+func (s *series) status(since time.Duration, now time.Time) *seriesStatus {
+	s.at(since)
 	out := &seriesStatus{
 		StepSeconds: seriesStep.Seconds(),
-		End:         time.Unix(0, s.newest*int64(seriesStep)).UTC(),
+		End:         moment(now.Add(-since % seriesStep)),
 	}
 	for i := range out.Calls {
 		o := s.slots[(s.newest-seriesSteps+int64(i))%int64(len(s.slots))]

@@ -39,12 +39,13 @@ type storeStatus struct {
 }
 
 type portalStatus struct {
-	Portal           string            `json:"portal"`
-	State            string            `json:"state"` // see judge
-	Why              string            `json:"why"`   // for people
-	Plan             string            `json:"plan"`
-	LastSeen         time.Time         `json:"last_seen,omitzero"`
-	UnreachableSince time.Time         `json:"unreachable_since,omitzero"`
+	Portal           string    `json:"portal"`
+	State            string    `json:"state"` // see judge
+	Why              string    `json:"why"`   // for people
+	Plan             string    `json:"plan"`
+	LastSeen         time.Time `json:"last_seen,omitzero"`
+	UnreachableSince time.Time `json:"unreachable_since,omitzero"`
+	unreachableFor   time.Duration
 	MovedTo          string            `json:"moved_to,omitempty"`
 	Bucket           *bucketStatus     `json:"bucket"` // null: unlimited
 	Queue            queueStatus       `json:"queue"`
@@ -84,8 +85,9 @@ type operatingStatus struct {
 	Ratio       float64   `json:"ratio"` // of the limit
 	ResetAt     time.Time `json:"reset_at,omitzero"`
 	ClosedUntil time.Time `json:"closed_until,omitzero"`
-	Blocked     bool      `json:"blocked"` // refused by the portal
-	UnderWay    int       `json:"under_way"`
+	closedFor   time.Duration
+	Blocked     bool `json:"blocked"` // refused by the portal
+	UnderWay    int  `json:"under_way"`
 }
 
 // minuteStatus counts the last minute and the interval that goes on.
@@ -189,11 +191,11 @@ func (p *Proxy) portalStatus(now time.Time, state limiter.State) portalStatus {
 	for _, b := range p.budgets.List(now, state.Upstream, shownBudgets) {
 		s.Operating = append(s.Operating, operatingStatus{
 			Credential: b.Credential, Method: b.Method, UsedSeconds: roundTo(b.Used.Seconds(), 1), Ratio: roundTo(b.Ratio, 3),
-			ResetAt: moment(b.ResetAt), ClosedUntil: moment(b.ClosedUntil), Blocked: b.Blocked, UnderWay: b.UnderWay,
+			ResetAt: moment(b.ResetAt), ClosedUntil: moment(b.ClosedUntil), closedFor: b.ClosedUntil.Sub(now), Blocked: b.Blocked, UnderWay: b.UnderWay,
 		})
 	}
 	p.recent.describe(now, &s)
-	s.State, s.Why = s.judge(now)
+	s.State, s.Why = s.judge()
 	return s
 }
 
@@ -231,20 +233,20 @@ const (
 var states = []string{isBlocked, isUnreachable, isFailing, isHolding, isSlowed, isQueueing, isOK, isIdle}
 
 // judge says how a portal does, in a word and in a sentence.
-func (s *portalStatus) judge(now time.Time) (state, why string) {
+func (s *portalStatus) judge() (state, why string) {
 	m := s.LastMinute
 	if s.BreakerOpen {
 		return isBlocked, "The portal blocks its REST API for overload. One call a minute asks whether it is open again."
 	}
 	if !s.UnreachableSince.IsZero() {
-		return isUnreachable, fmt.Sprintf("It cannot be reached for %s.", now.Sub(s.UnreachableSince).Round(time.Second))
+		return isUnreachable, fmt.Sprintf("It cannot be reached for %s.", s.unreachableFor.Round(time.Second))
 	}
 	if m.Failed > 0 {
 		return isFailing, fmt.Sprintf("%d of %d calls failed in the last minute, the last with %s.", m.Failed, m.Calls, s.Cause)
 	}
 	for _, b := range s.Operating {
-		if b.ClosedUntil.After(now) {
-			return isHolding, fmt.Sprintf("%s is held for its operating time, for another %s.", b.Method, b.ClosedUntil.Sub(now).Round(time.Second))
+		if b.closedFor > 0 {
+			return isHolding, fmt.Sprintf("%s is held for its operating time, for another %s.", b.Method, b.closedFor.Round(time.Second))
 		}
 	}
 	switch {

@@ -24,23 +24,68 @@ func (p *Proxy) get(path string) *httptest.ResponseRecorder {
 	return w
 }
 
-// A series counts by interval, tells the last minute, and forgets what is older
-// than its ring.
+// A series counts by interval since the process began, shows the last minute,
+// and forgets what is older than its ring.
 func TestSeries(t *testing.T) {
 	var s series
 	for i := range 120 { // a call a second for two minutes
-		s.at(epochAt(i)).calls++
+		s.at(time.Duration(i)*time.Second).calls++
 	}
-	now := epochAt(119)
-	if got := s.lastMinute(now).calls; got < 60 || got > 65 {
+	since := 119 * time.Second
+	if got := s.lastMinute(since).calls; got < 60 || got > 65 {
 		t.Errorf("%d calls in the last minute and the interval that goes on", got)
 	}
-	shown := s.status(now)
+	shown := s.status(since, epochAt(119))
 	if len(shown.Calls) != seriesSteps || shown.Calls[seriesSteps-1] != 5 || shown.Calls[seriesSteps-23] != 5 || shown.Calls[0] != 0 {
 		t.Errorf("shown: %v", shown.Calls)
 	}
-	if sum := s.lastMinute(epochAt(1000)).calls; sum != 0 {
+	if !shown.End.Equal(epochAt(115)) {
+		t.Errorf("the intervals end at %v", shown.End)
+	}
+	if sum := s.lastMinute(1000 * time.Second).calls; sum != 0 {
 		t.Errorf("%d calls a quarter of an hour later", sum)
+	}
+}
+
+// A wall clock that is set changes no interval and no span: only what is shown
+// as an instant.
+func TestStatusAfterTheClockWasSet(t *testing.T) {
+	var s series
+	s.at(0).calls++
+	for _, wall := range []time.Time{epochAt(-1_000_000), epochAt(1_000_000)} {
+		if shown := s.status(5*time.Second, wall); shown.Calls[seriesSteps-1] != 1 || !shown.End.Equal(wall) {
+			t.Errorf("at %v: %v until %v", wall, shown.Calls, shown.End)
+		}
+	}
+	began := time.Now()
+	r := newRecent(debugLog(t.Output()), began)
+	r.reached(began.Add(time.Second), "acme.bitrix24.com", "r1", networkFailure(t.Context(), net.ErrClosed, false))
+	status := portalStatus{Portal: "acme.bitrix24.com", Operating: []operatingStatus{{Method: "crm.deal.list", ClosedUntil: epochAt(-1_000_000), closedFor: 58 * time.Second}}}
+	if state, why := status.judge(); state != isHolding || !strings.Contains(why, "58s") {
+		t.Errorf("%s: %s", state, why)
+	}
+	r.describe(began.Add(59*time.Second), &status)
+	status.UnreachableSince = epochAt(1_000_000) // as a wall clock would have it
+	if state, why := status.judge(); state != isUnreachable || !strings.Contains(why, "58s") {
+		t.Errorf("%s: %s", state, why)
+	}
+}
+
+// The errors of a portal are listed by when they came, the newest first,
+// whatever the wall clock said then.
+func TestCodesInTheirOrder(t *testing.T) {
+	r := newRecent(debugLog(t.Output()), epochAt(0))
+	for i, code := range []string{"INVALID_REQUEST", "expired_token", "ERROR_CORE", "INVALID_REQUEST"} {
+		r.errored(epochAt(-100*i), "acme.bitrix24.com", code, "portal", "profile", "id")
+	}
+	s := portalStatus{Portal: "acme.bitrix24.com"}
+	r.describe(epochAt(1), &s)
+	var got []string
+	for _, c := range s.Errors.ByCode {
+		got = append(got, c.Code)
+	}
+	if want := "INVALID_REQUEST ERROR_CORE expired_token"; strings.Join(got, " ") != want {
+		t.Errorf("%v, want %s", got, want)
 	}
 }
 
@@ -97,7 +142,7 @@ func TestStatusShape(t *testing.T) {
 
 // What is remembered is bounded, and goes an hour after the last call.
 func TestRecentIsBounded(t *testing.T) {
-	r := newRecent(debugLog(t.Output()))
+	r := newRecent(debugLog(t.Output()), epochAt(0))
 	now := epochAt(0)
 	for i := range 2000 {
 		portal := fmt.Sprintf("p%d.bitrix24.com", i)
@@ -251,7 +296,7 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 // The request that stands beside a change is one that the portal refused, not
 // one that the proxy rejected later, for the same code.
 func TestChangesNameTheRefusedCall(t *testing.T) {
-	r := newRecent(debugLog(t.Output()))
+	r := newRecent(debugLog(t.Output()), epochAt(0))
 	for i, source := range []string{"portal", "proxy", "batch"} {
 		r.errored(epochAt(i), "acme.bitrix24.com", "QUERY_LIMIT_EXCEEDED", source, "crm.deal.add", source)
 	}
@@ -264,7 +309,7 @@ func TestChangesNameTheRefusedCall(t *testing.T) {
 // again.
 func TestUnreachableIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
-	r := newRecent(debugLog(&log))
+	r := newRecent(debugLog(&log), epochAt(0))
 	lost := networkFailure(t.Context(), net.ErrClosed, false)
 	for i := range 5 {
 		r.reached(epochAt(i), "acme.bitrix24.com", fmt.Sprint("r", i), lost)
