@@ -130,6 +130,29 @@ func TestScannerHead(t *testing.T) {
 	}
 }
 
+// An answer is held up to its bound, to the byte, and decided behind it.
+func TestScannerHolds(t *testing.T) {
+	for _, test := range []struct {
+		body  string
+		limit int
+		then  Verdict
+	}{
+		{`{"result":"`, HeadLimit, Stream},
+		{`{"error":"X","x":"`, errorLimit, Whole},
+	} {
+		body := []byte(test.body + strings.Repeat("x", test.limit))
+		s := NewScanner(ParseCall("/rest/crm.deal.list"), 200, "")
+		for n := HeadLimit; n <= test.limit; n += test.limit / 16 {
+			if v := s.Head(body[:n], false); v != More {
+				t.Fatalf("%s: verdict %d at %d bytes, want more", test.body, v, n)
+			}
+		}
+		if v := s.Head(body[:test.limit+1], false); v != test.then {
+			t.Errorf("%s: verdict %d behind %d bytes, want %d", test.body, v, test.limit, test.then)
+		}
+	}
+}
+
 // An answer that broke off while it streamed is truncated, however it looks.
 func TestScannerIncomplete(t *testing.T) {
 	body := []byte(`{"result":[` + strings.Repeat(" ", HeadLimit) + `],"time":{"operating":1}}`)

@@ -1,6 +1,9 @@
 package bitrix24
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // An empty response is a whole answer; what follows it is not.
 func TestXMLEmptyResponse(t *testing.T) {
@@ -34,5 +37,14 @@ func TestXMLTime(t *testing.T) {
 		if got := xmlTime([]byte(tail)).Operating; got != want {
 			t.Errorf("%s: %v s, want %v", tail, got, want)
 		}
+	}
+}
+
+// The time of a long answer is read as it passes.
+func TestXMLTimeOfALongAnswer(t *testing.T) {
+	body := `<response><result>` + strings.Repeat("x", HeadLimit) + `</result><time><operating>2</operating></time></response>`
+	a, verdict := scan(NewScanner(ParseCall("/rest/a.b.xml"), 200, ""), []byte(body), 4096, true)
+	if verdict != Stream || a.Kind != OK || a.Time.Operating != 2 {
+		t.Errorf("verdict %d, %v, %v s", verdict, a.Kind, a.Time.Operating)
 	}
 }
