@@ -1,6 +1,9 @@
 package limiter
 
-import "container/list"
+import (
+	"container/list"
+	"math"
+)
 
 // A queue holds the callers that wait for one upstream and says who is first.
 //
@@ -235,8 +238,6 @@ func (c *client) doneBy(tag float64) int {
 // those that are not above tag.
 func before(tag, first, step float64, n int) int {
 	const rounding = 1e-9
-	if n == 0 || tag+rounding < first {
-		return 0
-	}
-	return min(n, int((tag-first+rounding)/step)+1)
+	steps := math.Floor((tag - first + rounding) / step)
+	return min(n, max(0, int(steps)+1))
 }

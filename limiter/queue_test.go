@@ -182,11 +182,13 @@ func TestQueueForetellsMixedUrgencies(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var q queue
 		urgency := rapid.IntRange(0, urgencies-1)
-		for range rapid.IntRange(0, 40).Draw(t, "steps") {
-			if q.length > 0 && rapid.Bool().Draw(t, "serve") {
+		for range rapid.IntRange(0, 10).Draw(t, "rounds") {
+			u := urgency.Draw(t, "urgency")
+			for range rapid.IntRange(1, 20).Draw(t, "come") {
+				q.add("a", u)
+			}
+			for range rapid.IntRange(0, q.length).Draw(t, "served") {
 				q.pop()
-			} else {
-				q.add("a", urgency.Draw(t, "urgency"))
 			}
 		}
 		u := urgency.Draw(t, "newcomer's urgency")
@@ -238,7 +240,9 @@ func TestQueueLosesNobody(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"come": func(t *rapid.T) {
 				n := name.Draw(t, "client")
-				waiting[q.add(n, clients[n])] = true
+				for range rapid.IntRange(1, 20).Draw(t, "calls") {
+					waiting[q.add(n, clients[n])] = true
+				}
 			},
 			"serve": func(t *rapid.T) {
 				if q.length > 0 {
