@@ -2,19 +2,16 @@ package proxy
 
 import (
 	"bufio"
-	"bytes"
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
-	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
-
-	"b24proxy/proxy/bitrix24"
 )
 
 // An encoding opens a reader of decoded text; nil is the identity. Portals
@@ -22,10 +19,48 @@ import (
 // decoded beside, to be examined.
 type encoding func(io.Reader) (io.Reader, error)
 
-// decoderOf finds the encoding of an answer; one that is not known here cannot
-// be examined.
-func decoderOf(h http.Header) (e encoding, readable bool) {
-	switch strings.ToLower(strings.TrimSpace(strings.Join(h["Content-Encoding"], ","))) {
+// maxEncodings bounds how many encodings of one answer are undone.
+const maxEncodings = 3
+
+// decoderOf returns a reader that undoes the encodings of an answer, nil where it
+// has none; known is false where they cannot be undone here.
+func decoderOf(h http.Header, from io.Reader) (decoder io.Reader, known bool) {
+	var all []encoding
+	for name := range strings.SplitSeq(strings.Join(h["Content-Encoding"], ","), ",") {
+		e, known := encodingNamed(strings.ToLower(strings.TrimSpace(name)))
+		if !known || len(all) == maxEncodings {
+			return nil, false
+		}
+		if e != nil {
+			all = append(all, e)
+		}
+	}
+	for _, e := range slices.Backward(all) {
+		decoder = &opening{open: e, from: from}
+		from = decoder
+	}
+	return decoder, true
+}
+
+// An opening opens its decoder with the first read, since that reads already.
+type opening struct {
+	open    encoding
+	from    io.Reader
+	decoder io.Reader
+}
+
+func (o *opening) Read(p []byte) (n int, err error) {
+	if o.decoder == nil {
+		if o.decoder, err = o.open(o.from); err != nil {
+			o.decoder = nil
+			return 0, err
+		}
+	}
+	return o.decoder.Read(p)
+}
+
+func encodingNamed(name string) (e encoding, known bool) {
+	switch name {
 	case "", "identity":
 		return nil, true
 	case "gzip", "x-gzip":
@@ -58,70 +93,3 @@ func inflate(r io.Reader) (io.Reader, error) {
 	}
 	return flate.NewReader(b), nil
 }
-
-// maxDecodedHead bounds what is decoded before it is known what an answer
-// means; the scanner wants less.
-const maxDecodedHead = 2 << 20
-
-// head decodes the beginning of an answer; whole tells that this is all of it.
-// It fails where a whole answer cannot be decoded.
-func (e encoding) head(raw []byte, ended bool) (text []byte, whole bool, err error) {
-	if e == nil || len(raw) == 0 {
-		return raw, ended, nil
-	}
-	var decoded bytes.Buffer
-	reader, err := e(bytes.NewReader(raw))
-	if err == nil {
-		_, err = io.CopyN(&decoded, reader, maxDecodedHead)
-	}
-	switch {
-	case err == nil:
-		return decoded.Bytes(), false, nil
-	case errors.Is(err, io.EOF):
-		return decoded.Bytes(), ended, nil
-	case !ended && errors.Is(err, io.ErrUnexpectedEOF):
-		return decoded.Bytes(), false, nil
-	}
-	return nil, false, err
-}
-
-// stream decodes an answer of which so many bytes of text have been seen, on
-// its way to the scanner. Bytes of the answer are written to it as they pass.
-func (e encoding) stream(to *bitrix24.Scanner, held []byte, seen int) io.WriteCloser {
-	if e == nil {
-		return writer{to}
-	}
-	from, in := io.Pipe()
-	d := &decoding{in: in, ended: make(chan struct{})}
-	go func() { // ends with Close, or when the answer cannot be decoded
-		defer close(d.ended)
-		reader, err := e(io.MultiReader(bytes.NewReader(held), from))
-		if err == nil {
-			_, err = io.CopyN(io.Discard, reader, int64(seen))
-		}
-		if err == nil {
-			_, err = io.Copy(to, reader)
-		}
-		from.CloseWithError(err) // what still comes is not wanted
-	}()
-	return d
-}
-
-// A decoding feeds a decoder that runs beside the answer.
-type decoding struct {
-	in    *io.PipeWriter
-	ended chan struct{}
-}
-
-func (d *decoding) Write(p []byte) (int, error) { return d.in.Write(p) }
-
-// Close waits for the scanner to have seen all.
-func (d *decoding) Close() error {
-	d.in.Close()
-	<-d.ended
-	return nil
-}
-
-type writer struct{ io.Writer }
-
-func (writer) Close() error { return nil }

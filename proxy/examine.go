@@ -1,11 +1,11 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 
 	"b24proxy/proxy/bitrix24"
@@ -16,41 +16,51 @@ import (
 // it will pass; of a long one the rest streams. What it means is learned once,
 // at its end, or when nobody reads on.
 type examination struct {
-	body    io.ReadCloser // the portal's, as it comes
-	held    []byte        // read from body and not yet passed on
-	scanner *bitrix24.Scanner
-	decoded io.WriteCloser // takes what streams, decoded for the scanner
-	ended   bool           // body was read to its end
-	broken  bool           // body broke off
-	learn   func(bitrix24.Answer)
-	once    sync.Once
+	resp     *http.Response
+	call     bitrix24.Call
+	fileness bitrix24.Fileness
+	body     io.ReadCloser // the portal's, as it comes
+	scanner  *bitrix24.Scanner
+	learn    func(bitrix24.Answer)
+	once     sync.Once
+
+	source  tap       // of the decoder
+	decoder io.Reader // nil: the answer is plain
+	garbled bool      // the answer cannot be decoded, or not to its end
+
+	text []byte // the head, decoded
+	held []byte // the head as it came, not yet passed on
+	err  error  // that body ended with: io.EOF, or it broke off
+	look *look  // at what streams encoded
 }
 
-// examine tells what an answer means as far as it must be known before it
-// passes; learn is called with all that is told, now or when it has passed.
-// What comes out of resp.Body afterwards is what came in.
+// maxHeld bounds what is held back. Plain text never reaches it: the scanner has
+// decided before. Compressed nothing might.
+const maxHeld = 2 << 20
+
+var errTooLong = errors.New("too much of the answer says nothing")
+
+// examine finds out what an answer means as far as it must be known before it
+// passes; learn is called with all of it, now or when it has passed. What comes
+// out of resp.Body afterwards is what came in.
 func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer)) bitrix24.Answer {
-	encoding, readable := decoderOf(resp.Header)
-	fileness := bitrix24.FileOf(resp.StatusCode, resp.Header.Get("Content-Disposition"), resp.Header.Get("Content-Type"))
-	if !readable || fileness == bitrix24.File || !call.REST() || resp.Request.Method == http.MethodHead || resp.Request.Method == http.MethodOptions {
+	contentType := resp.Header.Get("Content-Type")
+	fileness := bitrix24.FileOf(resp.StatusCode, resp.Header.Get("Content-Disposition"), contentType)
+	if fileness == bitrix24.File || !call.REST() || isBare(resp) {
 		learn(bitrix24.Answer{})
 		return bitrix24.Answer{}
 	}
 	x := &examination{
-		body:    resp.Body,
-		scanner: bitrix24.NewScanner(call, resp.StatusCode, resp.Header.Get("Content-Type")),
-		learn:   learn,
+		resp: resp, call: call, fileness: fileness, body: resp.Body, learn: learn,
+		scanner: bitrix24.NewScanner(call, resp.StatusCode, contentType),
 	}
 	resp.Body = x
-	text, verdict, err := x.readHead(encoding)
+	verdict := x.readHead()
 	switch {
 	case verdict == bitrix24.Stream:
-		x.decoded = encoding.stream(x.scanner, x.held, len(text))
+		x.stream()
 		return bitrix24.Answer{Kind: bitrix24.OK}
-	case errors.Is(err, errUnknown):
-		x.settle(bitrix24.Answer{})
-		return bitrix24.Answer{}
-	case err != nil: // it broke off: whatever came of it is no answer
+	case verdict == bitrix24.More: // it broke off: whatever came of it is no answer
 		answer := bitrix24.NewScanner(call, resp.StatusCode, "").Finish(false)
 		if errors.Is(context.Cause(resp.Request.Context()), errTimeout) {
 			answer.Reason = reasonTimeout
@@ -58,68 +68,113 @@ func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer
 		x.settle(answer)
 		return answer
 	}
-	answer := x.scanner.Finish(true)
-	if fileness == bitrix24.MayBeFile && (answer.Reason == bitrix24.ReasonNotJSON || answer.Reason == bitrix24.ReasonHTML) {
-		answer = bitrix24.Answer{}
-	}
+	answer := x.judge(x.scanner.Finish(true))
 	x.settle(answer)
 	return answer
 }
 
-// maxHeld bounds what is held back. Plain text never reaches it: the scanner has
-// decided before. Compressed nothing might.
-const maxHeld = 2 << 20
+// isBare reports whether an answer says all by its header: a redirect, and that
+// to a request which asks for no content, unless it failed.
+func isBare(resp *http.Response) bool {
+	method, status := resp.Request.Method, resp.StatusCode
+	return 300 <= status && status < 400 || (method == http.MethodHead || method == http.MethodOptions) && status < 500
+}
 
-var errUnknown = errors.New("too much of the answer says nothing")
-
-// readHead reads until the scanner has decided.
-func (x *examination) readHead(encoding encoding) (text []byte, verdict bitrix24.Verdict, err error) {
-	for step := 4 << 10; ; step *= 2 {
-		var n int64
-		buffer := bytes.NewBuffer(x.held)
-		n, err = io.CopyN(buffer, x.body, int64(step))
-		x.held = buffer.Bytes()
-		x.ended = n < int64(step) && errors.Is(err, io.EOF)
-		if err != nil && !x.ended {
-			return nil, bitrix24.More, err
+// readHead reads until the scanner has decided; More says that the answer broke
+// off before.
+func (x *examination) readHead() bitrix24.Verdict {
+	var known bool
+	x.source = tap{from: x.body, keep: true}
+	x.decoder, known = decoderOf(x.resp.Header, &x.source)
+	x.garbled = !known
+	for {
+		whole := x.readSome()
+		if x.err != nil && !errors.Is(x.err, io.EOF) {
+			return bitrix24.More
 		}
-		if len(x.held) > maxHeld {
-			return nil, bitrix24.More, errUnknown
-		}
-		var whole bool
-		text, whole, err = encoding.head(x.held, x.ended)
-		if err != nil {
-			return nil, bitrix24.More, err
-		}
-		if verdict = x.scanner.Head(text, whole); verdict != bitrix24.More {
-			return text, verdict, nil
+		if verdict := x.scanner.Head(x.text, whole); verdict != bitrix24.More {
+			return verdict
 		}
 	}
 }
 
+// readSome adds to the head and reports whether it is all of the answer, as far
+// as that can be read.
+func (x *examination) readSome() (whole bool) {
+	x.text = slices.Grow(x.text, 4<<10)
+	free := x.text[len(x.text):cap(x.text)]
+	if x.decoder == nil {
+		n, err := x.body.Read(free)
+		x.text, x.err = x.text[:len(x.text)+n], err
+		x.held = x.text
+		return err != nil
+	}
+	n, err := x.decoder.Read(free)
+	x.text = x.text[:len(x.text)+n]
+	x.held, x.err = x.source.kept, x.source.err
+	x.garbled = err != nil && !isEnd(err)
+	if x.garbled && len(x.text) == 0 { // perhaps it is not encoded at all
+		x.text, x.decoder = x.held, nil
+		return x.err != nil
+	}
+	return err != nil
+}
+
+// isEnd reports whether a decoder met the end of what it decodes, be it in the
+// middle.
+func isEnd(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// stream lets the rest of an answer pass.
+func (x *examination) stream() {
+	if x.decoder != nil {
+		x.look = newLook(x.decoder, &x.source, len(x.text), x.scanner)
+	}
+	x.text = nil
+}
+
+// judge says what an answer is that looks like none of the API: what cannot be
+// decoded is judged by its status, and a file is none of our business.
+func (x *examination) judge(a bitrix24.Answer) bitrix24.Answer {
+	isPage := a.Reason == bitrix24.ReasonHTML
+	switch {
+	case a.Kind != bitrix24.NoAnswer:
+	case x.garbled && !isPage && len(x.held) > 0:
+		return bitrix24.Unreadable(x.call, x.resp.StatusCode, x.resp.Header.Get("Content-Type"))
+	case x.fileness == bitrix24.MayBeFile && (isPage || a.Reason == bitrix24.ReasonNotJSON):
+		return bitrix24.Answer{}
+	}
+	return a
+}
+
 // Read passes the answer on.
-func (x *examination) Read(p []byte) (int, error) {
+func (x *examination) Read(p []byte) (n int, err error) {
 	if len(x.held) > 0 {
-		n := copy(p, x.held)
+		n = copy(p, x.held)
 		x.held = x.held[n:]
 		return n, nil
 	}
-	if x.ended {
-		return 0, io.EOF
+	if x.err == nil {
+		n, x.err = x.body.Read(p)
+		x.see(p[:n])
 	}
-	n, err := x.body.Read(p)
-	if x.decoded != nil {
-		x.decoded.Write(p[:n])
-	}
-	if err == nil {
+	if x.err == nil {
 		return n, nil
 	}
-	x.ended = errors.Is(err, io.EOF)
-	x.broken = !x.ended
-	if a := x.finish(); x.ended && a.Kind == bitrix24.NoAnswer {
+	if a := x.finish(); errors.Is(x.err, io.EOF) && a.Kind == bitrix24.NoAnswer {
 		return n, io.ErrUnexpectedEOF // it ends in the middle; so must the caller's
 	}
-	return n, err
+	return n, x.err
+}
+
+func (x *examination) see(p []byte) {
+	switch {
+	case x.look != nil:
+		x.look.Write(p)
+	case x.decoder == nil:
+		x.scanner.Write(p)
+	}
 }
 
 // Close ends the examination of what nobody reads on.
@@ -130,16 +185,28 @@ func (x *examination) Close() error {
 
 func (x *examination) finish() (a bitrix24.Answer) {
 	x.once.Do(func() {
-		if x.decoded != nil {
-			x.decoded.Close()
-		}
-		a.Kind = bitrix24.OK // the caller left; it is not the portal's failure
-		if x.ended || x.broken {
-			a = x.scanner.Finish(x.ended)
-		}
+		a = x.outcome()
 		x.learn(a)
 	})
 	return a
+}
+
+// outcome is what became of an answer that streamed. That a caller left, or that
+// the look at it was not worth its price, is no failure of the portal.
+func (x *examination) outcome() bitrix24.Answer {
+	ended := errors.Is(x.err, io.EOF)
+	broke := x.err != nil && !ended && !hasLeft(x.resp.Request.Context())
+	sawAll := x.look == nil || x.look.close(ended || broke)
+	if broke || ended && sawAll && !x.garbled {
+		return x.scanner.Finish(ended)
+	}
+	return bitrix24.Answer{Kind: bitrix24.OK}
+}
+
+// hasLeft reports whether an attempt was given up here, and not for the portal's
+// silence.
+func hasLeft(attempt context.Context) bool {
+	return attempt.Err() != nil && !errors.Is(context.Cause(attempt), errTimeout)
 }
 
 func (x *examination) settle(a bitrix24.Answer) { x.once.Do(func() { x.learn(a) }) }

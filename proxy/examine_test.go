@@ -6,6 +6,7 @@ import (
 	"compress/zlib"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
 
 	"b24proxy/limiter"
 	"b24proxy/proxy/bitrix24"
@@ -48,6 +50,8 @@ func compress(t *testing.T, encoding string, text []byte) []byte {
 		w = zlib.NewWriter(&b)
 	case "br":
 		w = brotli.NewWriter(&b)
+	case "zstd":
+		w = must(zstd.NewWriter(&b))
 	}
 	w.Write(text)
 	w.Close()
@@ -74,7 +78,7 @@ func errorsTotal(code, source string) string {
 // becomes a plain one.
 func TestCompressedAnswers(t *testing.T) {
 	long := []byte(`{"result":["` + strings.Repeat("a deal; ", 100_000) + `"],"time":{"operating":1.5}}`)
-	for _, encoding := range []string{"gzip", "deflate", "br"} {
+	for _, encoding := range []string{"gzip", "deflate", "br", "zstd"} {
 		for _, text := range [][]byte{[]byte(`{"result":true}`), long} {
 			packed := compress(t, encoding, text)
 			p := newProxy(t, nil).behind(fixed(200, "application/json", packed, "Content-Encoding", encoding))
@@ -154,12 +158,76 @@ func TestRefusedUploadIsSentAgain(t *testing.T) {
 	})
 }
 
-// An encoding that is not known here passes as it is.
-func TestUnknownEncoding(t *testing.T) {
-	p := newProxy(t, nil).behind(fixed(200, "application/json", []byte("\x1f\x9d\x90"), "Content-Encoding", "compress"))
-	if w := p.call("POST", "/rest/crm.deal.list", ""); w.Code != 200 || w.Body.String() != "\x1f\x9d\x90" {
-		t.Errorf("%d %q", w.Code, w.Body)
+// What cannot be decoded is judged by what can be seen of it, and no success
+// becomes an error.
+func TestAnswersThatCannotBeDecoded(t *testing.T) {
+	success := []byte(`{"result":true}`)
+	refusal := []byte(`{"error":"QUERY_LIMIT_EXCEEDED","error_description":"Too many requests"}`)
+	page := []byte(`<html>Log in</html>`)
+	long := []byte(`{"result":["` + randomText(1<<20) + `"],"time":{"operating":1.5}}`)
+	pack := func(text []byte) []byte { return compress(t, "gzip", text) }
+	behind := func(packed []byte, more string) []byte { return append(packed, more...) }
+	broken := pack(long)
+	copy(broken[len(broken)/2:], "????????????????")
+	for name, a := range map[string]struct {
+		encoding string
+		status   int
+		body     []byte
+		want     int // 0: as it came
+		code     string
+	}{
+		"an unknown encoding":                 {"compress", 200, []byte("\x1f\x9d\x90"), 0, ""},
+		"an unknown encoding of an error":     {"compress", 404, []byte("\x1f\x9d\x90"), 0, ""},
+		"an unknown encoding at 503":          {"compress", 503, []byte("\x1f\x9d\x90"), 500, "ERROR_UNEXPECTED_ANSWER"},
+		"an unknown encoding of nothing":      {"compress", 200, nil, 500, "ERROR_UNEXPECTED_ANSWER"},
+		"a refusal that is not encoded":       {"compress", 503, refusal, 503, "QUERY_LIMIT_EXCEEDED"},
+		"a refusal that is no gzip":           {"gzip", 503, refusal, 503, "QUERY_LIMIT_EXCEEDED"},
+		"a long success that is no gzip":      {"gzip", 200, long, 0, ""},
+		"a success that is no brotli":         {"br", 200, success, 0, ""},
+		"a page that is no gzip":              {"gzip", 200, page, 500, "ERROR_UNEXPECTED_ANSWER"},
+		"two encodings":                       {"gzip, gzip", 200, pack(pack(success)), 0, ""},
+		"a refusal in two encodings":          {"gzip, gzip", 503, pack(pack(refusal)), 503, "QUERY_LIMIT_EXCEEDED"},
+		"two encodings of which one is there": {"gzip, gzip", 200, pack(success), 0, ""},
+		"too many encodings":                  {"gzip, gzip, gzip, gzip", 200, pack(pack(pack(pack(success)))), 0, ""},
+		"zeros behind the end":                {"gzip", 200, behind(pack(success), strings.Repeat("\x00", 100)), 0, ""},
+		"a few bytes behind the end":          {"gzip", 200, behind(pack(success), "\r\n"), 0, ""},
+		"a page behind the end":               {"gzip", 200, behind(pack(success), "<br>a warning of PHP"), 0, ""},
+		"bytes behind a refusal":              {"gzip", 503, behind(pack(refusal), "<br>a warning of PHP"), 503, "QUERY_LIMIT_EXCEEDED"},
+		"bytes behind a page":                 {"gzip", 200, behind(pack(page), "<br>a warning of PHP"), 500, "ERROR_UNEXPECTED_ANSWER"},
+		"bytes behind a long answer":          {"gzip", 200, behind(pack(long), "<br>a warning of PHP"), 0, ""},
+		"bytes behind deflate":                {"deflate", 200, behind(compress(t, "deflate", success), "more"), 0, ""},
+		"bytes behind brotli":                 {"br", 200, behind(compress(t, "br", success), "more"), 0, ""},
+		"bytes behind zstd":                   {"zstd", 200, behind(compress(t, "zstd", success), "more"), 0, ""},
+		"a broken middle":                     {"gzip", 200, broken, 0, ""},
+		"a broken beginning":                  {"gzip", 200, behind(pack(success)[:10], strings.Repeat("\xff", 16)), 0, ""},
+		"a broken beginning at 500":           {"gzip", 500, behind(pack(success)[:10], strings.Repeat("\xff", 16)), 500, "ERROR_UNEXPECTED_ANSWER"},
+		"half of an answer":                   {"gzip", 200, pack([]byte(`{"result":["` + randomText(20_000) + `"]}`))[:10_000], 500, "ERROR_UNEXPECTED_ANSWER"},
+		"gzip without its last bytes":         {"gzip", 200, pack(success)[:len(pack(success))-4], 0, ""},
+		"two marks":                           {"", 200, []byte("\ufeff\ufeff" + `{"result":true}`), 0, ""},
+		"a mark behind the end":               {"", 200, []byte(`{"result":true}` + "\ufeff\n"), 0, ""},
+		"two marks before a refusal":          {"", 503, append([]byte("\ufeff \ufeff"), refusal...), 503, "QUERY_LIMIT_EXCEEDED"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(a.status, "application/json", a.body, "Content-Encoding", a.encoding))
+			w := p.call("POST", deal, "")
+			switch {
+			case a.want == 0 && (w.Code != a.status || !bytes.Equal(w.Body.Bytes(), a.body) || w.Header().Get("Content-Encoding") != a.encoding):
+				t.Errorf("%d, %d bytes, want %d", w.Code, w.Body.Len(), len(a.body))
+			case a.want != 0 && (w.Code != a.want || tell(t, w).Error != a.code):
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		})
 	}
+}
+
+// randomText has letters that hardly compress.
+func randomText(n int) string {
+	random := rand.New(rand.NewPCG(1, 2))
+	text := make([]byte, n)
+	for i := range text {
+		text[i] = 'a' + byte(random.IntN(26))
+	}
+	return string(text)
 }
 
 // The errors inside a batch are counted one by one, also in a batch of some

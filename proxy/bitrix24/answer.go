@@ -94,7 +94,7 @@ func Examine(call Call, status int, contentType string, body []byte) Answer {
 	if untouched(call, status) {
 		return a
 	}
-	text := bytes.TrimRight(trimStart(body), " \t\r\n")
+	text := trimEnd(trimStart(body))
 	switch {
 	case len(text) == 0 && (status == 204 || status == 205):
 		a.Kind = OK
@@ -108,6 +108,14 @@ func Examine(call Call, status int, contentType string, body []byte) Answer {
 	default:
 		a.examineJSON(text)
 	}
+	return a
+}
+
+// Unreadable is what is known of an answer whose body cannot be decoded: what its
+// status says.
+func Unreadable(call Call, status int, contentType string) Answer {
+	a := Answer{call: call, status: status, contentType: contentType}
+	a.withoutError(false)
 	return a
 }
 

@@ -10,10 +10,27 @@ import (
 // byteOrderMark stands before the JSON of some portals [R].
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// trimStart removes a byte-order mark and the white space around it.
+// trimStart removes white space and byte-order marks, of which each file that PHP
+// includes may have sent one.
 func trimStart(b []byte) []byte {
-	b = bytes.TrimLeft(b, " \t\r\n")
-	return bytes.TrimLeft(bytes.TrimPrefix(b, byteOrderMark), " \t\r\n")
+	for {
+		trimmed := bytes.TrimPrefix(bytes.TrimLeft(b, " \t\r\n"), byteOrderMark)
+		if len(trimmed) == len(b) {
+			return b
+		}
+		b = trimmed
+	}
+}
+
+// trimEnd is trimStart at the other end.
+func trimEnd(b []byte) []byte {
+	for {
+		trimmed := bytes.TrimSuffix(bytes.TrimRight(b, " \t\r\n"), byteOrderMark)
+		if len(trimmed) == len(b) {
+			return b
+		}
+		b = trimmed
+	}
 }
 
 // members yields the names and raw values at the top level of a JSON object,

@@ -163,7 +163,7 @@ func object(fields, set []Field) []byte {
 // furtherXML returns the portal's elements other than error,
 // error_description and proxy, as they stand.
 func (a Answer) furtherXML() []byte {
-	inside := xmlOpening.ReplaceAll(bytes.TrimRight(trimStart(a.body), " \t\r\n"), nil)
+	inside := xmlOpening.ReplaceAll(trimEnd(trimStart(a.body)), nil)
 	inside = bytes.TrimSuffix(inside, []byte(xmlClosing))
 	for _, name := range []string{"error", "error_description", "proxy"} {
 		before, rest, opened := bytes.Cut(inside, []byte("<"+name+">"))

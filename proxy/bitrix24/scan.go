@@ -151,7 +151,7 @@ func (s *Scanner) Finish(complete bool) Answer {
 	if untouched(s.call, s.status) {
 		return a
 	}
-	text := bytes.TrimRight(s.tail, " \t\r\n")
+	text := trimEnd(s.tail)
 	if !complete || s.verdict == More || !s.ended(text) {
 		a.noAnswer(ReasonTruncated)
 		return a

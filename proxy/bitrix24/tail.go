@@ -56,8 +56,6 @@ func lastMember(text []byte) (name string, value, rest []byte, ok bool) {
 	return name, value, trimEnd(text[:start]), true
 }
 
-func trimEnd(b []byte) []byte { return bytes.TrimRight(b, " \t\r\n") }
-
 // valueStart returns where the JSON value at the end of text begins. As with
 // the two functions below, 0 may also say that its beginning is not there:
 // either way text has no room for the value's name.

@@ -1,0 +1,77 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/andybalholm/brotli"
+)
+
+// A long answer that is made to grow is looked at within bounds, and passes.
+func TestBomb(t *testing.T) {
+	for _, encoding := range []string{"gzip", "deflate", "br", "zstd"} {
+		t.Run(encoding, func(t *testing.T) {
+			bomb := compress(t, encoding, append([]byte(`{"result":"`), bytes.Repeat([]byte(" "), 70<<20)...))
+			p := newProxy(t, nil).behind(fixed(200, "application/json", bomb, "Content-Encoding", encoding))
+			if w := p.call("POST", deal, ""); w.Code != 200 || !bytes.Equal(w.Body.Bytes(), bomb) {
+				t.Errorf("%d, %d bytes", w.Code, w.Body.Len())
+			}
+			var seen counter
+			source := &tap{}
+			decoder, _ := decoderOf(map[string][]string{"Content-Encoding": {encoding}}, source)
+			l := newLook(decoder, source, 0, &seen)
+			l.Write(bomb)
+			if l.close(true) || int(seen) > lookAtLeast+lookRatio*len(bomb)+64<<10 || seen > lookAtMost+64<<10 {
+				t.Errorf("%d bytes of %d seen", seen, len(bomb))
+			}
+		})
+	}
+}
+
+// A counter counts what is written to it.
+type counter int
+
+func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return len(p), nil }
+
+// A look that the caller leaves decodes nothing more.
+func TestLookThatIsLeft(t *testing.T) {
+	var seen counter
+	endless, source := &zeros{began: make(chan bool)}, &tap{count: 1 << 30}
+	l := newLook(endless, source, 0, &seen)
+	<-endless.began
+	l.left.Store(true)
+	endless.began <- true
+	if l.close(false) || seen > 32<<10 {
+		t.Errorf("%d bytes seen", seen)
+	}
+}
+
+// zeros go on for ever. The first read says that it has begun, and waits.
+type zeros struct{ began chan bool }
+
+func (z *zeros) Read(p []byte) (int, error) {
+	if z.began != nil {
+		z.began <- true
+		<-z.began
+		z.began = nil
+	}
+	return len(p), nil
+}
+
+// BenchmarkBomb has 6 kB of brotli that grow to 4 GiB.
+func BenchmarkBomb(b *testing.B) {
+	var bomb bytes.Buffer
+	w := brotli.NewWriterLevel(&bomb, 5)
+	io.WriteString(w, `{"result":"`)
+	for range 4 << 10 {
+		w.Write(make([]byte, 1<<20))
+	}
+	w.Close()
+	p := newProxy(b, nil).behind(fixed(200, "application/json", bomb.Bytes(), "Content-Encoding", "br"))
+	b.Log(fmt.Sprint(bomb.Len(), " bytes"))
+	for b.Loop() {
+		p.call("POST", "/rest/crm.deal.list", "", "Prefer", "wait=1")
+	}
+}
