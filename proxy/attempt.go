@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"time"
 
 	"b24proxy/limiter"
@@ -126,49 +125,33 @@ func (at *attempt) discard() {
 	at.over()
 }
 
-// send makes one request, on another connection too if the portal had closed
-// the first before anything was written.
+// send makes one request, on another connection too while the portal closes
+// each before it looks at the request.
 func (t *transport) send(caller context.Context, out *http.Request, body *body, cancel context.CancelCauseFunc) (*http.Response, *failure) {
-	watch := time.AfterFunc(t.timeout, func() { cancel(errTimeout) })
-	defer watch.Stop()
-	for try := 0; ; try++ {
-		wire := wire{caller: caller}
-		out.Body = body.open(out.Method, out.Header)
-		req := out.WithContext(httptrace.WithClientTrace(out.Context(), wire.trace()))
-		resp, err := t.base.RoundTrip(req)
+	clock := newSilence(t.timeout, cancel)
+	defer clock.end()
+	s := &sending{caller: caller, clock: clock}
+	for {
+		ctx, stop := context.WithCancelCause(out.Context())
+		s.stop = stop
+		resp, err := t.base.RoundTrip(s.request(out.WithContext(ctx), body))
 		switch {
 		case err == nil && resp.StatusCode == http.StatusSwitchingProtocols: // nobody asked for that
 			resp.Body.Close()
-			return nil, networkFailure(out.Context(), errors.New("the portal switched protocols"), true)
+			return nil, networkFailure(ctx, errors.New("the portal switched protocols"), true)
 		case err == nil:
 			resp.Body = newIdleBody(resp.Body, t.timeout, cancel)
 			return resp, nil
-		case try < 3 && caller.Err() == nil && wire.stale(err):
+		}
+		lost := s.lost(ctx, err)
+		if !lost && s.again(ctx) {
 			continue
 		}
-		return nil, networkFailure(out.Context(), err, wire.sent(err))
+		if errors.Is(context.Cause(ctx), errTimeout) {
+			t.forget()
+		}
+		return nil, networkFailure(ctx, err, lost)
 	}
-}
-
-var errTimeout = errors.New("B24PROXY_UPSTREAM_TIMEOUT ran out")
-
-// An idleBody bounds how long each read of an answer may wait for the portal.
-type idleBody struct {
-	io.ReadCloser
-	timeout time.Duration
-	watch   *time.Timer
-}
-
-func newIdleBody(body io.ReadCloser, timeout time.Duration, cancel context.CancelCauseFunc) *idleBody {
-	b := &idleBody{ReadCloser: body, timeout: timeout, watch: time.AfterFunc(timeout, func() { cancel(errTimeout) })}
-	b.watch.Stop()
-	return b
-}
-
-func (b *idleBody) Read(p []byte) (int, error) {
-	b.watch.Reset(b.timeout)
-	defer b.watch.Stop()
-	return b.ReadCloser.Read(p)
 }
 
 // callerIdle is how long a caller may take nothing of an answer; half of it may

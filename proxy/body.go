@@ -77,13 +77,10 @@ func (b *body) spool(rest io.Reader) (err error) {
 	return err
 }
 
-// open reads the body from its beginning. net/http cannot rewind it, and it is
-// nil for no method that net/http takes to be repeatable: so the transport below
-// sends nothing twice by itself. An empty body of the others must be known to be
-// empty, else it goes as chunks.
-func (b *body) open(method string, h http.Header) io.ReadCloser {
-	isPost := method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
-	if b.size == 0 && isPost && h.Get("Idempotency-Key") == "" && h.Get("X-Idempotency-Key") == "" {
+// open reads the body from its beginning. An empty one is http.NoBody, so that
+// net/http sends a request without a body as one.
+func (b *body) open() io.ReadCloser {
+	if b.size == 0 {
 		return http.NoBody
 	}
 	b.users.Add(1)

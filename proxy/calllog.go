@@ -96,8 +96,7 @@ func (ex *exchange) shownClient() string {
 	return cmp.Or(strings.TrimSpace(bitrix24.Redact(ex.client)), metrics.None)
 }
 
-// fields are what the log says of a failure beside the call. Only the cause
-// comes from outside.
+// fields are what the log says of a failure beside the call.
 func (f *failure) fields() (fields []any) {
 	if f.requested != "" {
 		fields = append(fields, "requested_portal", f.requested)
@@ -105,12 +104,8 @@ func (f *failure) fields() (fields []any) {
 	if f.retryAfter > 0 {
 		fields = append(fields, "retry_after", seconds(f.retryAfter))
 	}
-	switch {
-	case f.description == "":
-	case f.cause == nil || f.outcome == rejected:
-		fields = append(fields, "error", f.description)
-	default:
-		fields = append(fields, "error", f.description+" ("+bitrix24.Redact(f.cause.Error())+")")
+	if f.description != "" {
+		fields = append(fields, "error", f.logged())
 	}
 	return fields
 }

@@ -132,10 +132,10 @@ func TestWireCountsBeyondTheGoodbye(t *testing.T) {
 		tls     bool
 		sent    bool
 	}{{0, false, false}, {1, false, true}, {0, true, false}, {24, true, false}, {31, true, false}, {32, true, true}, {115, true, true}} {
-		w := &wire{caller: t.Context(), conn: new(countingConn), known: true, tls: c.tls}
-		w.wrote.Store(true)
-		w.conn.written.Add(c.written)
-		if got := w.sent(io.ErrUnexpectedEOF); got != c.sent {
+		s := &sending{times: 1, conn: new(countingConn), tls: c.tls}
+		s.began.Store(true)
+		s.conn.written.Add(c.written)
+		if got := s.sent(); got != c.sent {
 			t.Errorf("%d bytes, TLS %v: sent %v", c.written, c.tls, got)
 		}
 	}
@@ -297,21 +297,6 @@ func TestNamesAreNotRepeated(t *testing.T) {
 		w := p.call("POST", deal, "", "B24-Portal", name)
 		if all := strings.ToUpper(w.Body.String() + log.String()); w.Code != 403 || strings.Contains(all, "S3CRET") {
 			t.Errorf("%d %s", w.Code, all)
-		}
-	}
-}
-
-// An HTTP/2 portal that refuses a stream, or says goodbye before it, has not
-// looked at the request.
-func TestNeverProcessed(t *testing.T) {
-	for text, want := range map[string]bool{
-		"http2: Transport: cannot retry err [http2: Transport received Server's graceful shutdown GOAWAY] after Request.Body was written; define Request.GetBody to avoid this error":   true,
-		"http2: Transport: cannot retry err [stream error: stream ID 3; REFUSED_STREAM; received from peer] after Request.Body was written; define Request.GetBody to avoid this error": true,
-		"http2: Transport: cannot retry err [stream error: stream ID 3; PROTOCOL_ERROR; received from peer] after Request.Body was written; define Request.GetBody to avoid this error": false,
-		"http2: server sent GOAWAY and closed the connection": false,
-	} {
-		if got := neverProcessed(fmt.Errorf("%s", text)); got != want {
-			t.Errorf("%s: %v", text, got)
 		}
 	}
 }

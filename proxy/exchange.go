@@ -61,15 +61,26 @@ func (ex *exchange) executed(last bitrix24.Ran) bitrix24.Ran {
 	return last
 }
 
-// isRepeatable tells whether a call may be sent again though it may have run: a
-// read, or a write that version 3 answers from its store of idempotency keys,
-// 1 to 255 printable characters (documented). Version 2 ignores the key.
-func isRepeatable(c bitrix24.Call, h http.Header) bool {
-	if c.Read() {
-		return true
+// isRepeatable reports whether a call may be sent again though it may have run,
+// judged by the request that leaves: a read, or a write that version 3 answers
+// from its store of idempotency keys (documented). Version 2 ignores the key.
+func isRepeatable(c bitrix24.Call, out *http.Request) bool {
+	return c.Read() || c.Version == 3 && !c.Batch() && out.Method == http.MethodPost && hasIdempotencyKey(out.Header)
+}
+
+// hasIdempotencyKey reports whether a request has one Idempotency-Key of 1 to
+// 255 printable characters. Of two, also where a server takes the name with
+// underscores for the same, nobody knows which one counts.
+func hasIdempotencyKey(h http.Header) bool {
+	const name = "Idempotency-Key"
+	var keys []string
+	for spelt, values := range h {
+		if strings.EqualFold(strings.ReplaceAll(spelt, "_", "-"), name) {
+			keys = append(keys, values...)
+		}
 	}
-	key := h.Get("Idempotency-Key")
-	return c.Version == 3 && !c.Batch() && key != "" && len(key) <= 255 && strings.IndexFunc(key, func(r rune) bool { return r < ' ' || r > '~' }) < 0
+	return len(keys) == 1 && h.Get(name) == keys[0] && keys[0] != "" && len(keys[0]) <= 255 &&
+		strings.IndexFunc(keys[0], func(r rune) bool { return r < ' ' || r > '~' }) < 0
 }
 
 type exchangeKey struct{}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"b24proxy/limiter"
@@ -62,19 +63,37 @@ func rejection(r *limiter.Rejection) *failure {
 
 // networkFailure is the answer where the portal gave none.
 func networkFailure(ctx context.Context, err error, sent bool) *failure {
+	if ended := context.Cause(ctx); ended != nil {
+		err = ended // net/http says only that it was canceled
+	}
 	f := &failure{source: "network", cause: err, outcome: portalError}
 	if !sent {
 		f.status, f.code, f.reason = http.StatusServiceUnavailable, "PORTAL_UNREACHABLE", "unreachable"
-		f.description = "The portal could not be reached: " + bitrix24.Redact(err.Error())
+		f.description = "The portal could not be reached: " + cause(err)
 		f.executed, f.retryable, f.retryAfter, f.outcome = bitrix24.No, true, jitter(4*time.Second), unreachable
 		return f
 	}
 	f.status, f.code = http.StatusInternalServerError, "ERROR_UNEXPECTED_ANSWER"
 	f.description, f.reason = "The connection to the portal broke before its answer", reasonReset
-	if errors.Is(context.Cause(ctx), errTimeout) {
-		f.description, f.reason, f.cause = "The portal did not answer in time", reasonTimeout, errTimeout
+	if errors.Is(err, errTimeout) {
+		f.description, f.reason = "The portal did not answer in time: "+cause(err), reasonTimeout
 	}
 	return f
+}
+
+// logged is the description with what only the log may say of its cause.
+func (f *failure) logged() string {
+	text := f.description
+	if f.cause == nil || f.outcome == rejected {
+		return text
+	}
+	if words := cause(f.cause); !strings.Contains(text, words) {
+		text += ": " + words
+	}
+	if at := place(f.cause); at != "" {
+		text += " (" + bitrix24.Redact(at) + ")"
+	}
+	return text
 }
 
 func (f *failure) from() string {

@@ -66,7 +66,7 @@ func (t inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	trace.WroteHeaders()
+	trace.WroteHeaderField("", nil)
 	conn.written.Add(1)
 	in := httptest.NewRequestWithContext(context.WithoutCancel(req.Context()), req.Method, req.URL.RequestURI(), strings.NewReader(string(body)))
 	in.Header, in.Host, in.RequestURI = req.Header.Clone(), req.Host, req.URL.RequestURI()

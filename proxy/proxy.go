@@ -32,7 +32,7 @@ type Config struct {
 	InFlight        int                   // calls of a portal under way at once; 0: no bound
 	ConnectTo       HostMap[string]       // host:port to dial in a portal's stead
 	Roots           *x509.CertPool        // trusted for portals; nil: the system's
-	UpstreamTimeout time.Duration         // until a portal's answer, and between its bytes
+	UpstreamTimeout time.Duration         // longest silence of a portal
 	OutboundProxy   *url.URL              // towards the portals; nil: none
 	MaxBody         int64                 // bytes of a request
 	OperatingLimit  time.Duration         // a method's budget; 0: not guarded here
@@ -102,10 +102,12 @@ func New(c Config) *Proxy {
 		stopping: make(chan struct{}),
 	}
 	p.metrics.Watch(p.portals)
+	wire := newWire(c.ConnectTo, c.Roots, c.OutboundProxy, c.UpstreamTimeout)
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id) },
 		Transport: &transport{
-			base:         newWire(c.ConnectTo, c.Roots, c.OutboundProxy),
+			base:         wire,
+			forget:       wire.CloseIdleConnections,
 			limiter:      p.limiter,
 			budgets:      p.budgets,
 			applications: newApplications(),
@@ -163,7 +165,6 @@ func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	ex.cred = bitrix24.FindCredential(ex.route.call, ex.route.rawQuery(), r.Header.Get("Authorization"), r.Header.Get("Content-Type"), ex.body.head)
 	ex.client = clientName(r.Header, ex.cred)
 	ex.urgency = urgency(r.Header)
-	ex.repeatable = isRepeatable(ex.route.call, r.Header)
 	ex.deadline = time.Now().Add(patience(r.Header, p.config.QueueWait))
 	r.Body = http.NoBody             // read; the transport sends it from the exchange
 	w.Header()["Content-Type"] = nil // what the portal does not say is not guessed

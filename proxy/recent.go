@@ -120,7 +120,7 @@ func (r *recent) reached(now time.Time, portal, requestID string, failed *failur
 	switch {
 	case !changed:
 	case lost:
-		r.log.Warn("the portal cannot be reached", "request_id", requestID, "portal", portal, "error", bitrix24.Redact(failed.description))
+		r.log.Warn("the portal cannot be reached", "request_id", requestID, "portal", portal, "error", failed.logged())
 	default:
 		r.log.Info("the portal is reachable again", "request_id", requestID, "portal", portal, "after", now.Sub(since))
 	}

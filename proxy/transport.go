@@ -16,6 +16,7 @@ import (
 // wait, send, learn from the answer, and perhaps send again.
 type transport struct {
 	base         http.RoundTripper
+	forget       func() // closes the base's idle connections
 	limiter      *limiter.Limiter
 	budgets      *limiter.Budgets
 	holders      *holders
@@ -24,7 +25,7 @@ type transport struct {
 	metrics      *metrics.Metrics
 	recent       *recent
 	log          *slog.Logger
-	timeout      time.Duration // from sending to the answer's header, and between its bytes
+	timeout      time.Duration // the longest silence of a portal
 	guard        bool          // of operating time
 	observe      bool
 	stopping     <-chan struct{} // closed when nobody may wait any more
@@ -33,7 +34,8 @@ type transport struct {
 // RoundTrip fails with a *failure, or with the context's cause.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ex := exchangeOf(req.Context())
-	var last *attempt // to be repeated for a reason
+	ex.repeatable = isRepeatable(ex.route.call, req) // as it leaves here
+	var last *attempt                                // to be repeated for a reason
 	var reason string
 	for {
 		if last != nil && reason != refused { // its place is free before the call asks for another

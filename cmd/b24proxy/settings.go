@@ -35,7 +35,7 @@ type settings struct {
 	StateFile       path      `env:"STATE_FILE" about:"keeps bucket levels over a restart or a kill"`
 	ConnectTo       addresses `env:"CONNECT_TO" about:"*.bitrix24.com=10.0.0.5:443: dial there instead (host names, SNI and Host stay)"`
 	UpstreamCAFile  roots     `env:"UPSTREAM_CA_FILE" about:"further roots for portals, a PEM file; unset: the system's alone"`
-	UpstreamTimeout timeout   `env:"UPSTREAM_TIMEOUT" envDefault:"65s" about:"until the answer's header"`
+	UpstreamTimeout timeout   `env:"UPSTREAM_TIMEOUT" envDefault:"65s" about:"longest silence of a portal: while it takes a request, until the answer's header, and between the bytes of the answer"`
 	OutboundProxy   httpProxy `env:"OUTBOUND_PROXY" about:"an HTTP proxy towards the portals"`
 	MaxBody         size      `env:"MAX_BODY" envDefault:"100MiB" about:"larger request bodies get 413"`
 	DrainTimeout    timeout   `env:"DRAIN_TIMEOUT" envDefault:"30s" about:"after SIGTERM or SIGINT"`

@@ -1,0 +1,85 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// errTimeout is what every silentFor is.
+var errTimeout = errors.New("the portal was silent for too long")
+
+// A silentFor ends what took longer than B24PROXY_UPSTREAM_TIMEOUT allows.
+type silentFor time.Duration
+
+func (s silentFor) Error() string {
+	return fmt.Sprintf("silent for %v (B24PROXY_UPSTREAM_TIMEOUT)", time.Duration(s))
+}
+
+func (silentFor) Is(target error) bool { return target == errTimeout }
+
+// A silence ends an attempt whose portal gives no sign of life: it takes no
+// piece of the request, or sends no answer to what it has got. Each sign begins
+// it anew.
+type silence struct {
+	limit time.Duration
+
+	mu    sync.Mutex
+	over  bool
+	timer *time.Timer
+}
+
+func newSilence(limit time.Duration, cancel context.CancelCauseFunc) *silence {
+	return &silence{limit: limit, timer: time.AfterFunc(limit, func() { cancel(silentFor(limit)) })}
+}
+
+func (s *silence) restart() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.timer.Reset(s.limit)
+	}
+}
+
+// end stops it for good, since the answer is here; net/http may still be
+// writing the request.
+func (s *silence) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	s.timer.Stop()
+}
+
+// A piecewise body of a request begins the silence anew with each piece: net/http
+// reads the next one when the portal has taken the one before.
+type piecewise struct {
+	io.ReadCloser
+	silence *silence
+}
+
+func (p *piecewise) Read(buf []byte) (int, error) {
+	p.silence.restart()
+	return p.ReadCloser.Read(buf)
+}
+
+// An idleBody bounds how long each read of an answer may wait for the portal.
+type idleBody struct {
+	io.ReadCloser
+	timeout time.Duration
+	watch   *time.Timer
+}
+
+func newIdleBody(body io.ReadCloser, timeout time.Duration, cancel context.CancelCauseFunc) *idleBody {
+	b := &idleBody{ReadCloser: body, timeout: timeout, watch: time.AfterFunc(timeout, func() { cancel(silentFor(timeout)) })}
+	b.watch.Stop()
+	return b
+}
+
+func (b *idleBody) Read(p []byte) (int, error) {
+	b.watch.Reset(b.timeout)
+	defer b.watch.Stop()
+	return b.ReadCloser.Read(p)
+}

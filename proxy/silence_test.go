@@ -1,0 +1,312 @@
+package proxy
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// overPipes has the proxy talk HTTP/1 with a portal that takes a byte when it
+// reads it and not before, so that it may run under testing/synctest.
+func (p *Proxy) overPipes(portal http.Handler) (end func()) {
+	pipes := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	server := &http.Server{Handler: portal}
+	go server.Serve(pipes)
+	base := p.reverse.Transport.(*transport).base.(*http.Transport)
+	base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		here, there := net.Pipe()
+		select {
+		case pipes.conns <- there:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		return &countingConn{Conn: here}, nil
+	}
+	return func() {
+		base.CloseIdleConnections()
+		server.Close()
+		time.Sleep(time.Hour) // for handlers that do not see it
+	}
+}
+
+// pipes is a listener of connections without buffers.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// reading takes a request's body in pieces, one after each pause, and stops
+// after a number of them.
+func reading(pieces int, piece int64, pause time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for range pieces {
+			time.Sleep(pause)
+			if n, _ := io.CopyN(io.Discard, r.Body, piece); n < piece {
+				io.WriteString(w, `{"result":1}`)
+				return
+			}
+		}
+		select { // a server does not see its client leave before it has read the body
+		case <-r.Context().Done():
+		case <-time.After(time.Minute):
+		}
+	})
+}
+
+// The time-out bounds how long a portal is silent, not how long a transfer takes:
+// 16 MiB at 4 MiB a second pass a time-out of 2 s, and then the portal has the
+// whole of it for its answer.
+func TestSlowUploadIsNoSilence(t *testing.T) {
+	for name, c := range map[string]struct {
+		portal http.Handler
+		took   time.Duration
+		reason string
+	}{
+		"steadily":                            {reading(1<<20, 128<<10, time.Second/32), 4 * time.Second, ""},
+		"a piece just before each time-out":   {reading(1<<20, 1<<20, 1900*time.Millisecond), 32 * time.Second, ""},
+		"no more after a while":               {reading(64, 128<<10, time.Second/32), 4 * time.Second, "timeout"},
+		"nothing":                             {reading(0, 0, 0), 2 * time.Second, "timeout"},
+		"all of it, and then it is silent":    {before(time.Hour), 2 * time.Second, "timeout"},
+		"all of it, and answers after 1.9 s":  {before(1900 * time.Millisecond), 1900 * time.Millisecond, ""},
+		"slowly, and then it takes its time":  {slowThen(1900 * time.Millisecond), 6 * time.Second, ""},
+		"slowly, and then it is silent":       {slowThen(time.Hour), 6 * time.Second, "timeout"},
+		"and answers in pieces, each in time": {answering(1900 * time.Millisecond), 0, ""},
+	} {
+		t.Run("the portal takes "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newProxy(t, func(c *Config) {
+					c.Upstream, c.UpstreamTimeout, c.MaxBody = mustURL("http://box.example"), 2*time.Second, 100<<20
+				})
+				defer p.overPipes(c.portal)()
+				began := time.Now()
+				w := p.call("POST", deal, strings.Repeat("x", 16<<20))
+				took := time.Since(began)
+				if c.took > 0 && (took < c.took-150*time.Millisecond || took > c.took+2200*time.Millisecond) {
+					t.Errorf("took %v, want about %v", took, c.took)
+				}
+				switch {
+				case c.reason == "" && w.Code != 200:
+					t.Errorf("after %v: %d %s", took, w.Code, w.Body)
+				case c.reason != "":
+					e := tell(t, w)
+					if e.Proxy.Reason != c.reason || e.Proxy.Executed != "unknown" || !strings.Contains(e.Description, "silent for 2s (B24PROXY_UPSTREAM_TIMEOUT)") {
+						t.Errorf("after %v: %d %s", took, w.Code, w.Body)
+					}
+				}
+			})
+		})
+	}
+}
+
+// before takes a request at once and answers it later.
+func before(pause time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		select {
+		case <-time.After(pause):
+			io.WriteString(w, `{"result":1}`)
+		case <-r.Context().Done():
+		}
+	})
+}
+
+func slowThen(pause time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for n := int64(1); n > 0; {
+			time.Sleep(time.Second / 32)
+			n, _ = io.CopyN(io.Discard, r.Body, 128<<10)
+		}
+		before(pause).ServeHTTP(w, r)
+	})
+}
+
+func answering(pause time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		for _, piece := range []string{`{"result":`, `[1,`, `2]`, `}`} {
+			io.WriteString(w, piece)
+			w.(http.Flusher).Flush()
+			time.Sleep(pause)
+		}
+	})
+}
+
+// Over HTTP/2 a slow transfer is no silence either, and a portal that takes no
+// more of a body is.
+func TestSlowUploadOverHTTP2(t *testing.T) {
+	const timeout = 500 * time.Millisecond
+	for reason, portal := range map[string]http.Handler{
+		"":        reading(1<<20, 256<<10, timeout/8),
+		"timeout": reading(4, 256<<10, timeout/8),
+	} {
+		p := overTLS(t, portal, nil, func(c *Config) { c.UpstreamTimeout, c.MaxBody = timeout, 100<<20 })
+		w := p.call("POST", deal, strings.Repeat("x", 3<<20))
+		if reason == "" && w.Code != 200 || reason != "" && tell(t, w).Proxy.Reason != reason {
+			t.Errorf("want %q: %d %s", reason, w.Code, w.Body)
+		}
+	}
+}
+
+// What the kernel keeps of a request is not with the portal yet.
+func TestSlowUploadThroughTheKernel(t *testing.T) {
+	const timeout = 400 * time.Millisecond
+	p := beforePortal(t, reading(1<<20, 128<<10, timeout/12), func(c *Config) { c.UpstreamTimeout, c.MaxBody = timeout, 100<<20 })
+	if w := p.call("POST", deal, strings.Repeat("x", 4<<20)); w.Code != 200 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// overTLS is a proxy in front of a portal that speaks HTTP/2, through a relay
+// where there is one.
+func overTLS(t *testing.T, portal http.Handler, through *relay, edit func(*Config)) *Proxy {
+	t.Helper()
+	server := httptest.NewUnstartedServer(portal)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+	address := server.Listener.Addr().String()
+	if through != nil {
+		address = through.start(t, address)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	return newProxy(t, func(c *Config) {
+		c.Upstream, c.Roots = mustURL("https://example.com"), roots
+		c.ConnectTo = HostMap[string]{{Pattern: must(ParseHostPattern("example.com")), Value: address}}
+		edit(c)
+	})
+}
+
+// A relay passes connections on until it goes dark: then those that it has are
+// dead without a word, and new ones pass.
+type relay struct{ dark atomic.Int64 } // connections up to this one are dead
+
+func (r *relay) start(t *testing.T, to string) (address string) {
+	listener := must(net.Listen("tcp", "127.0.0.1:0"))
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for number := int64(1); ; number++ {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			far := must(net.Dial("tcp", to))
+			t.Cleanup(func() { near.Close(); far.Close() })
+			go r.pass(near, far, number)
+			go r.pass(far, near, number)
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func (r *relay) pass(from, to net.Conn, number int64) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		switch {
+		case r.dark.Load() >= number:
+		case n > 0:
+			to.Write(buf[:n])
+		}
+		if err != nil {
+			if r.dark.Load() < number {
+				to.Close()
+			}
+			return
+		}
+	}
+}
+
+// A connection that died without a word costs one call at most, not each call
+// its whole time-out.
+func TestDeadConnection(t *testing.T) {
+	const timeout = 600 * time.Millisecond
+	for _, method := range []string{"crm.deal.add", "crm.deal.list"} {
+		var dark relay
+		p := overTLS(t, good, &dark, func(c *Config) { c.UpstreamTimeout = timeout })
+		if w := p.call("POST", hook+"/"+method, "x"); w.Code != 200 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		dark.dark.Store(1)
+		lost := 0
+		for i := range 8 {
+			began := time.Now()
+			if w := p.call("POST", hook+"/"+method, "x"); w.Code != 200 {
+				lost++
+				if e := tell(t, w); i > 0 || e.Proxy.Executed != "unknown" {
+					t.Errorf("call %d after %v: %d %s", i, time.Since(began), w.Code, w.Body)
+				}
+			}
+		}
+		if method == "crm.deal.list" && lost > 0 {
+			t.Errorf("%d reads were lost", lost)
+		}
+	}
+}
+
+// After a time-out no connection from before it is used.
+func TestTimedOutConnectionsAreLeft(t *testing.T) {
+	var conns, hang atomic.Int64
+	hang.Store(1 << 30)
+	var release sync.WaitGroup
+	release.Add(8)
+	portal := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		if r.Header.Get("X-Together") != "" {
+			release.Done()
+			release.Wait()
+		} else if conns.Load() <= hang.Load() {
+			<-r.Context().Done()
+		}
+		io.WriteString(w, `{"result":1}`)
+	}))
+	portal.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	portal.Start()
+	defer portal.Close()
+	p := newProxy(t, func(c *Config) { c.Upstream, c.UpstreamTimeout = mustURL(portal.URL), 150*time.Millisecond })
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { p.call("POST", deal, "x", "X-Together", "1") })
+	}
+	all.Wait()
+	hang.Store(8)
+	if w := p.call("POST", deal, "x"); w.Code != 500 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := p.call("POST", deal, "x"); w.Code != 200 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// What ends a call because of silence is known as such, however it is wrapped.
+func TestSilentFor(t *testing.T) {
+	if err := error(silentFor(time.Second)); !errors.Is(err, errTimeout) || cause(err) != "silent for 1s (B24PROXY_UPSTREAM_TIMEOUT)" {
+		t.Error(err)
+	}
+}
