@@ -33,7 +33,11 @@ const lookAgain = time.Second
 //	B + floor(Y(t-v)) - Y floor(t-v) <= B + ceil(Y)-1 = X
 //
 // for any phase and any delays, however they vary, if we alone spend the limit
-// (a lower rate or a higher level only lowers the sum). A plain token bucket
+// (a lower rate or a higher level only lowers the sum). Where Y is no whole
+// number, the difference is below Y, so a margin of ceil(Y) does; where Y is a
+// multiple of a half, so is the difference, and ceil(Y)-1 still does. Where Y is
+// above X, a tick empties the counter as a tick of X would, so X takes the place
+// of Y (see Plan.Capped). A plain token bucket
 // lacks the second line: a tick that falls before a delayed call has arrived
 // drains nothing, and the call after it is refused.
 //
@@ -48,9 +52,11 @@ type bucket struct {
 	tokens *rate.Limiter
 	flight []*Slot // sent and not known to have arrived, oldest first
 	unseen int     // those of flight that are unanswered
+	added  float64 // all that ever raised the level
 }
 
 func newBucket(p Plan) *bucket {
+	p = p.Capped()
 	b := &bucket{plan: p, learn: newLearner(p)}
 	b.margin = p.margin()
 	b.tokens = rate.NewLimiter(rate.Limit(p.Rate), b.size())
@@ -114,6 +120,8 @@ func (b *bucket) take(s *Slot) {
 	b.tokens.AllowN(s.sent, 1)
 	b.flight = append(b.flight, s)
 	b.unseen++
+	b.added++
+	s.bucket, s.added = b, b.added
 	b.tokens.SetBurstAt(s.sent, b.size()-b.unseen)
 }
 
@@ -131,14 +139,22 @@ func (b *bucket) see(at time.Time, s *Slot) {
 	}
 }
 
-// giveBack undoes take: the call was never sent.
+// giveBack undoes take: the call was never sent. Of one that was presumed to
+// have arrived, part may have drained already, and that is lost: taking it back
+// too would take it from the calls that were sent after it. What raised the
+// level first drains first, so what is left of the call is the level less all
+// that was added since.
 func (b *bucket) giveBack(now time.Time, s *Slot) {
-	level := b.level(now) - 1
-	if s.seen {
+	if s.bucket != b {
 		return
 	}
+	level := b.level(now)
+	left := 1.0
+	if s.seen {
+		left = min(max(level-(b.added-s.added), 0), 1)
+	}
 	b.see(now, s)
-	b.setLevel(now, level)
+	b.setLevel(now, level-left)
 }
 
 // accepted books that the upstream has taken the call of a slot.
@@ -162,7 +178,9 @@ func (b *bucket) refused(now time.Time, s *Slot) {
 	}
 	b.pace(now)
 	margin := float64(b.margin) * float64(b.tokens.Limit()) / b.plan.Rate
-	b.setLevel(now, max(level, float64(b.size())+margin)+1)
+	level = max(level, float64(b.size())+margin) + 1
+	b.added += level // it is measured now: no earlier call that was never sent is part of it
+	b.setLevel(now, level)
 }
 
 // lowered tells whether the rate in force is below the plan's.
@@ -213,5 +231,12 @@ func (b *bucket) charge(now time.Time) { b.setLevel(now, b.level(now)+1) }
 // excess counts the calls that left without asking and would be waiting.
 func (b *bucket) excess(now time.Time) int { return int(max(0, b.level(now)-float64(b.size()))) }
 
-// idle tells whether the bucket is as good as new.
-func (b *bucket) idle(now time.Time) bool { return b.level(now) <= 0 && !b.lowered() }
+// widen lets the bucket have a margin that was learned before.
+func (b *bucket) widen(now time.Time, margin int) {
+	level := b.level(now)
+	b.margin = margin
+	b.setLevel(now, level)
+}
+
+// idle reports whether the bucket is as good as new, its margin apart.
+func (b *bucket) idle(now time.Time) bool { return b.level(now) <= 0 && b.learn.forgot(now) }

@@ -77,6 +77,10 @@ func (l *learner) wait(now time.Time, calls float64) time.Duration {
 // accepted books a call that the upstream took.
 func (l *learner) accepted() { l.taken++ }
 
+// forgot reports whether the last refusal has no effect any more, not on the
+// next one either.
+func (l *learner) forgot(now time.Time) bool { return now.Sub(l.refusal) >= 2*l.span }
+
 // refused learns from the refusal of a call, and tells whether it is news. What
 // was already on its way at the last refusal is not (TCP, too, slows down once a
 // round trip).
@@ -90,7 +94,7 @@ func (l *learner) refused(now, sent time.Time) (news bool) {
 		return false
 	}
 	took := now.Sub(l.refusal)
-	if took >= 2*l.span {
+	if l.forgot(now) {
 		l.share = l.plan
 	} else {
 		known := l.span.Seconds() / 20

@@ -34,18 +34,22 @@ type Limiter struct {
 	config Config
 	memory *memory
 
-	mu     sync.Mutex
-	lines  map[string]*line
-	sweep  int // size of lines at which the idle ones are dropped
-	closed bool
+	mu      sync.Mutex
+	lines   map[string]*line
+	margins *LRU[string, int] // that refusals widened, of upstreams that are forgotten
+	sweep   int               // size of lines at which the idle ones are dropped
+	closed  bool
 }
+
+// keptMargins bounds the margins that are remembered.
+const keptMargins = 10_000
 
 // firstSweep is how many upstreams are kept before idle ones are looked for.
 const firstSweep = 64
 
 // New makes a Limiter in which nothing has been sent yet.
 func New(c Config) *Limiter {
-	return &Limiter{config: c, memory: &memory{file: c.File, warn: c.Warn}, lines: make(map[string]*line), sweep: firstSweep}
+	return &Limiter{config: c, memory: &memory{file: c.File, warn: c.Warn}, lines: make(map[string]*line), margins: NewLRU[string, int](keptMargins), sweep: firstSweep}
 }
 
 // A Request asks for one slot.
@@ -121,6 +125,9 @@ func (l *Limiter) line(upstream string) *line {
 		}
 		found = newLine(upstream, l.config, l.memory)
 		found.closed = l.closed
+		if margin, widened := l.margins.Get(upstream); widened {
+			found.widen(margin)
+		}
 		l.lines[upstream] = found
 	}
 	found.pins.Add(1)
@@ -130,6 +137,9 @@ func (l *Limiter) line(upstream string) *line {
 func (l *Limiter) dropIdleLocked() {
 	for upstream, line := range l.lines {
 		if line.idle() {
+			if margin := line.widened(); margin > 0 {
+				l.margins.Put(upstream, margin)
+			}
 			delete(l.lines, upstream)
 		}
 	}

@@ -367,6 +367,23 @@ func (l *line) idle() bool {
 	return l.under == 0 && !l.breaker.open() && (l.bucket == nil || l.bucket.idle(now))
 }
 
+// widened is the margin of the bucket if refusals have widened it, else 0.
+func (l *line) widened() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.bucket == nil || l.bucket.margin == l.bucket.plan.margin() {
+		return 0
+	}
+	return l.bucket.margin
+}
+
+// widen puts a margin in force that was learned before the line was forgotten.
+func (l *line) widen(margin int) {
+	if l.bucket != nil {
+		l.bucket.widen(time.Now(), margin)
+	}
+}
+
 // clients counts the waiting calls of each client.
 func (l *line) clients() map[string]int {
 	l.mu.Lock()

@@ -45,6 +45,14 @@ func ParsePlan(s string) (Plan, error) {
 // Unlimited tells whether the plan sets no limit at all.
 func (p Plan) Unlimited() bool { return p.Rate == 0 }
 
+// Capped is the plan as its counter keeps it. The counter never stands above
+// Burst and never falls below zero, so what passes in a second is Burst at the
+// most, however far it would fall: 50/3 is 3/3.
+func (p Plan) Capped() Plan {
+	p.Rate = min(p.Rate, float64(p.Burst))
+	return p
+}
+
 func (p Plan) String() string {
 	switch p {
 	case Standard:
@@ -67,9 +75,13 @@ func (p Plan) String() string {
 //
 // On plans of an owner's own making the worst case may cost a good part of the
 // burst (19 of 20/50), so there it starts at 2 % of the burst, and refusals
-// teach the rest (see widen).
+// teach the rest (see widen). Where a second drains the whole burst, the burst
+// is worth nothing, and it starts at the worst.
 func (p Plan) margin() int {
 	worst := p.worstMargin()
+	if p.Rate >= float64(p.Burst) {
+		return worst
+	}
 	return min(worst, max(1, p.Burst/50))
 }
 
@@ -79,5 +91,9 @@ func (p Plan) margin() int {
 func (p Plan) widen(margin int) int { return min(2*margin, p.worstMargin()) }
 
 func (p Plan) worstMargin() int {
-	return min(int(math.Ceil(p.Rate))-1, p.Burst-1)
+	worst := math.Ceil(p.Rate)
+	if math.Mod(p.Rate, 0.5) == 0 { // whole numbers and halves, see bucket
+		worst--
+	}
+	return min(int(worst), p.Burst-1)
 }

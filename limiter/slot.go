@@ -22,7 +22,9 @@ type Slot struct {
 	line   *line
 	sent   time.Time
 	fullAt time.Time // when the bucket is full again, as it was when the slot was taken
-	seen   bool      // by the upstream, as far as the bucket is concerned
+	bucket *bucket   // that took it; nil: none
+	added  float64   // what the bucket had taken by then, with this one
+	seen   bool      // answered, or presumed to have arrived
 	probe  bool      // of the breaker
 	place  bool      // one of the places for calls under way is held
 	ended  bool

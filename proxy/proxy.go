@@ -57,10 +57,10 @@ func (c *Config) plan(portal string) limiter.Plan {
 	}
 	for _, name := range names {
 		if plan, ok := c.PortalPlans.find(name); ok {
-			return plan
+			return plan.Capped()
 		}
 	}
-	return c.Plan
+	return c.Plan.Capped()
 }
 
 // A Proxy is an http.Handler for the calls of clients; Admin is its other face.

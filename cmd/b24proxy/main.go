@@ -86,6 +86,7 @@ func run(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	config := s.config(log)
+	warnOfCapped(config)
 	if s.StateFile != "" {
 		file, err := limiter.OpenStateFile(string(s.StateFile), log.Warn)
 		if err != nil {
