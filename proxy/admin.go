@@ -28,5 +28,5 @@ func (p *Proxy) Admin() http.Handler {
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	return mux
+	return p.guarded(mux)
 }

@@ -60,8 +60,7 @@ func compress(t *testing.T, encoding string, text []byte) []byte {
 
 // metric reads one value of /metrics, 0 where there is none.
 func (p *Proxy) metric(series string) float64 {
-	w := httptest.NewRecorder()
-	p.Admin().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	w := p.get("/metrics")
 	for line := range strings.Lines(w.Body.String()) {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), series+" "); ok {
 			return must(strconv.ParseFloat(value, 64))

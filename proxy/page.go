@@ -30,9 +30,7 @@ func (p *Proxy) routePage(mux *http.ServeMux) {
 func servePage(w http.ResponseWriter, r *http.Request, name string) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", pagePolicy)
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cache-Control", "no-cache") // another version has other files
 	http.ServeFileFS(w, r, pageFiles, name)
 }
 
@@ -42,15 +40,14 @@ const eventTimeout = 5 * time.Second
 // serveEvents streams the status, at once and then every second, until the
 // watcher leaves, is too slow, or the proxy stops.
 func (p *Proxy) serveEvents(w http.ResponseWriter, r *http.Request) {
-	stream, ok := p.watchers.join()
+	stream, ok := p.watchers.join(clientOf(r))
 	if !ok {
 		w.Header().Set("Retry-After", "5")
-		http.Error(w, "too many watch, or the proxy is stopping; /status tells the same", http.StatusServiceUnavailable)
+		http.Error(w, "too many pages are open, or the proxy is stopping; /status has the same", http.StatusServiceUnavailable)
 		return
 	}
 	defer p.watchers.leave(stream)
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
 	control := http.NewResponseController(w)
 	for status, more := p.snapshot(), true; more; {
 		control.SetWriteDeadline(time.Now().Add(eventTimeout)) // unsupported in tests

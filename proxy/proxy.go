@@ -42,6 +42,7 @@ type Config struct {
 	Normalize       bool                  // errors are brought into one shape
 	MetricsPortals  int                   // portals with labels of their own
 	PProf           bool                  // profiles on the admin handler
+	AdminHost       string                // a name under which the admin handler may be asked; may be empty
 	Version         string
 	Revision        string
 	Log             *slog.Logger

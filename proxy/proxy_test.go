@@ -397,8 +397,7 @@ func TestSecretsStayInside(t *testing.T) {
 			fmt.Fprint(&seen, w.Header())
 		}
 	}
-	w := httptest.NewRecorder()
-	p.Admin().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	w := p.get("/metrics")
 	seen.WriteString(w.Body.String())
 	seen.WriteString(log.String())
 	if strings.Contains(strings.ToLower(seen.String()), "s3cret") {
@@ -416,11 +415,7 @@ func TestSecretsStayInside(t *testing.T) {
 // Health and readiness.
 func TestAdmin(t *testing.T) {
 	p := newProxy(t, nil)
-	get := func(path string) int {
-		w := httptest.NewRecorder()
-		p.Admin().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
-		return w.Code
-	}
+	get := func(path string) int { return p.get(path).Code }
 	if get("/healthz") != 200 || get("/readyz") != 200 || get("/metrics") != 200 || get("/debug/pprof/") != 404 {
 		t.Error("healthz, readyz, metrics, no profiles")
 	}

@@ -26,8 +26,9 @@ func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain ti
 	defer cut(nil)
 	server := p.server(calls, p)
 	operators := p.server(calls, p.Admin())
+	operators.DisableGeneralOptionsHandler = true // every answer is guarded
 	p.listen = clients.Addr().String()
-	watch, unwatch := context.WithCancel(ctx)
+	watch, unwatch := context.WithCancel(context.WithoutCancel(ctx)) // also while it drains
 	defer unwatch()
 	go p.watch(watch)
 	failed := make(chan error, 2)

@@ -273,7 +273,6 @@ func worse(a, b portalStatus) int {
 
 func (p *Proxy) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", " ")
 	encoder.Encode(p.status())

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"encoding/json"
-	"sync"
 	"time"
 
 	"b24proxy/limiter"
@@ -129,66 +128,5 @@ func (p *Proxy) lookAtResting(now time.Time, c changes) {
 				delete(c, portal)
 			}
 		}
-	}
-}
-
-// watchers are the streams to open pages. A watcher that has not taken one
-// status when the next comes is dropped; its page connects again.
-type watchers struct {
-	mu     sync.Mutex
-	open   map[chan []byte]struct{}
-	closed bool
-}
-
-const maxWatchers = 32
-
-// join begins a stream, which ends when the channel is closed. It fails where
-// too many watch, and when the proxy stops.
-func (w *watchers) join() (stream chan []byte, ok bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed || len(w.open) >= maxWatchers {
-		return nil, false
-	}
-	if w.open == nil {
-		w.open = make(map[chan []byte]struct{})
-	}
-	stream = make(chan []byte, 1)
-	w.open[stream] = struct{}{}
-	return stream, true
-}
-
-func (w *watchers) leave(stream chan []byte) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.open, stream)
-}
-
-func (w *watchers) any() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.open) > 0
-}
-
-func (w *watchers) publish(status []byte) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for stream := range w.open {
-		select {
-		case stream <- status:
-		default:
-			delete(w.open, stream)
-			close(stream)
-		}
-	}
-}
-
-func (w *watchers) close() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.closed = true
-	for stream := range w.open {
-		delete(w.open, stream)
-		close(stream)
 	}
 }

@@ -146,6 +146,7 @@ func (s settings) config(log *slog.Logger) proxy.Config {
 		Observe:         s.Mode == "observe",
 		MetricsPortals:  int(s.MetricsPortals),
 		PProf:           bool(s.PProf),
+		AdminHost:       s.AdminListen.host(),
 		Version:         version,
 		Revision:        revision,
 		Log:             log,

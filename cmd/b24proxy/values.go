@@ -48,6 +48,11 @@ func (a *address) UnmarshalText(text []byte) error {
 	return nil
 }
 
+func (a address) host() string {
+	host, _, _ := net.SplitHostPort(string(a))
+	return host
+}
+
 func isAddress(s string) bool {
 	_, port, err := net.SplitHostPort(s)
 	n, errPort := strconv.ParseUint(port, 10, 16)

@@ -1,0 +1,102 @@
+package proxy
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// privateSuffixes end names that nobody can register for the world to resolve,
+// by RFC 6761 (localhost, test), 6762 (local), 8375 (home.arpa), by a promise of
+// ICANN (internal; home, corp and mail are put off for good), or since no such
+// top-level domain is there (lan, intranet, private, and svc of Kubernetes).
+// cluster.local is below local.
+var privateSuffixes = []string{".localhost", ".test", ".local", ".home.arpa", ".internal", ".home", ".corp", ".mail", ".lan", ".intranet", ".private", ".svc"}
+
+const wrongName = "403: the admin listener is not served under this name, lest a foreign page reads it (DNS rebinding).\n" +
+	"Use its IP address, a name without dots such as localhost, a name below .internal, .local, .home.arpa, .lan or .svc,\n" +
+	"or the name that stands in B24PROXY_ADMIN_LISTEN.\n"
+
+const wrongPage = "403: a page of another site asks. Open the address itself.\n"
+
+// guarded answers those who address the admin listener itself, and no page of
+// another site that a browser has open: it could point a name of its own at the
+// listener, and read what it tells.
+func (p *Proxy) guarded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(to http.ResponseWriter, r *http.Request) {
+		w := &answerWriter{ResponseWriter: to}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		r.Header.Del("Range") // else net/http answers some with an error that may be stored
+		defer p.adminRecovered(w, r)
+		switch {
+		case !isPrivateName(r.Host, p.config.AdminHost):
+			http.Error(w, wrongName, http.StatusForbidden)
+		case isForeign(r):
+			http.Error(w, wrongPage, http.StatusForbidden)
+		default:
+			h.ServeHTTP(w, r)
+		}
+	})
+}
+
+func (p *Proxy) adminRecovered(w *answerWriter, r *http.Request) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if cause == http.ErrAbortHandler || w.wrote {
+		panic(http.ErrAbortHandler)
+	}
+	crashed(p.log, requestID(r.Header), cause)
+	http.Error(w, "500: see the log", http.StatusInternalServerError)
+}
+
+// isPrivateName reports whether a Host header names the listener in a way that
+// no stranger can point at it: by address, by a name without dots, below a
+// suffix that nobody can register, or as it was set. Browsers always send one;
+// health checks of HTTP/1.0 may not.
+func isPrivateName(host, set string) bool {
+	name := host
+	if before, _, err := net.SplitHostPort(host); err == nil {
+		name = before
+	}
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	if _, err := netip.ParseAddr(name); err == nil || !strings.Contains(name, ".") && !strings.Contains(name, ":") {
+		return true
+	}
+	for _, suffix := range privateSuffixes {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	return set != "" && name == strings.ToLower(strings.TrimSuffix(set, "."))
+}
+
+// isForeign reports whether a page of another site makes the request. A link
+// that leads here is followed.
+func isForeign(r *http.Request) bool {
+	if origin := r.Header.Get("Origin"); origin != "" {
+		from, err := url.Parse(origin)
+		return err != nil || !strings.EqualFold(from.Host, r.Host)
+	}
+	site := r.Header.Get("Sec-Fetch-Site")
+	isLink := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+	return (site == "cross-site" || site == "same-site") && !isLink
+}
+
+// clientOf is the address of a client; one of IPv6 has a network of 64 bits.
+func clientOf(r *http.Request) netip.Prefix {
+	remote, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	address, bits := remote.Addr().Unmap().WithZone(""), 32
+	if address.Is6() {
+		bits = 64
+	}
+	network, _ := address.Prefix(bits)
+	return network
+}

@@ -1,0 +1,71 @@
+package proxy
+
+import (
+	"net/netip"
+	"testing"
+)
+
+func networkOf(i int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 32)
+}
+
+func (w *watchers) of(client netip.Prefix) (n int) {
+	for _, o := range w.open {
+		if o.client == client {
+			n++
+		}
+	}
+	return n
+}
+
+// One client that opens streams without end leaves room for every other.
+func TestWatchersOfManyClients(t *testing.T) {
+	var w watchers
+	for range 3 * maxWatchers {
+		if _, ok := w.join(networkOf(0)); !ok {
+			t.Fatal("the newest stream of a client is refused")
+		}
+	}
+	if n := len(w.open); n != maxWatchers {
+		t.Errorf("%d streams are open", n)
+	}
+	oldest := w.open[0].stream
+	for i := 1; i < maxWatchers; i++ {
+		if _, ok := w.join(networkOf(i)); !ok {
+			t.Errorf("client %d is refused", i)
+		}
+	}
+	if _, open := <-oldest; open {
+		t.Error("the oldest stream of the client with most goes on")
+	}
+	if n := w.of(networkOf(0)); n != 1 || len(w.open) != maxWatchers {
+		t.Errorf("%d streams of the greedy client, %d in all", n, len(w.open))
+	}
+	if _, ok := w.join(networkOf(99)); ok {
+		t.Error("a stream of somebody with one alone is ended for another")
+	}
+	if _, ok := w.join(networkOf(1)); !ok || w.of(networkOf(1)) != 1 {
+		t.Error("a client cannot replace its own stream")
+	}
+}
+
+// A watcher who does not read is dropped.
+func TestWatcherWhoDoesNotRead(t *testing.T) {
+	var w watchers
+	first, _ := w.join(networkOf(1))
+	w.join(networkOf(1))
+	w.publish([]byte("1"))
+	<-first
+	w.publish([]byte("2")) // the second has not taken the 1
+	if len(w.open) != 1 {
+		t.Errorf("%d watch", len(w.open))
+	}
+	w.leave(first)
+	if w.any() {
+		t.Error("somebody watches")
+	}
+	w.close()
+	if _, ok := w.join(networkOf(1)); ok {
+		t.Error("a stream began after the stop")
+	}
+}
