@@ -238,5 +238,8 @@ func (b *bucket) widen(now time.Time, margin int) {
 	b.setLevel(now, level)
 }
 
+// quiet reports whether nothing that was sent or refused slows a call down.
+func (b *bucket) quiet(now time.Time) bool { return b.level(now) <= 0 && !b.lowered() }
+
 // idle reports whether the bucket is as good as new, its margin apart.
-func (b *bucket) idle(now time.Time) bool { return b.level(now) <= 0 && b.learn.forgot(now) }
+func (b *bucket) idle(now time.Time) bool { return b.quiet(now) && b.learn.forgot(now) }

@@ -143,7 +143,7 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, ref
 	if l.closed {
 		return 0, draining()
 	}
-	if l.unlimited && l.bucket != nil && l.queue.length == 0 && l.bucket.idle(now) {
+	if l.unlimited && l.bucket != nil && l.queue.length == 0 && l.bucket.quiet(now) {
 		l.bucket = nil
 	}
 	if l.queue.length > 0 || l.dueLocked(now) > 0 {
