@@ -279,6 +279,7 @@ func TestNoAnswers(t *testing.T) {
 		{200, typeJSON, `{"result":1}{"result":2}`, ReasonNotJSON},
 		{200, typeJSON, `{"result":1}<br>`, ReasonNotJSON},
 		{502, typeJSON, `{"message":"bad gateway"}`, ReasonNotJSON},
+		{500, typeJSON, `{"error":""}`, ReasonNotJSON},
 		{502, "text/xml", `<response></response>`, ReasonNotJSON},
 	}
 	for _, test := range tests {
@@ -307,6 +308,7 @@ func TestUntouched(t *testing.T) {
 	}{
 		{ParseCall("/oauth/token/"), 400, failure, Untouched},
 		{ParseCall("/rest/download.json"), 503, failure, SystemError},
+		{ParseCall("/rest/crm.deal.list"), 300, nil, Untouched},
 		{ParseCall("/rest/crm.deal.list"), 302, nil, Untouched},
 		{ParseCall("/rest/crm.deal.list"), 304, nil, Untouched},
 		{ParseCall("/rest/crm.deal.list"), 204, nil, OK},
@@ -342,6 +344,7 @@ func TestMayBeRepeated(t *testing.T) {
 		{batch3, 503, `{"error":"QUERY_LIMIT_EXCEEDED"}`, No, true},
 		{write, 502, `<html>`, Unknown, false},
 		{read, 502, `<html>`, Unknown, true},
+		{read, 400, `<html>`, Unknown, false},
 		{read, 404, `<html>`, Unknown, false},
 		{read, 200, `{"res`, Unknown, true},
 		{read, 200, `{"result":1}`, Yes, false},
@@ -382,6 +385,10 @@ func TestBatch(t *testing.T) {
 	many := `{"result":{"result_error":[` + strings.Repeat(`{"error":"X"},`, 1000) + `{}]}}`
 	if a = Examine(batch, 200, "", []byte(many)); len(a.Inner) != maxInner {
 		t.Errorf("%d inner errors kept, want %d", len(a.Inner), maxInner)
+	}
+	manyTimes := `{"result":{"result_time":[` + strings.Repeat(`{"operating":1},`, 1000) + `{}]}}`
+	if a = Examine(batch, 200, "", []byte(manyTimes)); len(a.InnerTimes) != maxInner {
+		t.Errorf("%d inner times kept, want %d", len(a.InnerTimes), maxInner)
 	}
 	if a = Examine(ParseCall("/rest/crm.deal.list"), 200, "", []byte(many)); a.Inner != nil {
 		t.Error("a call that is no batch has inner errors")

@@ -46,9 +46,13 @@ func TestParseCall(t *testing.T) {
 		{"/rest/crm.controller.item.getFile", Call{Version: 2, Method: "crm.controller.item.getfile"}},
 		{"/rest/disk.file.get", Call{Version: 2, Method: "disk.file.get"}},
 		{"/rest/" + code, Call{Version: 2}},
+		{"/rest/fifteen_letters", Call{Version: 2, Method: "fifteen_letters"}},
+		{"/rest/sixteen__letters", Call{Version: 2}},
+		{"/re%73t/1/" + code, Call{Version: 2, Webhook: true}},
 		{"/rest/crm deal", Call{Version: 2}},
 		{"/rest/%zz", Call{Version: 2}},
-		{"/rest/a." + strings.Repeat("b", maxMethod), Call{Version: 2}},
+		{"/rest/a." + strings.Repeat("b", maxMethod-2), Call{Version: 2, Method: "a." + strings.Repeat("b", maxMethod-2)}},
+		{"/rest/a." + strings.Repeat("b", maxMethod-1), Call{Version: 2}},
 	}
 	for _, test := range tests {
 		got := ParseCall(test.path)
@@ -112,7 +116,7 @@ func TestPathsReadInTwoWays(t *testing.T) {
 	}
 	for _, path := range []string{
 		hook + "crm.deal.list", "//rest//1//inventedcode1234//crm.deal.list//", hook + "crm.deal.list.json", hook + "crm.deal.list.JSON/", hook + "CRM.Deal.List",
-		"/REST/crm.deal.list", "/rest/%D0%B8%D0%B2%D0%B0%D0%BD/inventedcode1234/crm.deal.list", "/rest/иван/inventedcode1234/crm.deal.list.xml",
+		"/REST/crm.deal.list", "/rest/1/inventedcode1234AZaz09/crm.deal.list", "/rest/%D0%B8%D0%B2%D0%B0%D0%BD/inventedcode1234/crm.deal.list", "/rest/иван/inventedcode1234/crm.deal.list.xml",
 		"/rest/ivan.p%40example.com/inventedcode1234/crm.deal.list", "/rest/ivan@example.com/inventedcode1234/crm.deal.list",
 		"/rest/j%C3%B6rg%20m/inventedcode1234/crm.deal.list", "/rest/api/%D0%B8/inventedcode1234/tasks.task.list",
 	} {

@@ -63,13 +63,15 @@ func TestRan(t *testing.T) {
 // Codes of version 3 are found by their endings, whatever their namespaces.
 func TestLookupVersion3(t *testing.T) {
 	tests := map[string]string{
-		"BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION":                          "BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION",
-		"bitrix_rest_v3_realisation_exception_ratelimitexception":              "BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION",
-		"BITRIX_REST_V3_INTERNAL_INTERNALEXCEPTION":                            "BITRIX_REST_V3_EXCEPTION_INTERNAL_INTERNALEXCEPTION",
-		"BITRIX_REST_V3_EXCEPTION_NORATELIMITEXCEPTION":                        "other",
-		"RATELIMITEXCEPTION":                                                   "other",
-		"BITRIX_REST_V3_EXCEPTION_ENTITYNOTFOUNDEXCEPTION":                     "other",
-		"BITRIX_REST_V3_" + strings.Repeat("X", 1<<20) + "_RATELIMITEXCEPTION": "other",
+		"BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION":                               "BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION",
+		"bitrix_rest_v3_realisation_exception_ratelimitexception":                   "BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION",
+		"BITRIX_REST_V3_INTERNAL_INTERNALEXCEPTION":                                 "BITRIX_REST_V3_EXCEPTION_INTERNAL_INTERNALEXCEPTION",
+		"BITRIX_REST_V3_EXCEPTION_NORATELIMITEXCEPTION":                             "other",
+		"RATELIMITEXCEPTION":                                                        "other",
+		"BITRIX_REST_V3_EXCEPTION_ENTITYNOTFOUNDEXCEPTION":                          "other",
+		"BITRIX_REST_V3_" + strings.Repeat("X", maxCode-34) + "_RATELIMITEXCEPTION": "BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION",
+		"BITRIX_REST_V3_" + strings.Repeat("X", maxCode-33) + "_RATELIMITEXCEPTION": "other",
+		"BITRIX_REST_V3_" + strings.Repeat("X", 1<<20) + "_RATELIMITEXCEPTION":      "other",
 	}
 	for code, want := range tests {
 		if got := Label(code); got != want {

@@ -73,7 +73,7 @@ func (a Answer) Normalized(p Proxy) (status int, contentType string, body []byte
 // methodErrorStatus is never that of a success; where a method uses a word of the
 // table, it is the word's.
 func (a Answer) methodErrorStatus() int {
-	if a.status >= 300 {
+	if a.status >= 400 {
 		return a.status
 	}
 	if known := Lookup(a.Code); known != nil {

@@ -33,11 +33,8 @@ type readCommands struct{ found int }
 // add takes a command of version 2, method?query. PHP's parse_url cuts the
 // method off at the first question mark or number sign.
 func (r *readCommands) add(command string) bool {
-	method := command
-	if i := strings.IndexAny(command, "?#"); i >= 0 {
-		method = command[:i]
-	}
-	return r.addMethod(method)
+	end := strings.IndexAny(command+"?", "?#")
+	return r.addMethod(command[:end])
 }
 
 func (r *readCommands) addMethod(method string) bool {
@@ -48,7 +45,7 @@ func (r *readCommands) addMethod(method string) bool {
 func (r *readCommands) query(version int, raw string) bool {
 	if version == 3 { // takes its commands from the body
 		for name := range parameters(raw) {
-			if name == "" || strings.IndexByte("0123456789[ ", name[0]) >= 0 || isLikeCommand(name) {
+			if name == "" || strings.ContainsAny(name[:1], "0123456789[ ") || isLikeCommand(name) {
 				return false
 			}
 		}

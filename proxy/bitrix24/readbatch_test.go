@@ -37,6 +37,7 @@ func TestBatchThatIsNoRead(t *testing.T) {
 		"an address read in two ways":       {"/rest/x/../batch", "cmd[0]=user.get", "", ""},
 		"no commands":                       {"/rest/batch", "", "", ""},
 		"an empty list":                     {"/rest/batch", "", asJSON, `{"cmd":[]}`},
+		"an empty list beside a command":    {"/rest/batch", "cmd[0]=user.get", asJSON, `{"cmd":[]}`},
 		"a write among reads":               {"/rest/batch", "", asJSON, `{"cmd":["user.get","crm.deal.add"]}`},
 		"a write in the query":              {"/rest/batch", "cmd[0]=crm.deal.add", asJSON, reads},
 		"a write in the body":               {"/rest/batch", "cmd[0]=user.get", asForm, "cmd[0]=crm.deal.add"},
@@ -81,6 +82,7 @@ func TestBatchThatIsNoRead(t *testing.T) {
 		"version 3 in version 2":            {"/rest/batch", "", asJSON, `[{"method":"user.get"}]`},
 		"a form in version 3":               {"/rest/api/batch", "", asForm, "0[method]=tasks.task.get"},
 		"a number in the query":             {"/rest/api/batch", "1[method]=tasks.task.add", asJSON, `[{"method":"tasks.task.get"}]`},
+		"a zero in the query":               {"/rest/api/batch", "0[method]=tasks.task.add", asJSON, `[{"method":"tasks.task.get"}]`},
 	} {
 		if ReadBatch(ParseCall(b.path), b.query, b.contentType, []byte(b.body)) {
 			t.Errorf("%s: %s is a read", name, fmt.Sprint(b))
