@@ -68,16 +68,18 @@ func source(s string) string {
 	return Other
 }
 
+// statusClass takes what no standard knows, from 600 on, for a server's error
+// (RFC 9110, section 15).
 func statusClass(status int) string {
-	switch status / 100 {
-	case 2:
-		return "2xx"
-	case 3:
-		return "3xx"
-	case 4:
-		return "4xx"
-	case 5:
+	switch {
+	case status >= 500:
 		return "5xx"
+	case status >= 400:
+		return "4xx"
+	case status >= 300:
+		return "3xx"
+	case status >= 200:
+		return "2xx"
 	}
 	return None
 }

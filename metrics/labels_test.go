@@ -116,7 +116,7 @@ func TestFixedVocabularies(t *testing.T) {
 
 func TestStatusClass(t *testing.T) {
 	for status, want := range map[int]string{
-		0: None, 101: None, 200: "2xx", 302: "3xx", 429: "4xx", 503: "5xx", 599: "5xx", 600: None, -200: None,
+		0: None, 101: None, 200: "2xx", 302: "3xx", 429: "4xx", 503: "5xx", 599: "5xx", 600: "5xx", 999: "5xx", -200: None,
 	} {
 		if got := statusClass(status); got != want {
 			t.Errorf("status %d is of class %q, want %q", status, got, want)

@@ -3,8 +3,10 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"b24proxy/limiter"
@@ -21,13 +23,17 @@ type attempt struct {
 
 	slot   *limiter.Slot
 	began  time.Time
+	status int // the answer's, 0 where there is none
+	ended  func()
 	cancel context.CancelCauseFunc
 }
 
 // attempt begins to send a call.
 func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *attempt {
 	ex.attempts++
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(req.Context()))
+	// Of the caller's context only the exchange is taken over: ReverseProxy's hook
+	// in it would pass on each informational answer, however many come.
+	ctx, cancel := context.WithCancelCause(ex.in(context.Background()))
 	at := &attempt{done: make(chan struct{}), slot: paid.slot, began: time.Now(), cancel: cancel}
 	out := req.Clone(ctx)
 	out.URL = ex.route.url()
@@ -40,19 +46,24 @@ func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *at
 		contentType: req.Header.Get("Content-Type"), body: ex.body.head, began: at.began,
 	}
 	t.metrics.AttemptStarted(l.route.portal)
+	at.ended = sync.OnceFunc(func() {
+		t.metrics.AttemptDone(l.route.portal, at.status, time.Since(at.began), l.id)
+		if at.slot != nil {
+			at.slot.Done()
+		}
+	})
 	go func(body *body, id string) {
 		defer close(at.done)
 		defer body.release()
-		status := t.ask(req.Context(), at, out, body, l)
+		t.ask(req.Context(), at, out, body, l)
 		t.recent.reached(time.Now(), l.route.portal, id, at.err)
-		t.metrics.AttemptDone(l.route.portal, status, time.Since(at.began), id)
 		at.settle()
 	}(ex.body, ex.id)
 	return at
 }
 
-// ask sends the request and looks at the answer, whose status it returns.
-func (t *transport) ask(caller context.Context, at *attempt, out *http.Request, body *body, l *lesson) (status int) {
+// ask sends the request and looks at the answer.
+func (t *transport) ask(caller context.Context, at *attempt, out *http.Request, body *body, l *lesson) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			at.err = crashed(t.log, l.id, cause)
@@ -62,23 +73,24 @@ func (t *transport) ask(caller context.Context, at *attempt, out *http.Request, 
 		}
 	}()
 	at.resp, at.err = t.send(caller, out, body, at.cancel)
+	if at.err == nil && at.resp.StatusCode < 100 { // net/http reads it, and will not write it
+		at.resp.Body.Close()
+		at.err = networkFailure(out.Context(), fmt.Errorf("the portal answered with status %03d", at.resp.StatusCode), true)
+	}
 	if at.err == nil {
-		status, l.took = at.resp.StatusCode, time.Since(l.began)
+		at.status, l.took = at.resp.StatusCode, time.Since(l.began)
 		at.answer = examine(at.resp, l.route.call, func(a bitrix24.Answer) { t.learn(l, at.resp.Header, a) })
 	}
-	return status
 }
 
 // settle tells the limiter what came of a slot.
 func (at *attempt) settle() {
+	if at.err != nil || isError(at.answer.Kind) { // nothing of it is under way, and the call may have to wait again
+		defer at.ended()
+	}
 	slot := at.slot
-	if slot == nil {
-		return
-	}
-	if at.err != nil || isRefusal(at.answer) { // it is over, and may have to wait again
-		defer slot.Done()
-	}
 	switch {
+	case slot == nil:
 	case at.err != nil && at.err.executed == bitrix24.No:
 		slot.Unsent()
 	case at.err != nil || at.answer.Kind == bitrix24.NoAnswer:
@@ -99,16 +111,14 @@ func (at *attempt) hand(ctx context.Context) (*http.Response, error) {
 		return nil, at.err
 	}
 	stop := context.AfterFunc(ctx, func() { at.cancel(context.Cause(ctx)) })
-	at.resp.Body = &handedBody{ReadCloser: at.resp.Body, exchange: exchangeOf(ctx), closed: func() { stop(); at.over() }}
+	at.resp.Body = &handedBody{ReadCloser: at.resp.Body, caller: ctx, exchange: exchangeOf(ctx), closed: func() { stop(); at.over() }}
 	return at.resp, nil
 }
 
 // over ends an attempt of which nothing is under way any more.
 func (at *attempt) over() {
 	at.cancel(nil)
-	if at.slot != nil {
-		at.slot.Done()
-	}
+	at.ended()
 }
 
 // maxDiscard is how much of an answer that nobody wants is read, so that its
@@ -161,6 +171,7 @@ const callerIdle = 2 * time.Minute
 // A handedBody is an answer on its way to the caller.
 type handedBody struct {
 	io.ReadCloser
+	caller   context.Context
 	exchange *exchange
 	closed   func()
 	deadline time.Time // of the caller's connection
@@ -170,6 +181,9 @@ func (b *handedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.exchange.failed = brokeOff
+		if b.caller.Err() != nil && !errors.Is(context.Cause(b.caller), errStopped) {
+			b.exchange.failed = gone
+		}
 	}
 	if now := time.Now(); b.deadline.Sub(now) < callerIdle/2 {
 		b.deadline = now.Add(callerIdle)

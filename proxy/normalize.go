@@ -189,6 +189,10 @@ func (ex *exchange) outcome() string {
 		return portalError
 	case bitrix24.MethodError:
 		return methodError
+	case bitrix24.Untouched:
+		if ex.status >= 500 {
+			return portalError
+		}
 	}
 	return ok
 }

@@ -56,6 +56,8 @@ func newWire(connectTo HostMap[string], roots *x509.CertPool, via *url.URL, time
 			PingTimeout:      min(pingAfter, timeout/4),
 			WriteByteTimeout: timeout,
 		},
+
+		MaxResponseHeaderBytes: 1 << 20, // with the informational answers before it
 	}
 	if via != nil {
 		t.Proxy = http.ProxyURL(via)
