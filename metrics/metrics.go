@@ -39,6 +39,7 @@ type Metrics struct {
 	portals, codes, reasons *names
 	clients                 map[string]bool
 	watched                 atomic.Pointer[func() []Portal]
+	spool                   atomic.Pointer[func() (memory, disk int64)]
 
 	requests        *prometheus.CounterVec
 	requestDuration *prometheus.HistogramVec
@@ -118,7 +119,7 @@ func New(o Options) *Metrics {
 		m.requests, m.requestDuration, m.errors, m.rejected, m.clientRequests,
 		m.queueWait, m.queueAbandoned,
 		m.attempts, m.attemptDuration, m.inFlight, m.resends,
-		portalGauges{m},
+		portalGauges{m}, spoolGauges{m},
 		m.store.up, m.store.duration, m.store.errors,
 		m.autobatch.calls, m.autobatch.batches, m.autobatch.fallbacks, m.autobatch.size,
 	)

@@ -27,6 +27,7 @@ func fed() *Metrics {
 	feed(m, "acme.bitrix24.com", "req-1")
 	m.StoreUp(true)
 	m.StoreRequest(time.Millisecond, true)
+	m.WatchSpool(func() (memory, disk int64) { return 1, 2 })
 	m.Watch(func() []Portal {
 		return []Portal{{Name: "acme.bitrix24.com", Capacity: 1000, Level: 20, Burst: 50, Rate: 2, PlanRate: 2}}
 	})

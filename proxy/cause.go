@@ -35,10 +35,16 @@ const viaOutbound = "outbound proxy (B24PROXY_OUTBOUND_PROXY): "
 var causes = []func(error) string{ourCause, nameCause, certificateCause, systemCause, protocolCause, timeoutCause}
 
 func ourCause(err error) string {
-	for _, ours := range []error{errRepeat, errLeft, errStopped, errTooLarge, errSpool} {
+	for _, ours := range []error{errRepeat, errLeft, errStopped, errTooLarge, errNoRoom} {
 		if errors.Is(err, ours) {
 			return ours.Error()
 		}
+	}
+	if errors.Is(err, errNotKept) {
+		if why := syscall.Errno(0); errors.As(err, &why) {
+			return errNotKept.Error() + ": " + why.Error()
+		}
+		return errNotKept.Error()
 	}
 	var silent silentFor
 	if errors.As(err, &silent) {

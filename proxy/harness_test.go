@@ -36,6 +36,7 @@ func newProxy(t testing.TB, edit func(*Config)) *Proxy {
 		QueueDepth:      1000,
 		UpstreamTimeout: 65 * time.Second,
 		MaxBody:         1 << 20,
+		SpoolLimit:      1 << 30,
 		Normalize:       true,
 		MetricsPortals:  100,
 		Log:             debugLog(t.Output()),

@@ -35,6 +35,7 @@ type Config struct {
 	UpstreamTimeout time.Duration         // longest silence of a portal
 	OutboundProxy   *url.URL              // towards the portals; nil: none
 	MaxBody         int64                 // bytes of a request
+	SpoolLimit      int64                 // bytes of request bodies on disk at once
 	OperatingLimit  time.Duration         // a method's budget; 0: not guarded here
 	Observe         bool                  // nothing waits or is refused; what would have been is counted
 	StateFile       *limiter.StateFile    // keeps the buckets over a restart; may be nil
@@ -70,6 +71,7 @@ type Proxy struct {
 	router   *router
 	limiter  *limiter.Limiter
 	budgets  *limiter.Budgets
+	spool    *spool
 	metrics  *metrics.Metrics
 	recent   *recent
 	watchers watchers
@@ -87,6 +89,7 @@ func New(c Config) *Proxy {
 	p := &Proxy{
 		config:  c,
 		router:  newRouter(c.Portals, c.Upstream),
+		spool:   newSpool(c.SpoolLimit),
 		metrics: metrics.New(metrics.Options{Portals: c.MetricsPortals, Version: c.Version, Revision: c.Revision}),
 		recent:  newRecent(c.Log, began),
 		began:   began,
@@ -103,6 +106,7 @@ func New(c Config) *Proxy {
 		stopping: make(chan struct{}),
 	}
 	p.metrics.Watch(p.portals)
+	p.metrics.WatchSpool(func() (memory, disk int64) { return p.spool.memory.used.Load(), p.spool.disk.used.Load() })
 	wire := newWire(c.ConnectTo, c.Roots, c.OutboundProxy, c.UpstreamTimeout)
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id) },
@@ -144,34 +148,73 @@ func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	defer p.ended(ex, r)
 	r = r.WithContext(ex.in(r.Context()))
 	defer p.recovered(w, r, ex)
-	if r.Method == http.MethodConnect {
-		p.fail(w, r, connectNotEnabled)
-		return
-	}
-	var failed *failure
-	if ex.route, failed = p.router.route(r); failed != nil {
+	if failed := p.read(w, r, ex, isIn); failed != nil {
+		if r.ContentLength != 0 {
+			ex.control.SetReadDeadline(time.Now().Add(restIdle))
+		}
 		p.fail(w, r, failed)
 		return
 	}
-	if !isIn {
-		p.fail(w, r, draining())
-		return
-	}
-	var err error
-	if ex.body, err = readBody(w, r, p.config.MaxBody); err != nil {
-		p.fail(w, r, bodyFailure(err, p.config.MaxBody))
-		return
-	}
 	defer ex.body.release()
-	ex.cred = bitrix24.FindCredential(ex.route.call, ex.route.rawQuery(), r.Header.Get("Authorization"), r.Header.Get("Content-Type"), ex.body.head)
-	ex.client = clientName(r.Header, ex.cred)
-	ex.urgency = urgency(r.Header)
-	ex.deadline = time.Now().Add(patience(r.Header, p.config.QueueWait))
 	r.Body = http.NoBody             // read; the transport sends it from the exchange
 	w.Header()["Content-Type"] = nil // what the portal does not say is not guessed
 	p.reverse.ServeHTTP(w, r)        // panics where the answer was cut off
 	ex.finished = true
 	ex.control.SetWriteDeadline(time.Time{}) // the connection goes on
+}
+
+// restIdle bounds how long net/http waits for the rest of a body that is not
+// wanted. It reads it before it answers, so that the connection can serve again.
+const restIdle = 500 * time.Millisecond
+
+// read finds out what a request asks for, and takes its body. What can be
+// refused without the body is refused before it is read.
+func (p *Proxy) read(w http.ResponseWriter, r *http.Request, ex *exchange, isIn bool) (failed *failure) {
+	if r.Method == http.MethodConnect {
+		return connectNotEnabled
+	}
+	if ex.route, failed = p.router.route(r); failed != nil {
+		return failed
+	}
+	if !isIn {
+		return draining()
+	}
+	ex.urgency = urgency(r.Header)
+	ex.identify(r, nil)
+	wait := patience(r.Header, p.config.QueueWait)
+	if failed = p.full(r, ex, wait); failed != nil {
+		return failed
+	}
+	var err error
+	if ex.body, err = p.spool.read(w, r, p.config.MaxBody); err != nil {
+		return bodyFailure(err, p.config.MaxBody)
+	}
+	ex.identify(r, ex.body.head)
+	ex.deadline = time.Now().Add(wait)
+	return nil
+}
+
+// identify finds out who calls.
+func (ex *exchange) identify(r *http.Request, body []byte) {
+	ex.cred = bitrix24.FindCredential(ex.route.call, ex.route.rawQuery(), r.Header.Get("Authorization"), r.Header.Get("Content-Type"), body)
+	ex.client = clientName(r.Header, ex.cred)
+}
+
+// full is the answer to a call that would get no slot, nil if it may get one.
+// It is asked before a body is read. A client that only the body names may be
+// one whose calls go first.
+func (p *Proxy) full(r *http.Request, ex *exchange, wait time.Duration) *failure {
+	if r.ContentLength == 0 || !ex.route.call.REST() {
+		return nil
+	}
+	ask := limiter.Request{Upstream: ex.route.portal, Client: ex.client, Urgency: ex.urgency, Wait: wait}
+	if ex.client == clientName(nil, bitrix24.Credential{Kind: "none"}) {
+		ask.Client = ""
+	}
+	if refused := p.limiter.WouldReject(ask); refused != nil {
+		return rejection(refused)
+	}
+	return nil
 }
 
 // ended counts and logs a call when its answer has been given.
@@ -225,9 +268,9 @@ func bodyFailure(err error, limit int64) *failure {
 	case errors.Is(err, errTooLarge):
 		f.status, f.code, f.reason = http.StatusRequestEntityTooLarge, "REQUEST_TOO_LARGE", "request_too_large"
 		f.description = fmt.Sprintf("The request body is larger than %d bytes (B24PROXY_MAX_BODY).", limit)
-	case errors.Is(err, errSpool):
+	case errors.Is(err, errNotKept):
 		f.status, f.code, f.reason = http.StatusServiceUnavailable, "REQUEST_NOT_KEPT", "request_not_kept"
-		f.description, f.retryable, f.retryAfter = "The proxy has no room to keep the request body.", true, jitter(4*time.Second)
+		f.description, f.retryable, f.retryAfter = "The call was not sent: "+cause(err), true, jitter(4*time.Second)
 	default:
 		f.status, f.code, f.reason = http.StatusBadRequest, "REQUEST_NOT_READ", "request_not_read"
 		f.description, f.outcome = "The request body could not be read to its end.", abandoned

@@ -141,6 +141,7 @@ func (s settings) config(log *slog.Logger) proxy.Config {
 		UpstreamTimeout: time.Duration(s.UpstreamTimeout),
 		OutboundProxy:   s.OutboundProxy.URL,
 		MaxBody:         int64(s.MaxBody),
+		SpoolLimit:      int64(s.SpoolLimit),
 		Normalize:       bool(s.Normalize),
 		OperatingLimit:  time.Duration(s.OperatingLimit),
 		Observe:         s.Mode == "observe",

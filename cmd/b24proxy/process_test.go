@@ -81,6 +81,9 @@ func launch(t *testing.T, settings ...string) *process {
 	for _, s := range append([]string{"LISTEN=127.0.0.1:0", "ADMIN_LISTEN=127.0.0.1:0"}, settings...) {
 		p.cmd.Env = append(p.cmd.Env, prefix+s)
 	}
+	if dir, set := os.LookupEnv("TMPDIR"); set {
+		p.cmd.Env = append(p.cmd.Env, "TMPDIR="+dir)
+	}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -38,6 +38,7 @@ type settings struct {
 	UpstreamTimeout timeout   `env:"UPSTREAM_TIMEOUT" envDefault:"65s" about:"longest silence of a portal: while it takes a request, until the answer's header, and between the bytes of the answer"`
 	OutboundProxy   httpProxy `env:"OUTBOUND_PROXY" about:"an HTTP proxy towards the portals"`
 	MaxBody         size      `env:"MAX_BODY" envDefault:"100MiB" about:"larger request bodies get 413"`
+	SpoolLimit      size      `env:"SPOOL_LIMIT" envDefault:"1GiB" about:"request bodies kept on disk at once; above it new large ones get 503 REQUEST_NOT_KEPT"`
 	DrainTimeout    timeout   `env:"DRAIN_TIMEOUT" envDefault:"30s" about:"after SIGTERM or SIGINT"`
 	MetricsPortals  count     `env:"METRICS_PORTALS" envDefault:"1000" about:"portals with a label of their own; later ones count as other"`
 	PProf           flag      `env:"PPROF" envDefault:"false" about:"profiles on the admin listener"`

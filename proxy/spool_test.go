@@ -1,0 +1,270 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"b24proxy/limiter"
+)
+
+// echo is a portal that answers with the size of what it got.
+var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	n, _ := io.Copy(io.Discard, r.Body)
+	fmt.Fprintf(w, `{"result":%d}`, n)
+})
+
+// held is what a proxy's spool holds.
+func (p *Proxy) held() (memory, disk int64) {
+	return p.spool.memory.used.Load(), p.spool.disk.used.Load()
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for until := time.Now().Add(time.Minute); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal(what)
+		}
+	}
+}
+
+// A body takes memory as it arrives, whatever its Content-Length promises.
+func TestPromisedBodiesTakeNoMemory(t *testing.T) {
+	const connections = 200
+	p := newProxy(t, nil).behind(echo)
+	server := httptest.NewServer(p)
+	defer server.Close()
+	for range connections {
+		c := must(net.Dial("tcp", server.Listener.Addr().String()))
+		defer c.Close()
+		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 262144\r\n\r\n", deal)
+	}
+	eventually(t, "the requests do not arrive", func() bool {
+		p.calls.mu.Lock()
+		defer p.calls.mu.Unlock()
+		return p.calls.open == connections
+	})
+	if memory, disk := p.held(); memory > connections*2<<10 || disk != 0 {
+		t.Errorf("%d bytes in memory, %d on disk", memory, disk)
+	}
+}
+
+// What a call holds is counted while it is held, and given back once, whatever
+// becomes of the call.
+func TestWhatIsHeldIsGivenBack(t *testing.T) {
+	small, large := strings.Repeat("x", 100<<10), strings.Repeat("x", 700<<10)
+	nothingHeld := func(t *testing.T, p *Proxy) {
+		t.Helper()
+		eventually(t, "something is not given back", func() bool { memory, disk := p.held(); return memory == 0 && disk == 0 })
+	}
+	t.Run("after an answer", func(t *testing.T) {
+		var memory, disk int64
+		var p *Proxy
+		p = newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			memory, disk = p.held()
+			echo(w, r)
+		}))
+		for _, c := range []struct {
+			body                                         string
+			leastMemory, mostMemory, leastDisk, mostDisk int64
+		}{{"", 0, 2 << 10, 0, 0}, {small, 100 << 10, 140 << 10, 0, 0}, {large, 256 << 10, 260 << 10, 700 << 10, 700 << 10}} {
+			w := p.call("POST", deal, c.body)
+			if want := fmt.Sprintf(`{"result":%d}`, len(c.body)); w.Body.String() != want {
+				t.Errorf("got %s, want %s", w.Body, want)
+			}
+			if memory < c.leastMemory || memory > c.mostMemory || disk < c.leastDisk || disk > c.mostDisk {
+				t.Errorf("a body of %d bytes: %d in memory, %d on disk", len(c.body), memory, disk)
+			}
+			nothingHeld(t, p)
+		}
+	})
+	t.Run("after a call was sent again, and after it was lost", func(t *testing.T) {
+		n := 0
+		p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if n++; n%2 == 1 {
+				panic(http.ErrAbortHandler)
+			}
+			echo(w, r)
+		}))
+		if w := p.call("POST", hook+"/crm.deal.list", large); w.Code != 200 || n != 2 {
+			t.Errorf("%d after %d attempts", w.Code, n)
+		}
+		nothingHeld(t, p)
+		p.call("POST", deal, large)
+		nothingHeld(t, p)
+	})
+	t.Run("after it was refused, too large or cut off", func(t *testing.T) {
+		p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(echo)
+		for range 60 {
+			p.call("POST", deal, small)
+		}
+		p.call("POST", deal, strings.Repeat("x", 1<<20+1))
+		r := httptest.NewRequest("POST", deal, io.MultiReader(strings.NewReader(large), brokenReader{}))
+		p.ServeHTTP(httptest.NewRecorder(), r)
+		nothingHeld(t, p)
+	})
+	t.Run("when its attempt has ended, though the caller left before", func(t *testing.T) {
+		arrived, answer := make(chan bool), make(chan bool)
+		p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { arrived <- true; <-answer }))
+		ctx, leave := context.WithCancel(t.Context())
+		var call sync.WaitGroup
+		call.Go(func() { p.callContext(ctx, "POST", deal, large) })
+		<-arrived
+		leave()
+		call.Wait()
+		if _, disk := p.held(); disk != int64(len(large)) {
+			t.Errorf("%d on disk while the attempt may read it", disk)
+		}
+		close(answer)
+		nothingHeld(t, p)
+	})
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// What does not fit into memory goes to the disk, and what does not fit there
+// is refused, to be sent again later.
+func TestRoomForRequests(t *testing.T) {
+	var p *Proxy
+	var disk int64
+	portal := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, disk = p.held(); echo(w, r) })
+	refused := func(t *testing.T, w *httptest.ResponseRecorder) {
+		t.Helper()
+		if e := tell(t, w); w.Code != 503 || e.Error != "REQUEST_NOT_KEPT" || e.Proxy.Reason != "request_not_kept" || e.Proxy.Executed != "no" ||
+			!e.Proxy.Retryable || w.Header().Get("Retry-After") == "" {
+			t.Errorf("%d %+v %v", w.Code, e, w.Header())
+		}
+		if memory, disk := p.held(); memory != 0 || disk != 0 {
+			t.Errorf("%d in memory and %d on disk are not given back", memory, disk)
+		}
+	}
+	t.Run("a small body goes to the disk when the memory is used up", func(t *testing.T) {
+		p = newProxy(t, nil).behind(portal)
+		p.spool.memory.size = 64 << 10
+		if w := p.call("POST", deal, strings.Repeat("x", 100<<10)); w.Body.String() != `{"result":102400}` || disk != 100<<10 {
+			t.Errorf("%s, %d on disk", w.Body, disk)
+		}
+	})
+	t.Run("its beginning stays in memory, since it names the caller", func(t *testing.T) {
+		var log strings.Builder
+		p = newProxy(t, func(c *Config) { c.Log = debugLog(&log) }).behind(portal)
+		p.spool.memory.size = 8 << 10
+		p.call("POST", "/rest/crm.deal.add", `{"auth":"S3cret","x":"`+strings.Repeat("x", 100<<10)+`"}`)
+		if !strings.Contains(log.String(), `client="oauth `) {
+			t.Error(log.String())
+		}
+	})
+	t.Run("a body above the limit of the disk is refused", func(t *testing.T) {
+		p = newProxy(t, func(c *Config) { c.SpoolLimit = 300 << 10 }).behind(portal)
+		refused(t, p.call("POST", deal, strings.Repeat("x", 400<<10)))
+		if w := p.call("POST", deal, strings.Repeat("x", 290<<10)); w.Code != 200 {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	})
+	t.Run("without any disk, what fits into memory passes", func(t *testing.T) {
+		p = newProxy(t, func(c *Config) { c.SpoolLimit = 0 }).behind(portal)
+		if w := p.call("POST", deal, strings.Repeat("x", 200<<10)); w.Code != 200 {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		refused(t, p.call("POST", deal, strings.Repeat("x", 300<<10)))
+	})
+	t.Run("headers count, and those that do not fit are refused", func(t *testing.T) {
+		p = newProxy(t, nil).behind(portal)
+		p.spool.memory.size = 1 << 20
+		refused(t, p.call("POST", deal, "", "X-Long", strings.Repeat("x", 600<<10)))
+		if w := p.call("POST", deal, "", "X-Long", strings.Repeat("x", 400<<10)); w.Code != 200 {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	})
+	t.Run("a full disk is no fault of the client", func(t *testing.T) {
+		var log strings.Builder
+		p = newProxy(t, func(c *Config) { c.Log = debugLog(&log) }).behind(portal)
+		p.spool.create = func() (*os.File, string, error) {
+			full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+			return full, "", err
+		}
+		refused(t, p.call("POST", deal, strings.Repeat("x", 300<<10)))
+		if !strings.Contains(log.String(), "The call was not sent: the proxy cannot keep the request: no space left on device") {
+			t.Error(log.String())
+		}
+	})
+	t.Run("nor is a disk that fills up while the body arrives", func(t *testing.T) {
+		p = newProxy(t, nil).behind(portal)
+		p.spool.create = func() (*os.File, string, error) {
+			read, write, err := os.Pipe()
+			go func() { io.CopyN(io.Discard, read, 300<<10); read.Close() }()
+			return write, "", err
+		}
+		refused(t, p.call("POST", deal, strings.Repeat("x", 900<<10)))
+	})
+}
+
+// The file of a body has no name once it is open, so that it ends with the
+// process; where files cannot lose their name, it is removed with the body.
+func TestSpoolFilesHaveNoName(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	names := func() (names []string) {
+		for _, entry := range must(os.ReadDir(dir)) {
+			names = append(names, entry.Name())
+		}
+		return names
+	}
+	var seen []string
+	p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen = names(); echo(w, r) }))
+	if w := p.call("POST", deal, strings.Repeat("x", 300<<10)); w.Body.String() != `{"result":307200}` || seen != nil {
+		t.Errorf("%s, files %q", w.Body, seen)
+	}
+	p.spool.create = func() (*os.File, string, error) {
+		file, err := os.CreateTemp("", "named-")
+		return file, file.Name(), err
+	}
+	p.call("POST", deal, strings.Repeat("x", 300<<10))
+	if len(seen) != 1 || names() != nil {
+		t.Errorf("files %q during the call, %q after it", seen, names())
+	}
+}
+
+// What is refused without its body is answered before the body comes, and the
+// connection of a client that never sends it does not stay open.
+func TestRefusedBeforeTheBody(t *testing.T) {
+	p := newProxy(t, func(c *Config) { c.QueueDepth, c.Plan = 0, limiter.Plan{Rate: 0.001, Burst: 1} }).behind(echo)
+	server := httptest.NewServer(p)
+	defer server.Close()
+	must(p.limiter.Acquire(t.Context(), limiter.Request{Upstream: "acme.bitrix24.com"})).Answered(limiter.Accepted)
+	for what, c := range map[string]struct{ head, code string }{
+		"a full queue":                       {"POST " + deal + " HTTP/1.1\r\nContent-Length: 1000\r\n", "QUERY_LIMIT_EXCEEDED"},
+		"a full queue, instead of 100":       {"POST " + deal + " HTTP/1.1\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n", "QUERY_LIMIT_EXCEEDED"},
+		"a full queue, before a first chunk": {"POST " + deal + " HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", "QUERY_LIMIT_EXCEEDED"},
+		"a portal that is not allowed":       {"POST " + deal + " HTTP/1.1\r\nB24-Portal: evil.example\r\nContent-Length: 1000\r\n", "PORTAL_NOT_ALLOWED"},
+		"a body that is too large":           {"POST /x HTTP/1.1\r\nContent-Length: 9000000\r\n", "REQUEST_TOO_LARGE"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c2 := must(net.Dial("tcp", server.Listener.Addr().String()))
+			defer c2.Close()
+			c2.SetDeadline(time.Now().Add(30 * time.Second))
+			io.WriteString(c2, c.head+"Host: 127.0.0.1\r\n\r\n")
+			from := bufio.NewReader(c2)
+			resp := must(http.ReadResponse(from, nil))
+			content := must(io.ReadAll(resp.Body))
+			if !strings.Contains(string(content), c.code) {
+				t.Errorf("%d %s", resp.StatusCode, content)
+			}
+			if rest, err := io.ReadAll(from); err != nil || len(rest) > 0 {
+				t.Errorf("the connection stays open: %q %v", rest, err)
+			}
+		})
+	}
+}
