@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,6 +28,12 @@ func ParseHostPattern(s string) (HostPattern, error) {
 		name = "." + name
 	}
 	return HostPattern{host: name, wildcard: wildcard}, nil
+}
+
+// Listed reports whether a host is among those that patterns name.
+func Listed(patterns []HostPattern, host string) bool {
+	clean, err := cleanHost(host, portalPort)
+	return err == nil && slices.ContainsFunc(patterns, func(p HostPattern) bool { return p.matches(clean) })
 }
 
 func (p HostPattern) matches(host string) bool {

@@ -24,7 +24,7 @@ import (
 const usage = `b24proxy is a rate-limiting reverse proxy in front of the Bitrix24 REST API.
 
   b24proxy           serve until SIGTERM or SIGINT
-  b24proxy -check    say what is wrong with the settings, and exit with 0 or 1
+  b24proxy -check    name what is wrong with the settings or probably is, and exit with 1 or 0
   b24proxy -version  print the version
   b24proxy -help     print this
 
@@ -58,27 +58,42 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		}
 	}
 	s, unknown, err := readSettings(environ)
-	for _, name := range unknown {
-		fmt.Fprintf(stderr, "b24proxy: warning: %s is no setting, see -help\n", name)
+	warnings := warningsOf(unknown)
+	if err == nil {
+		warnings = append(warnings, s.warnings()...)
+	}
+	if err == nil && !check {
+		if err := run(ctx, s, warnings, stderr); err != nil {
+			fmt.Fprintln(stderr, "b24proxy:", err)
+			return 1
+		}
+		return 0
+	}
+	for _, warning := range warnings {
+		fmt.Fprintln(stderr, "b24proxy: warning:", warning)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "b24proxy: wrong settings:\n  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
 		return 1
 	}
-	if check {
-		fmt.Fprintln(stdout, "the settings are valid")
-		return 0
-	}
-	if err := run(ctx, s, stderr); err != nil {
-		fmt.Fprintln(stderr, "b24proxy:", err)
-		return 1
-	}
+	fmt.Fprintln(stdout, "the settings are valid")
 	return 0
 }
 
+// warningsOf are those of variables that have our prefix and are no settings.
+func warningsOf(unknown []string) (all []string) {
+	for _, name := range unknown {
+		all = append(all, name+" is not a setting, see -help")
+	}
+	return all
+}
+
 // run serves until ctx ends and every call has its answer.
-func run(ctx context.Context, s settings, stderr io.Writer) error {
+func run(ctx context.Context, s settings, warnings []string, stderr io.Writer) error {
 	log := newLog(s, stderr)
+	for _, warning := range warnings {
+		log.Warn(warning)
+	}
 	defer keepOnHangup(log)()
 	clients, errClients := net.Listen("tcp", string(s.Listen))
 	admin, errAdmin := net.Listen("tcp", string(s.AdminListen))
@@ -124,13 +139,9 @@ func newLog(s settings, w io.Writer) *slog.Logger {
 // config translates the settings.
 func (s settings) config(log *slog.Logger) proxy.Config {
 	version, revision := buildInfo()
-	portals := []proxy.HostPattern(s.Portals)
-	if len(portals) == 0 {
-		portals = proxy.CloudPortals()
-	}
 	return proxy.Config{
 		Upstream:        s.Upstream.URL,
-		Portals:         portals,
+		Portals:         s.portals(),
 		Plan:            limiter.Plan(s.Plan),
 		PortalPlans:     proxy.HostMap[limiter.Plan](s.PortalPlans),
 		QueueWait:       time.Duration(s.QueueWait),

@@ -34,7 +34,7 @@ func TestBrokenSettings(t *testing.T) {
 		name, value string
 		want        string // beside name and value
 	}{
-		{"LISTEN", "8080", "host:port"},
+		{"LISTEN", "8080", "write :8080"},
 		{"LISTEN", "localhost", "host:port"},
 		{"LISTEN", ":http", "host:port"},
 		{"LISTEN", "127.0.0.1:65536", "host:port"},
@@ -60,7 +60,8 @@ func TestBrokenSettings(t *testing.T) {
 		{"PORTAL_PLANS", "acme.bitrix24.com", "HOST=VALUE"},
 		{"PORTAL_PLANS", "acme.bitrix24.com=gold", "no plan"},
 		{"PORTAL_PLANS", "*=standard", "no host"},
-		{"QUEUE_WAIT", "25", "25s"},
+		{"QUEUE_WAIT", "25", "has no unit: write 25s"},
+		{"QUEUE_WAIT", "1.5", "has no unit: write 1.5s"},
 		{"QUEUE_WAIT", "-1s", "0s to 1h"},
 		{"QUEUE_WAIT", "2h", "0s to 1h"},
 		{"QUEUE_DEPTH", "-1", "0 to 1000000"},
@@ -81,7 +82,13 @@ func TestBrokenSettings(t *testing.T) {
 		{"UPSTREAM_TIMEOUT", "soon", "100ms to 1h"},
 		{"OUTBOUND_PROXY", "socks5://proxy.example:1080", "http://HOST:PORT"},
 		{"OUTBOUND_PROXY", "proxy.example:3128", "http://HOST:PORT"},
-		{"MAX_BODY", "100MB", "KiB, MiB or GiB"},
+		{"MAX_BODY", "100MB", "write 100MiB"},
+		{"MAX_BODY", "100M", "write 100MiB"},
+		{"MAX_BODY", "1 gb", "write 1GiB"},
+		{"MAX_BODY", "512kib", "write 512KiB"},
+		{"STATE_FILE", os.TempDir(), "is a directory"},
+		{"STATE_FILE", os.DevNull, "not a regular file"},
+		{"PORTAL_PLANS", "a.example.org=standard,a.example.org=standard", "is listed twice"},
 		{"MAX_BODY", "-1", "0 to 64GiB"},
 		{"MAX_BODY", "65GiB", "0 to 64GiB"},
 		{"MAX_BODY", "9223372036854775807GiB", "0 to 64GiB"},

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -41,8 +42,11 @@ type (
 )
 
 func (a *address) UnmarshalText(text []byte) error {
+	if _, err := strconv.ParseUint(string(text), 10, 16); err == nil {
+		return fmt.Errorf("%q is not host:port: write :%s for all interfaces, 127.0.0.1:%s for this machine alone", text, text, text)
+	}
 	if !isAddress(string(text)) {
-		return fmt.Errorf("%q is no address: host:port, such as 127.0.0.1:8080 or :8080", text)
+		return fmt.Errorf("%q is not host:port, such as 127.0.0.1:8080 or :8080", text)
 	}
 	*a = address(text)
 	return nil
@@ -123,7 +127,7 @@ func (p *plans) UnmarshalText(text []byte) error {
 func (a *addresses) UnmarshalText(text []byte) error {
 	return eachPair(text, "*.bitrix24.com=10.0.0.5:443", func(pattern proxy.HostPattern, value string) error {
 		if host, _, err := net.SplitHostPort(value); !isAddress(value) || err != nil || host == "" {
-			return fmt.Errorf("%q is no address to dial: host:port, such as 10.0.0.5:443", value)
+			return fmt.Errorf("%q is not an address to dial: host:port, such as 10.0.0.5:443", value)
 		}
 		*a = append(*a, proxy.HostEntry[string]{Pattern: pattern, Value: value})
 		return nil
@@ -159,9 +163,12 @@ func (t *timeout) UnmarshalText(text []byte) (err error) {
 }
 
 func parseDuration(text []byte, low, high time.Duration) (time.Duration, error) {
+	if _, err := strconv.ParseFloat(string(text), 64); err == nil && string(text) != "0" {
+		return 0, fmt.Errorf("%q has no unit: write %ss; %v to %v are allowed", text, text, low, high)
+	}
 	d, err := time.ParseDuration(string(text))
 	if err != nil || d < low || d > high {
-		return 0, fmt.Errorf("%q is no duration from %v to %v, such as 25s or 1m30s", text, low, high)
+		return 0, fmt.Errorf("%q is not a duration from %v to %v, such as 25s or 1m30s", text, low, high)
 	}
 	return d, nil
 }
@@ -170,11 +177,14 @@ func (c *count) UnmarshalText(text []byte) error {
 	const most = 1_000_000
 	n, err := strconv.Atoi(string(text))
 	if err != nil || n < 0 || n > most {
-		return fmt.Errorf("%q is no number from 0 to %d", text, most)
+		return fmt.Errorf("%q is not a number from 0 to %d", text, most)
 	}
 	*c = count(n)
 	return nil
 }
+
+// otherUnit matches sizes as others write them: 100MB, 100 M, 1g.
+var otherUnit = regexp.MustCompile(`(?i)^(\d+) *([KMG])i?B?$`)
 
 func (s *size) UnmarshalText(text []byte) error {
 	number, unit := string(text), int64(1)
@@ -184,10 +194,13 @@ func (s *size) UnmarshalText(text []byte) error {
 			break
 		}
 	}
+	if parts := otherUnit.FindStringSubmatch(number); parts != nil && unit == 1 {
+		return fmt.Errorf("%q: write %s%siB; units are KiB, MiB or GiB", text, parts[1], strings.ToUpper(parts[2]))
+	}
 	const most = 64 << 30
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n < 0 || n > most/unit {
-		return fmt.Errorf("%q is no size from 0 to 64GiB: bytes, or with KiB, MiB or GiB", text)
+		return fmt.Errorf("%q is not a size from 0 to 64GiB: bytes, or with KiB, MiB or GiB", text)
 	}
 	*s = size(n * unit)
 	return nil
@@ -205,7 +218,7 @@ func (f *flag) UnmarshalText(text []byte) error {
 func (l *logLevel) UnmarshalText(text []byte) error {
 	var level slog.Level
 	if err := level.UnmarshalText(text); err != nil {
-		return fmt.Errorf("%q is no level: debug, info, warn or error", text)
+		return fmt.Errorf("%q is not a level: debug, info, warn or error", text)
 	}
 	*l = logLevel(level)
 	return nil
@@ -237,10 +250,14 @@ func (m *mode) UnmarshalText(text []byte) error {
 
 func (p *path) UnmarshalText(text []byte) error {
 	if info, err := os.Stat(filepath.Dir(string(text))); err != nil || !info.IsDir() {
-		return fmt.Errorf("%q is no file that can be written: there is no directory %s", text, filepath.Dir(string(text)))
+		return fmt.Errorf("%q cannot be written: there is no directory %s", text, filepath.Dir(string(text)))
 	}
-	if info, err := os.Stat(string(text)); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%q is no file", text)
+	info, err := os.Stat(string(text))
+	switch {
+	case err == nil && info.IsDir():
+		return fmt.Errorf("%q is a directory; name a file in it", text)
+	case err == nil && !info.Mode().IsRegular():
+		return fmt.Errorf("%q is not a regular file", text)
 	}
 	*p = path(text)
 	return nil
@@ -274,14 +291,14 @@ func eachPair(text []byte, example string, read func(proxy.HostPattern, string) 
 	return eachPart(text, func(part string) error {
 		host, value, found := strings.Cut(part, "=")
 		if !found {
-			return fmt.Errorf("%q is no pair: HOST=VALUE, such as %s", part, example)
+			return fmt.Errorf("%q is not a pair: HOST=VALUE, such as %s", part, example)
 		}
 		pattern, err := proxy.ParseHostPattern(strings.TrimSpace(host))
 		if err != nil {
 			return err
 		}
 		if seen[pattern] {
-			return fmt.Errorf("%v stands twice", pattern)
+			return fmt.Errorf("%v is listed twice", pattern)
 		}
 		seen[pattern] = true
 		return read(pattern, strings.TrimSpace(value))

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// What is valid and probably wrong is warned of, with the variable and a reason;
+// -check goes on to exit with 0.
+func TestWarnings(t *testing.T) {
+	for _, c := range []struct {
+		environ string
+		want    string // "VARIABLE: … words", "" for no warning
+	}{
+		{"PLAN=50/2", "PLAN: is 2/50 meant?"},
+		{"PLAN=50/3", "PLAN: only 3 calls a second pass"},
+		{"PLAN=0.5/1", ""}, {"PLAN=5/5", ""}, {"PLAN=20/50", ""}, {"PLAN=unlimited", ""}, {"PLAN=enterprise", ""},
+		{"PORTAL_PLANS=acme.bitrix24.com=250/5", "PORTAL_PLANS: is 5/250 meant?"},
+		{"PORTAL_PLANS=acme.bitrix24.com=enterprise", ""},
+		{"PORTAL_PLANS=acme.bitrx24.com=enterprise", "PORTAL_PLANS: acme.bitrx24.com is not a portal that may be called"},
+		{"PORTAL_PLANS=box.example.com=enterprise UPSTREAM=http://box.example.com", ""},
+		{"PORTALS=acme.bitrix24.com PORTAL_PLANS=other.bitrix24.com=enterprise", "PORTAL_PLANS: other.bitrix24.com"},
+		{"CONNECT_TO=acme.bitrix24.org=10.0.0.5:443", "CONNECT_TO: acme.bitrix24.org"},
+		{"CONNECT_TO=*.bitrix24.com=10.0.0.5:443", ""},
+		{"MAX_BODY=100", "MAX_BODY: more than 100 bytes get 413"},
+		{"MAX_BODY=0", "MAX_BODY: 413"}, {"MAX_BODY=64KiB", ""}, {"MAX_BODY=1GiB", ""},
+		{"UPSTREAM=http://acme.bitrix24.com", "UPSTREAM: write https://acme.bitrix24.com"},
+		{"UPSTREAM=http://acme.bitrix24.com:80", "UPSTREAM: write https://acme.bitrix24.com"},
+		{"UPSTREAM=https://acme.bitrix24.com", ""}, {"UPSTREAM=http://box.example.com", ""}, {"UPSTREAM=http://127.0.0.1:8090", ""},
+		{"UPSTREAM=http://box.example.com:443", "UPSTREAM: 443"},
+		{"UPSTREAM=https://box.example.com:80", "UPSTREAM: port 80"},
+		{"UPSTREAM=http://127.0.0.1:8080", "UPSTREAM: in a circle"},
+		{"OUTBOUND_PROXY=http://127.0.0.1:8080", "OUTBOUND_PROXY: in a circle"},
+		{"OUTBOUND_PROXY=http://user:s3cret@proxy.example:3128", ""},
+		{"DRAIN_TIMEOUT=20s", "DRAIN_TIMEOUT: shorter than B24PROXY_UPSTREAM_TIMEOUT (1m5s)"},
+		{"UPSTREAM_TIMEOUT=5m", "DRAIN_TIMEOUT: 30s is shorter"},
+		{"DRAIN_TIMEOUT=65s", ""},
+		{"UPSTREAM_TIMEOUT=20s", "UPSTREAM_TIMEOUT: 20s is shorter than the 1m0s"},
+		{"UPSTREAM_TIMEOUT=60s DRAIN_TIMEOUT=60s", ""},
+		{"QUEUE_WAIT=0s", "QUEUE_WAIT: rejected at once"}, {"QUEUE_WAIT=1s", ""},
+		{"QUEUE_DEPTH=0", "QUEUE_DEPTH: rejected at once"}, {"QUEUE_DEPTH=1", ""},
+		{"OPERATING_LIMIT=600s", "OPERATING_LIMIT: 8m0s"}, {"OPERATING_LIMIT=0s", ""}, {"OPERATING_LIMIT=480s", ""},
+		{"METRICS_PORTALS=0", "METRICS_PORTALS: other"}, {"METRICS_PORTALS=1", ""},
+		{"PPROF=true ADMIN_LISTEN=:8081", "PPROF: open to all networks"}, {"PPROF=true ADMIN_LISTEN=[::]:8081", "PPROF: open"},
+		{"PPROF=true", ""}, {"ADMIN_LISTEN=0.0.0.0:8081", ""},
+		{"LOG_CALLS=all LOG_LEVEL=warn", "LOG_CALLS: no effect"}, {"LOG_CALLS=all", ""}, {"LOG_LEVEL=error", ""},
+		{"", ""},
+	} {
+		var environ []string
+		for setting := range strings.FieldsSeq(c.environ) {
+			environ = append(environ, prefix+setting)
+		}
+		code, stdout, stderr := tell(t, environ, "-check")
+		if code != 0 || !strings.Contains(stdout, "valid") || strings.Contains(stderr, "s3cret") {
+			t.Errorf("%s: exit %d, %q, %q", c.environ, code, stdout, stderr)
+		}
+		if c.want == "" {
+			if stderr != "" {
+				t.Errorf("%s is warned of: %s", c.environ, stderr)
+			}
+			continue
+		}
+		name, words, _ := strings.Cut(c.want, ": ")
+		if strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "b24proxy: warning: "+prefix+name+": ") || !strings.Contains(stderr, words) {
+			t.Errorf("%s: %q, want one warning of %s with %q", c.environ, stderr, name, words)
+		}
+	}
+}
+
+// At the start the same warnings are lines of the log, in its format.
+func TestWarningsAtTheStart(t *testing.T) {
+	t.Parallel()
+	p := launch(t, "LOG_FORMAT=json", "MAX_BODY=100", "QUEUE_WIAT=3s")
+	for _, want := range []string{"B24PROXY_MAX_BODY: ", "B24PROXY_QUEUE_WIAT is not a setting"} {
+		if !strings.Contains(p.logged(), want) {
+			t.Errorf("%s is not in the log", want)
+		}
+	}
+	for line := range strings.Lines(p.logged()) {
+		if !wellFormed("json", line) {
+			t.Errorf("not a line of JSON: %q", line)
+		}
+	}
+}
