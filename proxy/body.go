@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -63,9 +64,11 @@ func (b *body) read(w http.ResponseWriter, r *http.Request, limit int64) error {
 		return errTooLarge
 	}
 	control := http.NewResponseController(w)
-	from := io.LimitReader(&patientReader{control, r.Body}, limit+1)
+	patient := &patientReader{control, r.Body, r.Context()}
+	from := io.LimitReader(patient, limit+1)
 	// A listener without deadlines (HTTP/2, tests) bounds reading otherwise.
 	defer control.SetReadDeadline(time.Time{})
+	defer context.AfterFunc(r.Context(), patient.stop)()
 
 	more, err := b.fill(from)
 	if err == nil && more {
@@ -186,13 +189,19 @@ func (r *bodyReader) Close() error {
 	return nil
 }
 
-// A patientReader gives each read a deadline of its own.
+// A patientReader gives each read a deadline of its own, until ctx ends.
 type patientReader struct {
 	control *http.ResponseController
 	from    io.Reader
+	ctx     context.Context
 }
 
 func (p *patientReader) Read(buf []byte) (int, error) {
 	p.control.SetReadDeadline(time.Now().Add(bodyIdle))
+	if p.ctx.Err() != nil {
+		p.stop() // it came before the deadline was set
+	}
 	return p.from.Read(buf)
 }
+
+func (p *patientReader) stop() { p.control.SetReadDeadline(time.Now()) }

@@ -16,6 +16,7 @@ import (
 const (
 	reasonMethodError = "method_error" // the method answered with an error of its own
 	reasonClientLeft  = "client_left"
+	reasonStatus      = "status" // 5xx, of an answer that is not looked into
 )
 
 // logCall writes the one line that each call of a client has when it ends.
@@ -69,7 +70,7 @@ func (ex *exchange) reason(outcome string) string {
 	case outcome == methodError:
 		return reasonMethodError
 	}
-	return cmp.Or(ex.answer.Proxy().Reason, reasonReset) // else it broke off on its way
+	return cmp.Or(ex.answer.Proxy().Reason, reasonStatus)
 }
 
 // ran reports whether the call ran, as far as is known at its end.

@@ -105,6 +105,34 @@ func TestCallLogOfARejection(t *testing.T) {
 	})
 }
 
+// What failed without an object of ours has a reason too.
+func TestCallLogWithoutAnObject(t *testing.T) {
+	for name, c := range map[string]struct {
+		target       string
+		portal       http.Handler
+		reason, code string
+	}{
+		"502 outside /rest/": {"/upload/a.jpg", fixed(502, "text/html", nil), "status", "none"},
+		"half a long answer": {deal, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "2000000")
+			w.Write([]byte(`{"result":"` + strings.Repeat("x", 1_000_000)))
+		}), "truncated", "ERROR_UNEXPECTED_ANSWER"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			p := beforePortal(t, c.portal, jsonLog(&log, slog.LevelInfo))
+			func() {
+				defer func() { recover() }() // half an answer cuts the connection
+				p.call("POST", c.target, "", "X-Request-Id", "r1")
+			}()
+			lines := about(t, &log, "r1")
+			if len(lines) != 1 || lines[0].Outcome != portalError || lines[0].Reason != c.reason || lines[0].Code != c.code || lines[0].Executed != "unknown" {
+				t.Errorf("%s", log.String())
+			}
+		})
+	}
+}
+
 // A caller who leaves is logged as such.
 func TestCallLogOfAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -121,7 +121,7 @@ var (
 	// gone stands for the answer to a caller who has left.
 	gone = &failure{outcome: abandoned}
 	// brokeOff stands for a long answer of which the caller has got a part.
-	brokeOff = &failure{outcome: portalError}
+	brokeOff = &failure{outcome: portalError, code: "ERROR_UNEXPECTED_ANSWER", reason: bitrix24.ReasonTruncated}
 )
 
 // soon is a time to try again, from 1 to 10 seconds.

@@ -5,6 +5,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -187,6 +188,9 @@ func (p *Proxy) read(w http.ResponseWriter, r *http.Request, ex *exchange, isIn 
 	}
 	var err error
 	if ex.body, err = p.spool.read(w, r, p.config.MaxBody); err != nil {
+		if errors.Is(context.Cause(r.Context()), errStopped) {
+			return draining()
+		}
 		return bodyFailure(err, p.config.MaxBody)
 	}
 	ex.identify(r, ex.body.head)

@@ -1,10 +1,14 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,7 +69,7 @@ func TestDrain(t *testing.T) {
 	<-arrived
 	s.stop(errors.New("the test says so"))
 	for !p.calls.isClosed() {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	for name, client := range map[string]*http.Client{"a connection that it had": old, "a new connection": {Transport: &http.Transport{}}} {
 		status, h := s.post(t, client)
@@ -107,6 +111,31 @@ func TestDrain(t *testing.T) {
 	}
 	if _, err := net.Dial("tcp", strings.TrimPrefix(s.clients, "http://")); err == nil {
 		t.Error("it still listens")
+	}
+}
+
+// A call whose body is still on its way when the time for it is over has its
+// answer too: it was not sent.
+func TestDrainWithABodyOnItsWay(t *testing.T) {
+	p := beforePortal(t, good, nil)
+	s := p.serve(t, 500*time.Millisecond)
+	c := must(net.Dial("tcp", strings.TrimPrefix(s.clients, "http://")))
+	defer c.Close()
+	fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n{", deal)
+	for p.calls.count() == 0 {
+		runtime.Gosched()
+	}
+	s.stop(nil)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e told
+	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || resp.StatusCode != 503 || e.Proxy.Reason != "draining" || e.Proxy.Executed != "no" {
+		t.Errorf("%v, %d %+v", err, resp.StatusCode, e)
+	}
+	if err := <-s.ended; err != nil {
+		t.Error(err)
 	}
 }
 

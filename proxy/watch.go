@@ -44,7 +44,7 @@ func (p *Proxy) snapshot() []byte {
 	s.Portals = s.Portals[:min(len(s.Portals), maxSnapshot)]
 	data, err := json.Marshal(s)
 	if err != nil {
-		p.log.Error("the status cannot be told", "error", err)
+		p.log.Error("the status cannot be shown", "error", err)
 	}
 	return data
 }
