@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -111,5 +112,27 @@ func TestAdminPanic(t *testing.T) {
 	p.guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oh") })).ServeHTTP(w, r)
 	if text := log.String(); w.Code != 500 || !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "request_id=r1") {
 		t.Errorf("%d, the log: %s", w.Code, text)
+	}
+}
+
+// Who has a network of IPv6 to itself is one client; nobody is one with another
+// address of IPv4.
+func TestClientOf(t *testing.T) {
+	of := func(remote string) netip.Prefix { return clientOf(&http.Request{RemoteAddr: remote}) }
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{"10.0.0.1:1", "10.0.0.1:2", true},
+		{"10.0.0.1:1", "10.0.0.2:1", false},
+		{"10.0.0.1:1", "[::ffff:10.0.0.1]:1", true},
+		{"[2001:db8::1]:1", "[2001:db8::ffff:0:0:2]:1", true},
+		{"[2001:db8::1]:1", "[2001:db8:0:1::1]:1", false},
+		{"[fe80::1%eth0]:1", "[fe80::2%eth1]:1", true},
+		{"@", "", true},
+	} {
+		if same := of(c.a) == of(c.b); same != c.same {
+			t.Errorf("%s and %s: one client %v", c.a, c.b, same)
+		}
 	}
 }

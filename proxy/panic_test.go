@@ -59,6 +59,43 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// An answer that panics before any of it is written leaves nothing of its header
+// behind.
+func TestPanicWhenTheAnswerBegins(t *testing.T) {
+	p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Of-The-Portal", "1")
+		w.Write([]byte(`{"result":1}`))
+	}))
+	r := httptest.NewRequest("POST", deal, nil)
+	r.Host = "127.0.0.1:8080"
+	w := &panickingWriter{ResponseRecorder: httptest.NewRecorder()}
+	p.ServeHTTP(w, r)
+	if w.Code != 500 || w.Header().Get("X-Of-The-Portal") != "" || tell(t, w.ResponseRecorder).Proxy.Executed != "unknown" {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+}
+
+// A panickingWriter takes no success, as net/http takes no status below 100.
+type panickingWriter struct{ *httptest.ResponseRecorder }
+
+func (w *panickingWriter) WriteHeader(status int) {
+	if status == 200 {
+		panic("invalid status")
+	}
+	w.ResponseRecorder.WriteHeader(status)
+}
+
+// Before the answer proper there is none, whatever 1xx there were.
+func TestAnswerWriter(t *testing.T) {
+	w := &answerWriter{ResponseWriter: httptest.NewRecorder()}
+	if w.WriteHeader(103); w.wrote {
+		t.Error("103 is no answer")
+	}
+	if w.WriteHeader(204); !w.wrote {
+		t.Error("204 is an answer")
+	}
+}
+
 type panickingBody struct{}
 
 func (panickingBody) Read([]byte) (int, error) { panic("oh") }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -15,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"b24proxy/limiter"
 )
 
 // A running proxy listens on loopback ports.
@@ -167,5 +170,23 @@ func TestCutCallsSayHowLongTheyWereThere(t *testing.T) {
 			t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
 		}
 		time.Sleep(time.Minute)
+	})
+}
+
+// Calls that still wait for a slot after 7 tenths of the drain time are refused
+// then, so that those at their portal have the rest.
+func TestWaitersAreRefusedBeforeTheDrainEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t, func(c *Config) { c.Plan, c.QueueWait = limiter.Plan{Rate: 0.01, Burst: 2}, time.Hour }).behind(good)
+		p.call("POST", deal, "{}")
+		began := time.Now()
+		answered := make(chan *httptest.ResponseRecorder)
+		go func() { answered <- p.call("POST", deal, "{}") }()
+		synctest.Wait() // it is in the queue
+		go p.drain(p.calls.close(), 10*time.Second, func() { t.Error("nobody was at a portal") })
+		w := <-answered
+		if e := tell(t, w); w.Code != 503 || e.Proxy.Reason != "draining" || e.Proxy.Executed != "no" || time.Since(began) != 7*time.Second {
+			t.Errorf("after %v: %d %s", time.Since(began), w.Code, w.Body)
+		}
 	})
 }
