@@ -23,6 +23,7 @@ type exchange struct {
 	body     *body
 	began    time.Time
 	control  *http.ResponseController
+	isLast   bool // its connection is closed after it
 
 	repeatable bool // running twice is the same as running once
 

@@ -141,8 +141,8 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 func (p *Proxy) describe(h http.Header, ex *exchange) {
 	h["Server-Timing"] = append([]string{fmt.Sprintf("queue;dur=%.1f, portal;dur=%.1f", milliseconds(ex.queued), milliseconds(ex.portal))}, h["Server-Timing"]...)
 	h.Set("X-Request-Id", ex.id)
-	if p.calls.isClosed() {
-		h.Set("Connection", "close") // the next call goes to another process
+	if ex.isLast || p.calls.isClosed() { // then the next call goes to another process
+		h.Set("Connection", "close")
 	}
 	if s, found := p.limiter.State(ex.route.portal); found && !s.Plan.Unlimited() {
 		burst := float64(s.Plan.Burst)

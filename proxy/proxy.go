@@ -140,7 +140,7 @@ func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	w := &answerWriter{ResponseWriter: to}
 	ex := &exchange{
 		id: requestID(r.Header), client: clientName(r.Header, bitrix24.Credential{Kind: "none"}),
-		began: time.Now(), control: http.NewResponseController(w),
+		began: time.Now(), control: http.NewResponseController(w), isLast: isLast(r),
 	}
 	isIn := p.calls.enter()
 	if isIn {
@@ -171,6 +171,9 @@ const restIdle = 500 * time.Millisecond
 // read finds out what a request asks for, and takes its body. What can be
 // refused without the body is refused before it is read.
 func (p *Proxy) read(w http.ResponseWriter, r *http.Request, ex *exchange, isIn bool) (failed *failure) {
+	if unclear(r) {
+		return notFramed
+	}
 	if r.Method == http.MethodConnect {
 		return connectNotEnabled
 	}

@@ -55,6 +55,9 @@ func defaultPort(scheme string) string {
 // the upstream.
 func (r *router) route(req *http.Request) (route, *failure) {
 	raw := req.RequestURI
+	if raw == "*" { // OPTIONS of a server as a whole
+		return route{}, notNamed
+	}
 	if req.URL.IsAbs() { // as for http_proxy
 		return r.byTarget(req.URL.Scheme, raw)
 	}

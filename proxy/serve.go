@@ -25,6 +25,8 @@ func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain ti
 	calls, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 	server := p.server(calls, p)
+	server.ConnContext = withConn
+	server.DisableGeneralOptionsHandler = true // every request is looked at
 	operators := p.server(calls, p.Admin())
 	operators.DisableGeneralOptionsHandler = true // every answer is guarded
 	p.listen = clients.Addr().String()
@@ -32,7 +34,7 @@ func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain ti
 	defer unwatch()
 	go p.watch(watch)
 	failed := make(chan error, 2)
-	go func() { failed <- server.Serve(clients) }()
+	go func() { failed <- server.Serve(headListener{clients}) }()
 	go func() { failed <- operators.Serve(admin) }()
 	defer operators.Close()
 	defer server.Close()
