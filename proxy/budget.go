@@ -169,11 +169,11 @@ func isOperatingLimit(code string) bool {
 }
 
 func usage(now time.Time, told bitrix24.Time) limiter.Usage {
-	u := limiter.Usage{Told: told.HasOperating, Used: time.Duration(told.Operating * float64(time.Second))}
-	if wait := told.UntilReset(now); wait > 0 {
-		u.ResetAt = now.Add(wait)
+	return limiter.Usage{
+		Told:    told.HasOperating,
+		Used:    time.Duration(told.Operating * float64(time.Second)),
+		ResetAt: now.Add(told.UntilReset(now)),
 	}
-	return u
 }
 
 // applications join OAuth tokens, which change every hour, to the application

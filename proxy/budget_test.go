@@ -1,15 +1,18 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"b24proxy/limiter"
 	"b24proxy/proxy/b24sim"
+	"b24proxy/proxy/bitrix24"
 )
 
 // operating is a portal whose lists take so long each.
@@ -114,6 +117,108 @@ func TestPortalsOwnOperatingLimit(t *testing.T) {
 			t.Errorf("the probe: %d %s", w.Code, w.Body)
 		}
 	})
+}
+
+// As many calls of a portal are held for operating time as may wait for slots;
+// those who leave make room and send nothing.
+func TestOperatingGuardHoldsABoundedNumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sent := 0
+		p := newProxy(t, func(c *Config) { c.OperatingLimit = 480 * time.Second; c.QueueDepth = 2 }).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			sent++
+			now := time.Now().Unix()
+			fmt.Fprintf(w, `{"result":1,"time":{"finish":%d,"operating":479,"operating_reset_at":%d}}`, now, now+20)
+		}))
+		p.call("POST", list, "")
+		ctx, leave := context.WithCancel(t.Context())
+		for range 2 {
+			go p.callContext(ctx, "POST", list, "")
+		}
+		synctest.Wait()
+		if e := tell(t, p.call("POST", list, "")); e.Proxy.Reason != "queue_full" {
+			t.Errorf("the third is refused with %q", e.Proxy.Reason)
+		}
+		if n := len(p.reverse.Transport.(*transport).holders.n); n != 1 {
+			t.Errorf("calls of %d portals are held", n)
+		}
+		leave()
+		synctest.Wait()
+		if n := len(p.reverse.Transport.(*transport).holders.n); n != 0 || sent != 1 {
+			t.Errorf("calls of %d portals are held, %d were sent, though all have left", n, sent)
+		}
+		if w := p.call("POST", list, ""); w.Code != 200 {
+			t.Errorf("afterwards: %d %s", w.Code, w.Body)
+		}
+	})
+}
+
+// A blocked method stays blocked after an answer that says the call did not run,
+// or none, and is open after one that ran.
+func TestOnlyACallThatRanOpensAMethod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers := []struct {
+			status  int
+			body    string
+			blocked float64
+		}{
+			{429, `{"error":"OPERATION_TIME_LIMIT"}`, 1},
+			{401, `{"error":"expired_token"}`, 1},
+			{0, "", 1},
+			{200, `{"result":1}`, 0},
+		}
+		var now int
+		p := newProxy(t, func(c *Config) { c.OperatingLimit = 480 * time.Second }).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if answers[now].status == 0 {
+				panic(http.ErrAbortHandler)
+			}
+			w.WriteHeader(answers[now].status)
+			io.WriteString(w, answers[now].body)
+		}))
+		for now = range answers {
+			p.call("POST", deal, "")
+			if r := p.budgets.Ratio(time.Now(), "acme.bitrix24.com"); r != answers[now].blocked {
+				t.Errorf("after %d %s the ratio is %v", answers[now].status, answers[now].body, r)
+			}
+			for _, s := range p.budgets.List(time.Now(), "acme.bitrix24.com", 10) {
+				if s.UnderWay > 0 {
+					t.Errorf("after %d %s a call is under way", answers[now].status, answers[now].body)
+				}
+			}
+			time.Sleep(2 * time.Minute)
+		}
+	})
+}
+
+// A batch teaches of its commands whether it tells only errors or only times.
+func TestBatchTeachesOfErrorsOrTimes(t *testing.T) {
+	for name, inside := range map[string]string{
+		"errors": `"result_error":{"a":{"error":"OPERATION_TIME_LIMIT"}},"result_time":[]`,
+		"times":  `"result_error":[],"result_time":{"a":{"operating":479}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newProxy(t, func(c *Config) { c.OperatingLimit = 480 * time.Second }).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					io.WriteString(w, `{"result":{"result":[],`+inside+`}}`)
+				}))
+				p.call("POST", hook+"/batch", `{"cmd":{"a":"crm.deal.list"}}`)
+				if w := p.call("POST", list, ""); w.Code != 429 {
+					t.Errorf("the method goes on: %d", w.Code)
+				}
+			})
+		})
+	}
+}
+
+// The name of an application is kept up to a bound.
+func TestApplicationNamesAreBounded(t *testing.T) {
+	token := bitrix24.Credential{Kind: "oauth", ID: "1"}
+	a := newApplications()
+	if a.learn(token, strings.Repeat("a", 129)); a.of(token) != "oauth 1" {
+		t.Errorf("a name of 129 bytes is kept: %s", a.of(token))
+	}
+	if a.learn(token, strings.Repeat("a", 128)); a.of(token) == "oauth 1" {
+		t.Error("a name of 128 bytes is not kept")
+	}
 }
 
 // What a batch tells of its commands closes their methods.
