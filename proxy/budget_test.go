@@ -152,6 +152,25 @@ func TestOperatingGuardHoldsABoundedNumber(t *testing.T) {
 	})
 }
 
+// A place is free for each call that has left, and a portal without calls is
+// forgotten.
+func TestHolders(t *testing.T) {
+	h := newHolders(2)
+	if !h.enter("a") || !h.enter("a") || h.enter("a") || !h.enter("b") {
+		t.Fatal("want two of each portal")
+	}
+	h.leave("a")
+	if !h.enter("a") || h.enter("a") {
+		t.Error("want one more after one has left")
+	}
+	for _, portal := range []string{"a", "a", "b"} {
+		h.leave(portal)
+	}
+	if len(h.n) != 0 {
+		t.Errorf("%v are kept", h.n)
+	}
+}
+
 // A blocked method stays blocked after an answer that says the call did not run,
 // or none, and is open after one that ran.
 func TestOnlyACallThatRanOpensAMethod(t *testing.T) {
