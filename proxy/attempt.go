@@ -104,6 +104,24 @@ func (at *attempt) settle() {
 	}
 }
 
+// lost says how the answer was lost, "" where it was not, and where another
+// attempt would do no better: after a silence, and after a page that will be
+// there again.
+func (at *attempt) lost() string {
+	switch {
+	case at.err != nil && at.err.reason == reasonReset:
+		return reasonReset
+	case at.err != nil || at.answer.Kind != bitrix24.NoAnswer || at.answer.Reason == reasonTimeout || lasts(at.resp.StatusCode):
+		return ""
+	}
+	return at.answer.Reason
+}
+
+// lasts reports whether a page of this status will be there again.
+func lasts(status int) bool {
+	return 400 <= status && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests
+}
+
 // hand gives the answer to a caller who is there; from now on it ends with him.
 func (at *attempt) hand(ctx context.Context) (*http.Response, error) {
 	if at.err != nil {
@@ -121,15 +139,20 @@ func (at *attempt) over() {
 	at.ended()
 }
 
-// maxDiscard is how much of an answer that nobody wants is read, so that its
-// connection can serve again.
-const maxDiscard = 256 << 10
+// What is read of an answer that nobody wants, so that its connection can serve
+// again.
+const (
+	maxDiscard  = 256 << 10
+	discardTime = 5 * time.Second
+)
 
 // discard waits for an attempt and throws its answer away.
 func (at *attempt) discard() {
 	<-at.done
 	if at.resp != nil {
+		enough := time.AfterFunc(discardTime, func() { at.cancel(nil) })
 		io.CopyN(io.Discard, at.resp.Body, maxDiscard)
+		enough.Stop()
 		at.resp.Body.Close()
 	}
 	at.over()

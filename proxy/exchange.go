@@ -63,10 +63,19 @@ func (ex *exchange) executed(last bitrix24.Ran) bitrix24.Ran {
 }
 
 // isRepeatable reports whether a call may be sent again though it may have run,
-// judged by the request that leaves: a read, or a write that version 3 answers
-// from its store of idempotency keys (documented). Version 2 ignores the key.
-func isRepeatable(c bitrix24.Call, out *http.Request) bool {
-	return c.Read() || c.Version == 3 && !c.Batch() && out.Method == http.MethodPost && hasIdempotencyKey(out.Header)
+// judged by the request that leaves: a read, a batch of reads, or a write that
+// version 3 answers from its store of idempotency keys (documented). Version 2
+// ignores the key.
+func isRepeatable(ex *exchange, out *http.Request) bool {
+	c, h := ex.route.call, out.Header
+	switch {
+	case c.Read():
+		return true
+	case c.Batch():
+		isWhole := ex.body.file == nil && len(h["Content-Encoding"]) == 0
+		return isWhole && bitrix24.ReadBatch(c, ex.route.rawQuery(), h.Get("Content-Type"), ex.body.head)
+	}
+	return c.Version == 3 && out.Method == http.MethodPost && hasIdempotencyKey(h)
 }
 
 // hasIdempotencyKey reports whether a request has one Idempotency-Key of 1 to

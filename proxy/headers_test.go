@@ -75,7 +75,10 @@ func TestNamesThatCallersChoose(t *testing.T) {
 // reads does not pass; other headers do, whatever their names.
 func TestHeadersThatImitateOthers(t *testing.T) {
 	got := make(chan http.Header, 1)
-	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got <- r.Header }))
+	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header
+		io.WriteString(w, `{"result":1}`)
+	}))
 	defer portal.Close()
 	server := httptest.NewServer(newProxy(t, func(c *Config) { c.Upstream = mustURL(portal.URL) }))
 	defer server.Close()

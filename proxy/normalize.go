@@ -34,7 +34,7 @@ func (p *Proxy) answer(resp *http.Response) error {
 		if p.config.Normalize {
 			told := a.Proxy()
 			told.RequestID, told.Executed = ex.id, ex.executed(told.Executed)
-			told.Retryable = told.Retryable || ex.repeatable && told.Executed == bitrix24.Unknown && a.Kind == bitrix24.NoAnswer
+			told.Retryable = told.Retryable || ex.repeatable && told.Executed == bitrix24.Unknown && a.Kind == bitrix24.NoAnswer && !lasts(resp.StatusCode)
 			replace(resp, a, told)
 			allowOrigin(resp.Header, resp.Request.Header)
 		}

@@ -34,21 +34,15 @@ type transport struct {
 // RoundTrip fails with a *failure, or with the context's cause.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ex := exchangeOf(req.Context())
-	ex.repeatable = isRepeatable(ex.route.call, req) // as it leaves here
-	var last *attempt                                // to be repeated for a reason
+	ex.repeatable = isRepeatable(ex, req)
+	var last *attempt // to be repeated for a reason
 	var reason string
 	for {
-		if last != nil && reason != refused { // its place is free before the call asks for another
-			last.discard()
-			last = nil
-		}
 		paid, err := t.admit(req.Context(), ex, reason == refused)
-		if f, isRejected := isRejection(err); isRejected && reason == refused {
-			t.metrics.Rejected(ex.route.portal, f.reason)
-			ex.rejected = true
-			return last.hand(req.Context()) // the portal's own word
-		}
 		if last != nil {
+			if err != nil && t.keeps(ex, reason, err) {
+				return last.hand(req.Context())
+			}
 			last.discard()
 		}
 		if err != nil {
@@ -72,14 +66,34 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			at.discard()
 			return nil, err
 		}
-		if reason == "" {
+		switch reason {
+		case "":
 			return at.hand(req.Context())
+		case renamed:
+			at.discard()
+			last = nil
+		default:
+			last = at // its place is free already (settle)
 		}
-		last = at
 	}
 }
 
-// Reasons to send a call again.
+// keeps reports whether a call that gets no slot to be sent again has the answer
+// to its last attempt: the portal's own refusal, or the failure that was worth
+// another attempt.
+func (t *transport) keeps(ex *exchange, reason string, err error) bool {
+	var f *failure
+	switch isRejected := errors.As(err, &f) && f.outcome == rejected; {
+	case !isRejected || reason == refused && f.reason == limiter.Draining:
+		return false
+	case reason == refused:
+		t.metrics.Rejected(ex.route.portal, f.reason)
+		ex.rejected = true
+	}
+	return true
+}
+
+// Reasons to send a call again, beside those of lost.
 const (
 	refused = "refused" // by the portal, for its rate limit
 	renamed = "renamed" // the portal is elsewhere
@@ -89,8 +103,8 @@ const (
 // refused call waits for a slot each time.
 const maxResends = 1000
 
-// next tells why a call is to be sent again, "" if it is not: only what surely
-// did not run is, or what may run twice and was lost on the network.
+// next says why a call is to be sent again, "" if it is not: what surely did not
+// run is, and once what may run twice and whose answer was lost.
 func (t *transport) next(ex *exchange, at *attempt) (reason string, err error) {
 	if at.err == nil {
 		to, moved, failed := t.moved(ex, at.resp)
@@ -105,18 +119,15 @@ func (t *transport) next(ex *exchange, at *attempt) (reason string, err error) {
 	}
 	switch {
 	case t.observe || ex.attempts > maxResends:
+		return "", nil
 	case at.err == nil && isRefusal(at.answer):
 		return refused, nil
-	case at.err != nil && at.err.reason == reasonReset && ex.repeatable && ex.attempts == 1:
-		ex.mayHaveRun = true
-		return reasonReset, nil
+	case ex.mayHaveRun || !ex.repeatable:
+		return "", nil
 	}
-	return "", nil
-}
-
-func isRejection(err error) (f *failure, is bool) {
-	is = errors.As(err, &f) && f.outcome == rejected && f.reason != limiter.Draining
-	return f, is
+	reason = at.lost()
+	ex.mayHaveRun = reason != ""
+	return reason, nil
 }
 
 // isRefusal tells whether the portal refused a call for its rate limit.
