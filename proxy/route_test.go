@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -240,5 +241,42 @@ func TestSettingsFindTheirPortals(t *testing.T) {
 	}
 	if to, found := instead(HostMap[string]{{must(ParseHostPattern("box:80")), "10.0.0.5:1"}}, "box:443"); found {
 		t.Errorf("a setting for port 80 leads port 443 to %s", to)
+	}
+}
+
+// A client that finds the proxy by the portal's name reaches the portal, through
+// whatever port the proxy listens on, and no other portal.
+func TestPortalNameThatLeadsToTheProxy(t *testing.T) {
+	var portal string
+	p := newProxy(t, func(c *Config) { c.Upstream = mustURL("https://upstream.example") }).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		portal = r.Host
+		io.WriteString(w, `{"result":1}`)
+	}))
+	address := p.serveClients(t)
+	_, port, _ := net.SplitHostPort(address)
+	for host, want := range map[string]string{
+		"acme.bitrix24.com":           "acme.bitrix24.com",
+		"Acme.Bitrix24.com.:" + port:  "acme.bitrix24.com",
+		"acme.bitrix24.com:1":         "403",
+		"acme.bitrix24.tech:" + port:  "403",
+		"proxy.example.com:" + port:   "upstream.example",
+		"upstream.example:" + port:    "upstream.example",
+		address:                       "upstream.example",
+		"[::ffff:127.0.0.1]:" + port:  "upstream.example",
+		"xn--80awhdgm.xn--p1ai":       "upstream.example",
+		"bitrix24.com.evil.example":   "upstream.example",
+		"acme.bitrix24.com.evil.test": "upstream.example",
+	} {
+		portal = ""
+		req := must(http.NewRequest("GET", "http://"+address+"/rest/profile", nil))
+		req.Host = host
+		resp := must(http.DefaultClient.Do(req))
+		resp.Body.Close()
+		if resp.StatusCode != 200 {
+			portal += strconv.Itoa(resp.StatusCode)
+		}
+		if portal != want {
+			t.Errorf("Host %s: %s, want %s", host, portal, want)
+		}
 	}
 }
