@@ -327,6 +327,9 @@ func TestObserve(t *testing.T) {
 		if time.Since(began) > 0 {
 			t.Error("a call waited")
 		}
+		if s := p.status().Portals[0].LastMinute; s.LongestWaitSeconds != 10 {
+			t.Errorf("the longest wait would have been %v s", s.LongestWaitSeconds)
+		}
 		const portal = `portal="acme.bitrix24.com"`
 		for series, want := range map[string]float64{
 			`b24proxy_rejected_total{` + portal + `,reason="queue_full"}`:                   31,
@@ -355,6 +358,17 @@ func TestIdempotencyKey(t *testing.T) {
 		w := p.call("POST", path, "{}", "Idempotency-Key", "key-1")
 		if e := tell(t, w); w.Code != 500 || e.Proxy.Retryable != (sent == 2) || n != sent {
 			t.Errorf("%s: %d %+v, sent %d times", path, w.Code, e, n)
+		}
+	}
+}
+
+// A caller may repeat a version 3 write with an idempotency key whatever became
+// of it, and no other write.
+func TestIdempotencyKeyMakesRetryable(t *testing.T) {
+	for path, want := range map[string]bool{"/rest/api/tasks.task.add": true, "/rest/tasks.task.add": false} {
+		p := newProxy(t, nil).behind(fixed(502, "text/html", []byte("<html>")))
+		if e := tell(t, p.call("POST", path, "{}", "Idempotency-Key", "key-1")); e.Proxy.Retryable != want || e.Proxy.Executed != "unknown" {
+			t.Errorf("%s: %+v", path, e)
 		}
 	}
 }

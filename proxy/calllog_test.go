@@ -21,6 +21,7 @@ type logged struct {
 	RequestedPortal                                                          string `json:"requested_portal"`
 	Status, Attempts                                                         int
 	RetryAfter                                                               int `json:"retry_after"`
+	PortalStatus                                                             int `json:"portal_status"`
 	Took                                                                     time.Duration
 }
 
@@ -54,9 +55,9 @@ func TestCallLog(t *testing.T) {
 		header [2]string
 		want   logged
 	}{
-		{"a system error", "*:expired_token", deal, [2]string{}, logged{Level: "INFO", Status: 401, Code: "expired_token", Reason: "auth", Executed: "no", Outcome: portalError, Attempts: 1}},
-		{"a page", "*:html:status=502", deal, [2]string{}, logged{Level: "INFO", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "html", Executed: "unknown", Outcome: portalError, Attempts: 1}},
-		{"a method's own error", "*:error=\"ERROR_CORE\"", deal, [2]string{}, logged{Level: "INFO", Status: 400, Code: "ERROR_CORE", Reason: "method_error", Executed: "yes", Outcome: methodError, Attempts: 1}},
+		{"a system error", "*:expired_token", deal, [2]string{}, logged{Level: "INFO", Status: 401, Code: "expired_token", Reason: "auth", Executed: "no", Outcome: portalError, Attempts: 1, PortalStatus: 401}},
+		{"a page", "*:html:status=502", deal, [2]string{}, logged{Level: "INFO", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "html", Executed: "unknown", Outcome: portalError, Attempts: 1, PortalStatus: 502}},
+		{"a method's own error", "*:error=\"ERROR_CORE\"", deal, [2]string{}, logged{Level: "INFO", Status: 400, Code: "ERROR_CORE", Reason: "method_error", Executed: "yes", Outcome: methodError, Attempts: 1, PortalStatus: 400}},
 		{"a reset", "*:reset-after", deal, [2]string{}, logged{Level: "WARN", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "reset", Executed: "unknown", Outcome: portalError, Attempts: 1}},
 		{"silence", "*:slow=5m", deal, [2]string{}, logged{Level: "WARN", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "timeout", Executed: "unknown", Outcome: portalError, Attempts: 1, Error: "The portal did not answer in time: silent for 1m5s (B24PROXY_UPSTREAM_TIMEOUT)"}},
 		{"a wrong host", "", deal, [2]string{"B24-Portal", "evil.example.com"}, logged{Level: "INFO", Portal: "none", Status: 403, Code: "PORTAL_NOT_ALLOWED", Reason: "portal_not_allowed", Executed: "no", Outcome: rejected, RequestedPortal: "evil.example.com"}},
@@ -80,6 +81,9 @@ func TestCallLog(t *testing.T) {
 				}
 				if got != want {
 					t.Errorf("got  %+v\nwant %+v", got, want)
+				}
+				if strings.Contains(log.String(), "retry_after") {
+					t.Errorf("a time to wait that no caller read: %s", log.String())
 				}
 				time.Sleep(time.Hour) // the portal goes on alone
 			})
@@ -130,6 +134,13 @@ func TestCallLogWithoutAnObject(t *testing.T) {
 				t.Errorf("%s", log.String())
 			}
 		})
+	}
+}
+
+// Times are logged in tenths of a millisecond, as Server-Timing has them.
+func TestShownDurations(t *testing.T) {
+	if got, want := shown(1_234_567*time.Nanosecond), 1200*time.Microsecond; got != want {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

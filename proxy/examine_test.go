@@ -17,6 +17,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -216,6 +217,40 @@ func TestAnswersThatCannotBeDecoded(t *testing.T) {
 				t.Errorf("%d %s", w.Code, w.Body)
 			}
 		})
+	}
+}
+
+// An answer that says it is encoded, and is not, is held until all of it is
+// there, however small its pieces.
+func TestPlainInPieces(t *testing.T) {
+	for status, want := range map[int]bitrix24.Kind{200: bitrix24.OK, 503: bitrix24.SystemError} {
+		text := map[int]string{200: `{"result":true}`, 503: `{"error":"QUERY_LIMIT_EXCEEDED"}`}[status]
+		resp := &http.Response{
+			StatusCode: status, Header: http.Header{"Content-Encoding": {"gzip"}},
+			Body:    io.NopCloser(iotest.OneByteReader(strings.NewReader(text))),
+			Request: httptest.NewRequest("POST", deal, nil),
+		}
+		if a := examine(resp, bitrix24.ParseCall(deal), func(bitrix24.Answer) {}); a.Kind != want {
+			t.Errorf("%s is %v, want %v", text, a.Kind, want)
+		}
+	}
+}
+
+// Redirects say all by their header, and so does what asks for no content unless
+// it failed.
+func TestBareAnswers(t *testing.T) {
+	for _, c := range []struct {
+		method string
+		status int
+		want   bool
+	}{
+		{"POST", 299, false}, {"POST", 300, true}, {"POST", 399, true}, {"POST", 400, false},
+		{"HEAD", 200, true}, {"OPTIONS", 499, true}, {"HEAD", 500, false}, {"OPTIONS", 503, false},
+	} {
+		resp := &http.Response{StatusCode: c.status, Request: httptest.NewRequest(c.method, "/", nil)}
+		if isBare(resp) != c.want {
+			t.Errorf("%s at %d: bare is %v", c.method, c.status, !c.want)
+		}
 	}
 }
 

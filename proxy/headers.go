@@ -64,10 +64,10 @@ func patience(h http.Header, longest time.Duration) time.Duration {
 		for _, preference := range preferences.FindAllString(line, -1) {
 			if value, isWait := waitOf(preference); isWait {
 				n, err := strconv.ParseUint(value, 10, 31)
-				if wait := time.Duration(n) * time.Second; err == nil && wait < longest {
-					return wait
+				if err != nil {
+					return longest
 				}
-				return longest
+				return min(time.Duration(n)*time.Second, longest)
 			}
 		}
 	}

@@ -163,6 +163,8 @@ func TestPatience(t *testing.T) {
 		{[]string{`foo="\", wait=1", wait=5`}, time.Minute, 5 * time.Second},
 		{[]string{`foo="a, wait=1`}, time.Minute, time.Minute},
 		{[]string{`wait="1`}, time.Minute, time.Minute},
+		{[]string{`wait="`}, time.Minute, time.Minute},
+		{[]string{"wait=90"}, time.Minute, time.Minute},
 		{[]string{"wait=-1"}, time.Minute, time.Minute},
 		{[]string{"wait=+1"}, time.Minute, time.Minute},
 		{[]string{"wait=1.5"}, time.Minute, time.Minute},

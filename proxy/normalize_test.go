@@ -2,9 +2,37 @@ package proxy
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+
+	"b24proxy/limiter"
 )
+
+// What the proxy refuses is counted as rejected and booked as no wait; a time to
+// wait is told only with what may be repeated.
+func TestRejectedIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t, func(c *Config) { c.Plan = limiter.Plan{Rate: 1, Burst: 1} }).behind(good)
+		p.call("POST", deal, "")
+		p.call("POST", deal, "", "Prefer", "wait=0")
+		if w := p.call("POST", deal, "", "B24-Portal", "evil.example"); w.Header()["Retry-After"] != nil {
+			t.Errorf("%s: Retry-After %q", w.Body, w.Header()["Retry-After"])
+		}
+		p.behind(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })).call("POST", deal, "")
+		const portal = `portal="acme.bitrix24.com"`
+		for series, want := range map[string]float64{
+			`b24proxy_rejected_total{` + portal + `,reason="queue_wait"}`:         1,
+			`b24proxy_rejected_total{` + portal + `,reason="reset"}`:              0,
+			`b24proxy_queue_wait_seconds_count{` + portal + `,priority="normal"}`: 2,
+		} {
+			if got := p.metric(series); got != want {
+				t.Errorf("%s = %v, want %v", series, got, want)
+			}
+		}
+	})
+}
 
 // The proxy's own codes are labels by name; a portal that uses such a word gets
 // none of it.

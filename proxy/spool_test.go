@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"b24proxy/limiter"
@@ -211,6 +212,30 @@ func TestRoomForRequests(t *testing.T) {
 	})
 }
 
+// A room is used up to its size; what is spared is not taken.
+func TestRoom(t *testing.T) {
+	r := room{size: 10}
+	for _, c := range []struct {
+		n, spare int64
+		taken    bool
+	}{{7, 4, false}, {6, 4, true}, {1, 4, false}, {4, 0, true}, {1, 0, false}} {
+		if r.take(c.n, c.spare) != c.taken {
+			t.Errorf("%d beside %d spared: taken is %v, want %v", c.n, c.spare, !c.taken, c.taken)
+		}
+	}
+	if r.give(10); r.used.Load() != 0 {
+		t.Errorf("%d are used after all were given back", r.used.Load())
+	}
+}
+
+// A long address holds memory as headers do.
+func TestHeaderBytesCountTheAddress(t *testing.T) {
+	r := httptest.NewRequest("GET", "/"+strings.Repeat("x", 999), nil)
+	if n := headerBytes(r); n != 2000 {
+		t.Errorf("%d bytes, want 2000", n)
+	}
+}
+
 // The file of a body has no name once it is open, so that it ends with the
 // process; where files cannot lose their name, it is removed with the body.
 func TestSpoolFilesHaveNoName(t *testing.T) {
@@ -222,6 +247,11 @@ func TestSpoolFilesHaveNoName(t *testing.T) {
 		}
 		return names
 	}
+	file, path, err := createUnlinked()
+	if err != nil || path != "" || names() != nil {
+		t.Errorf("path %q, files %q, %v", path, names(), err)
+	}
+	file.Close()
 	var seen []string
 	p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen = names(); echo(w, r) }))
 	if w := p.call("POST", deal, strings.Repeat("x", 300<<10)); w.Body.String() != `{"result":307200}` || seen != nil {
@@ -235,6 +265,37 @@ func TestSpoolFilesHaveNoName(t *testing.T) {
 	if len(seen) != 1 || names() != nil {
 		t.Errorf("files %q during the call, %q after it", seen, names())
 	}
+}
+
+// When the queue is full, the call of a client that could take nobody's place is
+// refused before its body is read; that of one whom only the body names is read.
+func TestFullQueueReadsNoBodyInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t, func(c *Config) { c.QueueDepth, c.Plan = 2, limiter.Plan{Rate: 1, Burst: 1} }).behind(echo)
+		for range 3 {
+			go p.call("POST", deal, "", "B24-Client", "greedy")
+		}
+		synctest.Wait()
+		for name, wantRead := range map[string]bool{"greedy": false, "": true} {
+			body := &readOrNot{Reader: strings.NewReader(`{"auth":"S3cret"}`)}
+			r := httptest.NewRequest("POST", "/rest/crm.deal.add", body)
+			r.Header.Set("B24-Client", name)
+			p.ServeHTTP(httptest.NewRecorder(), r)
+			if body.read != wantRead {
+				t.Errorf("client %q: the body is read: %v", name, body.read)
+			}
+		}
+	})
+}
+
+type readOrNot struct {
+	io.Reader
+	read bool
+}
+
+func (b *readOrNot) Read(p []byte) (int, error) {
+	b.read = true
+	return b.Reader.Read(p)
 }
 
 // What is refused without its body is answered before the body comes, and the

@@ -211,10 +211,8 @@ func queueOf(state *limiter.State, clients map[string]int) queueStatus {
 	slices.SortFunc(q.ByClient, func(a, b clientWaiting) int {
 		return cmp.Or(cmp.Compare(b.Waiting, a.Waiting), cmp.Compare(a.Client, b.Client))
 	})
-	if more := len(q.ByClient) - shownClients; more > 0 {
-		q.OtherClients = more
-		q.ByClient = q.ByClient[:shownClients]
-	}
+	q.OtherClients = max(0, len(q.ByClient)-shownClients)
+	q.ByClient = q.ByClient[:min(len(q.ByClient), shownClients)]
 	return q
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"b24proxy/limiter"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -34,7 +35,7 @@ func TestSeries(t *testing.T) {
 		s.at(time.Duration(i)*time.Second).calls++
 	}
 	since := 119 * time.Second
-	if got := s.lastMinute(since).calls; got < 60 || got > 65 {
+	if got := s.lastMinute(since).calls; got != 65 {
 		t.Errorf("%d calls in the last minute and the interval that goes on", got)
 	}
 	shown := s.status(since, epochAt(119))
@@ -43,6 +44,12 @@ func TestSeries(t *testing.T) {
 	}
 	if !shown.End.Equal(epochAt(115)) {
 		t.Errorf("the intervals end at %v", shown.End)
+	}
+	for i := 120; i < 400; i++ {
+		s.at(time.Duration(i)*time.Second).calls++
+	}
+	if shown := s.status(399*time.Second, epochAt(399)); slices.Min(shown.Calls[:]) != 5 || slices.Max(shown.Calls[:]) != 5 {
+		t.Errorf("of a call a second for five minutes are shown %v", shown.Calls)
 	}
 	if sum := s.lastMinute(1000 * time.Second).calls; sum != 0 {
 		t.Errorf("%d calls a quarter of an hour later", sum)
@@ -162,7 +169,11 @@ func TestRecentIsBounded(t *testing.T) {
 	if len(s.Errors.ByCode) != recentCodes || len(s.Errors.Last) != recentErrors {
 		t.Errorf("%d codes and %d errors of a portal", len(s.Errors.ByCode), len(s.Errors.Last))
 	}
-	r.sample(now.Add(recentFor+time.Minute), nil)
+	r.sample(now.Add(recentFor), nil)
+	if n := len(r.names()); n != recentPortals {
+		t.Errorf("after an hour %d portals are remembered", n)
+	}
+	r.sample(now.Add(recentFor+1), nil)
 	if n := len(r.names()); n != 0 {
 		t.Errorf("an hour later %d portals are remembered", n)
 	}
@@ -174,6 +185,7 @@ func TestShownCode(t *testing.T) {
 	for code, want := range map[string]string{
 		"QUERY_LIMIT_EXCEEDED": "QUERY_LIMIT_EXCEEDED", " error_core ": "other", "ERROR_CORE": "ERROR_CORE", "": "empty", "200040300020": "200040300020",
 		"1234567890123": "numeric", "<b>": "other", "aBcD1234efgh5678": "other", "expired_token": "expired_token",
+		"A": "A", "Z": "Z", strings.Repeat("A", 64): strings.Repeat("A", 64), strings.Repeat("A", 65): "other", "123456789012": "123456789012",
 	} {
 		if got := shownCode(code); got != want {
 			t.Errorf("%q is shown as %q, want %q", code, got, want)
@@ -267,6 +279,37 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A rate that is lowered, and one that has recovered, is logged once, and the
+// status that is sent says nothing in the log.
+func TestLoweredRateIsLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	p := newProxy(t, func(c *Config) { c.Log = debugLog(&log) })
+	changes := make(changes)
+	for _, rate := range []float64{2, 2, 1, 1.5, 2, 2} {
+		p.look(epochAt(0), changes, &limiter.State{Upstream: "acme.bitrix24.com", Plan: limiter.Standard, Rate: rate})
+	}
+	p.snapshot()
+	if text := log.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "the rate was lowered") || !strings.Contains(text, "the rate has recovered") {
+		t.Error(text)
+	}
+}
+
+// A method whose time is over at this moment is not held.
+func TestHeldUntilNow(t *testing.T) {
+	for left, want := range map[time.Duration]string{0: isIdle, 1: isHolding, -time.Hour: isIdle} {
+		s := portalStatus{Operating: []operatingStatus{{closedFor: left}}}
+		if state, _ := s.judge(); state != want {
+			t.Errorf("closed for another %v: %s, want %s", left, state, want)
+		}
+	}
+}
+
+func TestRoundTo(t *testing.T) {
+	if got := roundTo(1.23456, 3); got != 1.235 {
+		t.Errorf("got %v", got)
+	}
 }
 
 // The request that stands beside a change is one that the portal refused, not

@@ -92,9 +92,9 @@ func TestStrangeAnswers(t *testing.T) {
 // A status of 5xx is a failure of the portal also where nobody looks at the
 // answer.
 func TestFailureOfAnotherPath(t *testing.T) {
-	p := newProxy(t, nil).behind(fixed(502, "text/html", []byte("<html>")))
+	p := newProxy(t, nil).behind(fixed(500, "text/html", []byte("<html>")))
 	w := p.call("POST", "/oauth/token/", "")
-	if w.Code != 502 || p.metric(`b24proxy_requests_total{outcome="portal_error",portal="acme.bitrix24.com",status_class="5xx"}`) != 1 {
+	if w.Code != 500 || p.metric(`b24proxy_requests_total{outcome="portal_error",portal="acme.bitrix24.com",status_class="5xx"}`) != 1 {
 		t.Errorf("%d, not counted", w.Code)
 	}
 }

@@ -1,0 +1,71 @@
+package proxy
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+const acme = "acme.bitrix24.com"
+
+// Each call counts once, as what it was; the cause is the code of the last that
+// failed.
+func TestRecentCountsCalls(t *testing.T) {
+	for outcome, want := range map[string]minuteStatus{
+		ok:          {Calls: 1},
+		portalError: {Calls: 1, Failed: 1},
+		unreachable: {Calls: 1, Failed: 1},
+		rejected:    {Calls: 1, Failed: 1},
+		methodError: {Calls: 1, MethodErrors: 1},
+		abandoned:   {Calls: 1},
+	} {
+		r := newRecent(debugLog(t.Output()), epochAt(0))
+		r.ended(epochAt(1), acme, outcome, "ERROR_CORE", 2*time.Second)
+		s := portalStatus{Portal: acme}
+		r.describe(epochAt(2), &s)
+		want.LongestWaitSeconds = 2
+		if s.LastMinute != want || (s.Cause == "ERROR_CORE") != (want.Failed == 1) {
+			t.Errorf("%s: %+v, cause %q", outcome, s.LastMinute, s.Cause)
+		}
+		if overall, _ := r.overall(epochAt(5)); overall.Calls[seriesSteps-1] != 1 || overall.Failed[seriesSteps-1] != int32(want.Failed) {
+			t.Errorf("%s: overall %v calls, %v failed", outcome, overall.Calls, overall.Failed)
+		}
+	}
+}
+
+// An attempt is refused when the portal itself says so, for its rate limit.
+func TestRecentCountsErrors(t *testing.T) {
+	for _, c := range []struct {
+		code, source string
+		refused      int32
+	}{
+		{"QUERY_LIMIT_EXCEEDED", "portal", 2}, {"QUERY_LIMIT_EXCEEDED", "proxy", 0}, {"QUERY_LIMIT_EXCEEDED", "batch", 0},
+		{"OPERATION_TIME_LIMIT", "portal", 0}, {"ERROR_CORE", "portal", 0},
+	} {
+		r := newRecent(debugLog(t.Output()), epochAt(0))
+		for range 2 {
+			r.errored(epochAt(1), acme, c.code, c.source, "crm.deal.add", "id")
+		}
+		s := portalStatus{Portal: acme}
+		r.describe(epochAt(2), &s)
+		if got := int32(s.LastMinute.Refused); got != c.refused || r.all.lastMinute(2*time.Second).refused != c.refused {
+			t.Errorf("%s by the %s: %d refused", c.code, c.source, got)
+		}
+		if len(s.Errors.ByCode) != 1 || s.Errors.ByCode[0].Count != 2 {
+			t.Errorf("%s: %+v", c.code, s.Errors.ByCode)
+		}
+	}
+}
+
+// A portal's new name is logged once, and so is another one.
+func TestRenamedIsLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	r := newRecent(debugLog(&log), epochAt(0))
+	for _, to := range []string{"one.bitrix24.com", "one.bitrix24.com", "two.bitrix24.com"} {
+		r.moved(epochAt(0), acme, to, "id")
+	}
+	if n := strings.Count(log.String(), "the portal was renamed"); n != 2 {
+		t.Errorf("%d lines:\n%s", n, log.String())
+	}
+}
