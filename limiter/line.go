@@ -22,7 +22,8 @@ type line struct {
 	unlimited   bool    // the plan says so; a bucket is there after a refusal
 	queue       queue
 	breaker     breaker
-	under       int // calls that hold a place
+	under       int       // calls that hold a place
+	promised    time.Time // the last place that a rejected call was told to come for
 	dispatching bool
 	closed      bool
 
@@ -155,14 +156,34 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, ref
 			ahead = l.queue.ahead(r.Client, r.Urgency)
 		}
 		if wait = max(1, l.waitLocked(now, ahead)); wait > r.Wait {
-			return 0, &Rejection{Reason: QueueWait, RetryAfter: wait - r.Wait}
+			return 0, l.rejectedLocked(now, QueueWait, wait-r.Wait)
 		}
 	}
 	return wait, nil
 }
 
 func (l *line) fullLocked(now time.Time) *Rejection {
-	return &Rejection{Reason: QueueFull, RetryAfter: l.waitLocked(now, l.queue.length)}
+	return l.rejectedLocked(now, QueueFull, l.waitLocked(now, l.queue.length))
+}
+
+// maxRetryAfter bounds how far ahead a rejected call is told to come again.
+const maxRetryAfter = time.Minute
+
+// rejectedLocked rejects a call that should not come again before the given
+// time. Each call that is rejected gets the place after the last one promised,
+// as places open at the rate; else all of them would come again at once.
+func (l *line) rejectedLocked(now time.Time, reason string, soonest time.Duration) *Rejection {
+	at := now.Add(soonest)
+	if l.bucket != nil {
+		if next := l.promised.Add(seconds(1 / l.bucket.learn.rate(now))); next.After(at) {
+			at = next
+		}
+	}
+	if latest := now.Add(maxRetryAfter); at.After(latest) {
+		at = latest
+	}
+	l.promised = at
+	return &Rejection{Reason: reason, RetryAfter: at.Sub(now)}
 }
 
 // untilWoken is how long a dispatcher sleeps that only the end of a call can
@@ -226,7 +247,7 @@ func (l *line) leave(ctx context.Context, w *waiter) (*Slot, error) {
 			l.nudge() // the dispatcher ends
 		}
 		if ctx.Err() == nil {
-			return nil, &Rejection{Reason: QueueWait, RetryAfter: l.waitLocked(now, l.queue.length)}
+			return nil, l.rejectedLocked(now, QueueWait, l.waitLocked(now, l.queue.length))
 		}
 	case ctx.Err() == nil:
 		return w.slot, nil

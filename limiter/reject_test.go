@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,4 +67,50 @@ func TestWouldReject(t *testing.T) {
 			t.Errorf("an observing limiter would reject: %s", got)
 		}
 	})
+}
+
+// Calls that are rejected together are told to come again one after the other,
+// as places open at the rate, and not later than in a minute: told the same
+// time, all would come at once and all but two a second be rejected again.
+func TestRejectedCallsComeAgainInTurn(t *testing.T) {
+	for name, c := range map[string]struct {
+		depth int
+		wait  time.Duration
+	}{
+		QueueFull: {5, patient.Wait},
+		QueueWait: {1000, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newTest(Standard, c.depth)
+				defer l.Close()
+				for range 49 {
+					send(t.Context(), l, patient)
+				}
+				for range 5 {
+					go l.Acquire(t.Context(), patient)
+				}
+				synctest.Wait()
+				r := patient
+				r.Wait = c.wait
+				var last time.Duration
+				for i := range 437 {
+					_, err := l.Acquire(t.Context(), r)
+					var rejected *Rejection
+					if !errors.As(err, &rejected) {
+						t.Fatalf("call %d: got %v, want a rejection", i, err)
+					}
+					after := rejected.RetryAfter
+					if least := min(time.Duration(i)*time.Second/2, maxRetryAfter); after < last || after < least || after > maxRetryAfter {
+						t.Fatalf("call %d: told %v after %v, want %v to %v", i, after, last, least, maxRetryAfter)
+					}
+					last = after
+				}
+				time.Sleep(2 * time.Minute)
+				if refused := l.line("u").rejectedLocked(time.Now(), name, time.Second); refused.RetryAfter != time.Second {
+					t.Errorf("when all places have opened: told %v, want 1s", refused.RetryAfter)
+				}
+			})
+		})
+	}
 }

@@ -102,7 +102,7 @@ func TestCallLogOfARejection(t *testing.T) {
 		}
 		w := p.call("POST", deal, "{}", "Prefer", "wait=0", "X-Request-Id", "r1")
 		lines := about(t, &log, "r1")
-		if len(lines) != 1 || w.Header().Get("Retry-After") != "2" || lines[0].RetryAfter != 2 || strings.Contains(log.String(), "try again in") ||
+		if len(lines) != 1 || w.Header().Get("Retry-After") != "1" || lines[0].RetryAfter != 1 || strings.Contains(log.String(), "try again in") ||
 			lines[0].Executed != "no" || lines[0].Reason != "queue_wait" || lines[0].Attempts != 0 {
 			t.Errorf("%v:\n%s", w.Header(), log.String())
 		}

@@ -124,10 +124,9 @@ var (
 	brokeOff = &failure{outcome: portalError, code: "ERROR_UNEXPECTED_ANSWER", reason: bitrix24.ReasonTruncated}
 )
 
-// soon is a time to try again, from 1 to 10 seconds.
-func soon(d time.Duration) time.Duration {
-	return jitter(min(max(d, time.Second), 10*time.Second*5/6))
-}
+// soon is a time to try again, from 1 to 60 seconds. It is not spread further:
+// the limiter promises each rejected call a place of its own.
+func soon(d time.Duration) time.Duration { return min(max(d, time.Second), time.Minute) }
 
 // jitter spreads those who are told the same time over a fifth more of it.
 func jitter(d time.Duration) time.Duration {

@@ -54,7 +54,7 @@ func (p *Proxy) retryAfter(h http.Header, ex *exchange) {
 	switch known.Category {
 	case bitrix24.RateLimit:
 		s, _ := p.limiter.State(ex.route.portal)
-		setRetryAfter(h, soon(s.Wait))
+		setRetryAfter(h, soon(jitter(s.Wait)))
 	case bitrix24.OperatingTime:
 		setRetryAfter(h, max(time.Second, p.budgets.Due(time.Now(), ex.budget)))
 	}
