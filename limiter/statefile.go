@@ -159,10 +159,17 @@ var errForeign = errors.New("not a state file")
 
 // openState opens, locks and reads a file; errForeign if it is none of ours.
 func openState(path string, warn func(msg string, args ...any)) (s *StateFile, err error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+	info, err := os.Lstat(path)
+	switch {
+	case err == nil && info.Mode()&fs.ModeSymlink != 0: // whoever laid it chooses the file that is written
+		return nil, fmt.Errorf("%s is a symbolic link; name the file itself", path)
+	case err == nil && !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", path)
+	case err == nil && info.Mode().Perm()&0o022 != 0:
+		warn("others than its owner may write the state file: they can stop or free all calls; take the right away (chmod go-w)",
+			"file", path, "mode", info.Mode().Perm().String())
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, 0o600)
 	if err != nil {
 		return nil, err
 	}

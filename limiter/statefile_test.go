@@ -376,3 +376,46 @@ func BenchmarkStateFileSave(b *testing.B) {
 		}
 	}
 }
+
+// A symbolic link in the place of a state file is refused, whatever it leads to,
+// and what it leads to stays as it was: else whoever may lay one chooses the
+// file that is written.
+func TestStateFileIsNoLink(t *testing.T) {
+	dir := t.TempDir()
+	target := filepath.Join(dir, "target")
+	if err := os.WriteFile(target, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, leadsTo := range map[string]string{"to a file": target, "to nothing": filepath.Join(dir, "nothing"), "to itself": filepath.Join(dir, "to itself")} {
+		t.Run(name, func(t *testing.T) {
+			link := filepath.Join(dir, name)
+			if err := os.Symlink(leadsTo, link); err != nil {
+				t.Fatal(err)
+			}
+			_, err := OpenStateFile(link, func(string, ...any) {})
+			if err == nil || !strings.Contains(err.Error(), "symbolic link") {
+				t.Errorf("got %v, want a refusal of the link", err)
+			}
+		})
+	}
+	if text, err := os.ReadFile(target); string(text) != "precious" {
+		t.Errorf("the target holds %q, %v", text, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "nothing")); err == nil {
+		t.Error("the target was made")
+	}
+}
+
+// A state file that others than its owner may write is warned of.
+func TestStateFileOfOthers(t *testing.T) {
+	for mode, want := range map[os.FileMode]warnings{0o600: 0, 0o644: 0, 0o620: 1, 0o602: 1, 0o666: 1} {
+		path := filepath.Join(t.TempDir(), "state")
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(mode.String(), func(t *testing.T) { openTest(t, path, want) })
+	}
+}

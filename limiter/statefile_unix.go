@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// noFollow has opening fail where the file was replaced by a symbolic link.
+const noFollow = syscall.O_NOFOLLOW
+
 // lockFile locks a file until it is closed, also by the end of the process. It
 // fails at once if another holds it.
 func lockFile(f *os.File) error {

@@ -252,8 +252,10 @@ func (p *path) UnmarshalText(text []byte) error {
 	if info, err := os.Stat(filepath.Dir(string(text))); err != nil || !info.IsDir() {
 		return fmt.Errorf("%q cannot be written: there is no directory %s", text, filepath.Dir(string(text)))
 	}
-	info, err := os.Stat(string(text))
+	info, err := os.Lstat(string(text))
 	switch {
+	case err == nil && info.Mode()&os.ModeSymlink != 0:
+		return fmt.Errorf("%q is a symbolic link; name the file itself", text)
 	case err == nil && info.IsDir():
 		return fmt.Errorf("%q is a directory; name a file in it", text)
 	case err == nil && !info.Mode().IsRegular():
