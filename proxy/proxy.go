@@ -130,7 +130,7 @@ func New(c Config) *Proxy {
 		ModifyResponse: p.answer,
 		ErrorHandler:   p.fail,
 		BufferPool:     &buffers{},
-		ErrorLog:       slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+		ErrorLog:       StdLog(c.Log, slog.LevelDebug),
 	}
 	return p
 }

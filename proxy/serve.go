@@ -107,6 +107,6 @@ func (p *Proxy) server(calls context.Context, h http.Handler) *http.Server {
 		BaseContext:       func(net.Listener) context.Context { return calls },
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		ErrorLog:          StdLog(p.log, slog.LevelDebug),
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"os"
@@ -91,6 +92,8 @@ func warningsOf(unknown []string) (all []string) {
 // run serves until ctx ends and every call has its answer.
 func run(ctx context.Context, s settings, warnings []string, stderr io.Writer) error {
 	log := newLog(s, stderr)
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(proxy.StdLog(log, slog.LevelDebug).Writer()) // net/http has lines of its own
 	for _, warning := range warnings {
 		log.Warn(warning)
 	}
