@@ -28,12 +28,9 @@ func (p *Proxy) logCall(ex *exchange, r *http.Request, outcome string, took time
 	if !p.log.Enabled(context.Background(), level) {
 		return
 	}
-	fields := []any{
-		"request_id", ex.id, "portal", cmp.Or(ex.route.portal, metrics.None), "call", ex.route.call, "client", ex.shownClient(),
-		"http_method", verb(r.Method), "status", ex.status, "code", ex.shownCode(), "reason", ex.reason(outcome),
+	fields := append(ex.named(r.Method), "status", ex.status, "code", ex.shownCode(), "reason", ex.reason(outcome),
 		"executed", ex.ran(outcome), "outcome", outcome, "attempts", ex.attempts,
-		"queued", shown(ex.queued), "portal_time", shown(ex.portal), "took", shown(took),
-	}
+		"queued", shown(ex.queued), "portal_time", shown(ex.portal), "took", shown(took))
 	if isError(ex.answer.Kind) && ex.failed == nil {
 		fields = append(fields, "portal_status", ex.answer.Proxy().PortalStatus)
 	}
@@ -41,6 +38,25 @@ func (p *Proxy) logCall(ex *exchange, r *http.Request, outcome string, took time
 		fields = append(fields, f.fields()...)
 	}
 	p.log.Log(context.Background(), level, "call", fields...)
+}
+
+// logAgain writes that a call is sent once more, for what came of the attempt
+// before: an answer of this status, or none.
+func (t *transport) logAgain(ex *exchange, method, reason string, status int) {
+	executed := bitrix24.No // refused, or redirected
+	if ex.mayHaveRun {
+		executed = bitrix24.Unknown
+	}
+	t.log.Info("sending again", append(ex.named(method), "status", status, "code", ex.shownCode(), "reason", reason,
+		"executed", executed, "attempts", ex.attempts)...)
+}
+
+// named are the fields that say which call a line is about.
+func (ex *exchange) named(method string) []any {
+	return []any{
+		"request_id", ex.id, "portal", cmp.Or(ex.route.portal, metrics.None), "call", ex.route.call,
+		"client", ex.shownClient(), "http_method", verb(method),
+	}
 }
 
 // level is how loud the end of a call is. Mistakes of clients and refusals are

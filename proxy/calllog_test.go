@@ -91,6 +91,33 @@ func TestCallLog(t *testing.T) {
 	}
 }
 
+// What is sent again is logged with the call, and with what came of the attempt
+// before.
+func TestSendingAgainIsLogged(t *testing.T) {
+	const list = hook + "/crm.deal.list"
+	for name, c := range map[string]struct {
+		fault, target string
+		want          logged
+	}{
+		"a write that the portal refused": {"*:QUERY_LIMIT_EXCEEDED:first=1", deal, logged{Call: "v2 crm.deal.add", Status: 503, Code: "QUERY_LIMIT_EXCEEDED", Reason: refused, Executed: "no"}},
+		"a read that came back as a page": {"*:html:status=502:first=1", list, logged{Call: "v2 crm.deal.list", Status: 502, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "html", Executed: "unknown"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				p := newProxy(t, jsonLog(&log, slog.LevelInfo)).behind(simulate(t, c.fault))
+				p.call("POST", c.target, "{}", "X-Request-Id", "r1", "B24-Client", "crm-sync")
+				want := c.want
+				want.Level, want.Msg, want.RequestID, want.Portal, want.Client, want.HTTPMethod, want.Attempts = "INFO", "sending again", "r1", "acme.bitrix24.com", "crm-sync", "POST", 1
+				if lines := about(t, &log, "r1"); len(lines) != 1 || lines[0] != want {
+					t.Errorf("got  %+v\nwant %+v", lines, want)
+				}
+				time.Sleep(time.Hour)
+			})
+		})
+	}
+}
+
 // A call that gets no slot is logged with the Retry-After that its caller reads,
 // and no other time.
 func TestCallLogOfARejection(t *testing.T) {

@@ -37,6 +37,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ex.repeatable = isRepeatable(ex, req)
 	var last *attempt // to be repeated for a reason
 	var reason string
+	var status int // of the last attempt's answer
 	for {
 		paid, err := t.admit(req.Context(), ex, reason == refused)
 		if last != nil {
@@ -50,7 +51,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		if reason != "" {
 			t.metrics.Resend(ex.route.portal, reason)
-			t.log.Info("sending again", "request_id", ex.id, "portal", ex.route.portal, "call", ex.route.call, "reason", reason)
+			t.logAgain(ex, req.Method, reason, status)
 		}
 		at := t.attempt(ex, req, paid)
 		select {
@@ -61,7 +62,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			go at.discard() // it may run: what it teaches is learned all the same
 			return nil, context.Cause(req.Context())
 		}
-		ex.answer = at.answer
+		ex.answer, status = at.answer, at.status
 		if reason, err = t.next(ex, at); err != nil {
 			at.discard()
 			return nil, err
