@@ -220,9 +220,8 @@ func (b *bucket) fullAt(now time.Time) time.Time {
 // restore sets the level by an instant that fullAt gave. One further off than
 // any bucket takes (the clock was set back) counts as a full counter.
 func (b *bucket) restore(now, fullAt time.Time) {
-	if left := fullAt.Sub(now); left > 0 {
-		b.setLevel(now, min(left.Seconds()*b.plan.Rate, float64(b.plan.Burst)+1))
-	}
+	left := max(0, fullAt.Sub(now))
+	b.setLevel(now, min(left.Seconds()*b.plan.Rate, float64(b.plan.Burst)+1))
 }
 
 // charge books a call that left without asking.

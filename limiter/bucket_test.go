@@ -208,6 +208,64 @@ func TestBucketSetLevel(t *testing.T) {
 	}
 }
 
+// The level never drains below the calls in flight, whether one of them was
+// answered or the level was set meanwhile.
+func TestBucketHoldsCallsInFlight(t *testing.T) {
+	for what, change := range map[string]func(*bucket, *Slot){
+		"answered": func(b *bucket, s *Slot) { b.arrived(epoch, s) },
+		"set":      func(b *bucket, s *Slot) { b.arrived(epoch, s); b.setLevel(epoch, 3) },
+	} {
+		b := newBucket(Standard)
+		slots := []*Slot{{sent: epoch}, {sent: epoch}, {sent: epoch}}
+		for _, s := range slots {
+			b.take(s)
+		}
+		change(b, slots[0])
+		if level := b.level(epoch.Add(900 * time.Millisecond)); math.Abs(level-2) > 1e-6 {
+			t.Errorf("%s: level %v with two calls in flight", what, level)
+		}
+	}
+}
+
+// Those who are ahead wait for a level above the burst to drain first.
+func TestBucketWait(t *testing.T) {
+	b := newBucket(Standard) // 49 at once, then two a second
+	b.setLevel(epoch, 52)
+	for ahead, want := range map[int]time.Duration{0: 2 * time.Second, 3: 3500 * time.Millisecond} {
+		if got := b.wait(epoch, ahead); got < want || got > want+time.Millisecond {
+			t.Errorf("with %d ahead: %v, want %v", ahead, got, want)
+		}
+	}
+}
+
+// The instant at which a bucket is full again stands for its level: two calls a
+// second, and a second for those that may still be on their way.
+func TestBucketFullAt(t *testing.T) {
+	b := newBucket(Standard)
+	b.setLevel(epoch, 10)
+	fullAt := b.fullAt(epoch)
+	if got := fullAt.Sub(epoch); got < 5999*time.Millisecond || got > 6001*time.Millisecond {
+		t.Errorf("full after %v, want 6 s", got)
+	}
+	for left, want := range map[time.Duration]float64{-time.Hour: 0, 0: 0, 6 * time.Second: 12, time.Hour: 51} {
+		b := newBucket(Standard)
+		if b.restore(epoch, epoch.Add(left)); math.Abs(b.level(epoch)-want) > 1e-6 {
+			t.Errorf("full in %v: level %v, want %v", left, b.level(epoch), want)
+		}
+	}
+}
+
+// Of the calls that left without asking, those above the burst would be waiting.
+func TestBucketExcess(t *testing.T) {
+	b := newBucket(Standard)
+	for range 49 + 5 {
+		b.charge(epoch)
+	}
+	if n := b.excess(epoch); n != 5 {
+		t.Errorf("%d would be waiting, want 5", n)
+	}
+}
+
 // However wide the margin has grown, a bucket that gives nothing more is shown
 // as full, and an empty one as empty.
 func TestBucketFill(t *testing.T) {

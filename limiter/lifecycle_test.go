@@ -106,6 +106,9 @@ func TestProbeThatWasNotSent(t *testing.T) {
 		if err != nil {
 			t.Fatalf("after one who had left: %v", err)
 		}
+		if _, err := l.Acquire(t.Context(), patient); reason(err) != Overload {
+			t.Errorf("beside the probe: %v", err)
+		}
 		s.Unsent()
 		s, err = l.Acquire(t.Context(), patient)
 		if err != nil {
@@ -128,10 +131,10 @@ func TestUnlimitedThatRefuses(t *testing.T) {
 			slots = append(slots, s)
 		}
 		for i, s := range slots {
-			if i < 50 {
-				s.Answered(Accepted)
-			} else {
+			if i < 10 {
 				s.Answered(Refused)
+			} else {
+				s.Answered(Accepted)
 			}
 		}
 		began := time.Now()

@@ -165,6 +165,93 @@ func TestAcquireDepth(t *testing.T) {
 	})
 }
 
+// A newcomer who takes a place in a full queue takes it from another.
+func TestAcquireDisplaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTest(Plan{Rate: 1, Burst: 1}, 3)
+		ctx, cancel := context.WithCancel(t.Context())
+		refused := 0
+		for range 1 + 3 {
+			go func() {
+				if reason(send(ctx, l, Request{Upstream: "u", Client: "greedy", Wait: time.Hour})) == QueueFull {
+					refused++
+				}
+			}()
+		}
+		synctest.Wait()
+		go send(ctx, l, Request{Upstream: "u", Client: "quiet", Wait: time.Hour})
+		synctest.Wait()
+		if s, _ := l.State("u"); s.Waiting[0] != 3 || refused != 1 {
+			t.Errorf("%d wait, %d were refused", s.Waiting[0], refused)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// Who would wait exactly as long as it takes is not refused.
+func TestAcquireWithJustEnoughPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTest(Standard, 10)
+		for range 49 {
+			send(t.Context(), l, patient)
+		}
+		var r *Rejection
+		if _, err := l.Acquire(t.Context(), Request{Upstream: "u"}); !errors.As(err, &r) {
+			t.Fatalf("got %v", err)
+		}
+		for missing, want := range map[time.Duration]string{0: "", 1: QueueWait} {
+			refused := l.WouldReject(Request{Upstream: "u", Wait: r.RetryAfter - missing})
+			if (refused == nil) != (want == "") {
+				t.Errorf("with %v less than the wait: %v", missing, refused)
+			}
+		}
+	})
+}
+
+// An observer says which calls would have found the queue full, and of an
+// upstream without a limit that none would.
+func TestObserverForetellsAFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for plan, want := range map[Plan]string{Standard: "49 at once, 5 waiting, 6 refused", Unlimited: "60 at once, 0 waiting, 0 refused"} {
+			l := New(Config{Plan: func(string) Plan { return plan }, Depth: 5, Observe: true})
+			atOnce, waiting, refused := 0, 0, 0
+			for range 60 {
+				s, _ := l.Acquire(t.Context(), patient)
+				switch {
+				case s.Would != nil && s.Would.Reason == QueueFull:
+					refused++
+				case s.Foretold > 0:
+					waiting++
+				default:
+					atOnce++
+				}
+			}
+			if got := fmt.Sprintf("%d at once, %d waiting, %d refused", atOnce, waiting, refused); got != want {
+				t.Errorf("%v: %s, want %s", plan, got, want)
+			}
+		}
+	})
+}
+
+// A refused caller holds nothing, and one with a slot holds the upstream until
+// its answer.
+func TestAcquirePins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTest(Plan{Rate: 1, Burst: 1}, 0)
+		s, _ := l.Acquire(t.Context(), patient)
+		if _, err := l.Acquire(t.Context(), patient); reason(err) != QueueFull {
+			t.Fatalf("got %v", err)
+		}
+		if n := l.lines["u"].pins.Load(); n != 1 {
+			t.Errorf("%d callers hold the upstream, want 1", n)
+		}
+		if s.Answered(Accepted); l.lines["u"].pins.Load() != 0 {
+			t.Error("after the answer it is still held")
+		}
+	})
+}
+
 // A refused call goes first, once the upstream can surely take it.
 func TestAcquireAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -252,6 +339,24 @@ func TestIdleUpstreamsGo(t *testing.T) {
 		}
 		if n := runtime.NumGoroutine(); n > before {
 			t.Errorf("%d goroutines more", n-before)
+		}
+	})
+}
+
+// Upstreams at rest are looked for when so many are known, not at each new one.
+func TestIdleUpstreamsGoTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTest(Standard, 10)
+		for i := range firstSweep {
+			send(t.Context(), l, Request{Upstream: fmt.Sprint(i)})
+			time.Sleep(time.Minute)
+		}
+		if n := len(l.lines); n != firstSweep {
+			t.Errorf("%d upstreams are known, want %d", n, firstSweep)
+		}
+		send(t.Context(), l, Request{Upstream: "one more"})
+		if n := len(l.lines); n != 1 {
+			t.Errorf("then %d, want 1", n)
 		}
 	})
 }

@@ -246,6 +246,23 @@ func TestStateFileBound(t *testing.T) {
 	}
 }
 
+// The lines of buckets that are full by now are used again before the file
+// grows.
+func TestStateFileReusesLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	s := openTest(t, path, 0)
+	for i := range firstSweep {
+		save(t, s, fmt.Sprintf("u%d.example", i), later)
+	}
+	for i := range firstSweep {
+		s.records[fmt.Sprintf("u%d.example", i)].fullAt = time.Now().Add(-time.Second)
+	}
+	save(t, s, "new.example", later)
+	if got := size(t, path); got != lineOffset(firstSweep) || len(s.records) != 1 {
+		t.Errorf("%d bytes, %d records", got, len(s.records))
+	}
+}
+
 // A start frees the lines that need not be kept: the file shrinks.
 func TestStateFileShrinks(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
