@@ -72,7 +72,7 @@ const (
 // A Rejection says that a call got no slot. It was not sent.
 type Rejection struct {
 	Reason     string
-	RetryAfter time.Duration // when asking again is worth while
+	RetryAfter time.Duration // when asking again is worth while; for a place in the queue 1 min at most, later for those refused later
 }
 
 func draining() *Rejection { return &Rejection{Reason: Draining, RetryAfter: time.Second} }
@@ -88,8 +88,9 @@ func (l *Limiter) Acquire(ctx context.Context, r Request) (*Slot, error) {
 }
 
 // WouldReject reports whether Acquire would reject a call at once: nil, or the
-// Rejection, which the caller answers with. It takes no slot and no place, so
-// it can be asked before the body of a request is read. Acquire decides anew.
+// Rejection, which the caller answers with, since its RetryAfter is no other
+// call's. It takes no slot and no place, so it can be asked before the body of a
+// request is read. Acquire decides anew.
 func (l *Limiter) WouldReject(r Request) *Rejection {
 	l.mu.Lock()
 	line, closed := l.lines[r.Upstream], l.closed
@@ -101,6 +102,18 @@ func (l *Limiter) WouldReject(r Request) *Rejection {
 		return draining()
 	}
 	return nil
+}
+
+// Turn says when a call that the upstream refused is to come again, as
+// Rejection.RetryAfter does for one that was rejected here.
+func (l *Limiter) Turn(upstream string) time.Duration {
+	l.mu.Lock()
+	line := l.lines[upstream]
+	l.mu.Unlock()
+	if line == nil {
+		return 0
+	}
+	return line.turn()
 }
 
 // Close rejects all who wait and all who come, as Draining.

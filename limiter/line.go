@@ -22,8 +22,8 @@ type line struct {
 	unlimited   bool    // the plan says so; a bucket is there after a refusal
 	queue       queue
 	breaker     breaker
-	under       int       // calls that hold a place
-	promised    time.Time // the last place that a rejected call was told to come for
+	under       int // calls that hold a place
+	turns       turns
 	dispatching bool
 	closed      bool
 
@@ -36,7 +36,8 @@ type waiter struct {
 	client  string
 	urgency int
 	again   bool
-	probe   bool // of the breaker
+	wait    time.Duration // at the most
+	probe   bool          // of the breaker
 	place   *list.Element
 	ready   chan struct{} // closed when slot or refused is set
 	slot    *Slot
@@ -89,7 +90,7 @@ func (l *line) enter(r Request) (*waiter, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	w := &waiter{client: r.Client, urgency: r.Urgency, again: r.Again, ready: make(chan struct{})}
+	w := &waiter{client: r.Client, urgency: r.Urgency, again: r.Again, wait: r.Wait, ready: make(chan struct{})}
 	wait, refused := l.foretellLocked(now, r)
 	w.probe = refused == nil && l.breaker.open()
 	switch {
@@ -103,7 +104,7 @@ func (l *line) enter(r Request) (*waiter, error) {
 		if l.queue.length >= l.depth && !r.Again {
 			longest := l.queue.last(l.queue.longest())
 			l.queue.remove(longest)
-			longest.refuse(l.fullLocked(now))
+			longest.refuse(l.refusalLocked(now, QueueFull, 0))
 		}
 		l.queue.push(w)
 		if l.dispatching {
@@ -147,43 +148,52 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, ref
 	if l.unlimited && l.bucket != nil && l.queue.length == 0 && l.bucket.quiet(now) {
 		l.bucket = nil
 	}
-	if l.queue.length > 0 || l.dueLocked(now) > 0 {
-		if !r.Again && l.waitingLocked(now) >= l.depth && !l.queue.displaces(r.Client) {
-			return 0, l.fullLocked(now)
-		}
-		ahead := l.queue.again.Len()
-		if !r.Again {
-			ahead = l.queue.ahead(r.Client, r.Urgency)
-		}
-		if wait = max(1, l.waitLocked(now, ahead)); wait > r.Wait {
-			return 0, l.rejectedLocked(now, QueueWait, wait-r.Wait)
-		}
+	if l.queue.length == 0 && l.dueLocked(now) <= 0 {
+		return 0, nil
+	}
+	ahead := l.queue.again.Len()
+	if !r.Again {
+		ahead = l.queue.ahead(r.Client, r.Urgency)
+	}
+	wait = max(1, l.waitLocked(now, ahead))
+	switch {
+	case !r.Again && l.waitingLocked(now) >= l.depth && !l.queue.displaces(r.Client):
+		return 0, l.refusalLocked(now, QueueFull, wait-r.Wait)
+	case wait > r.Wait:
+		return 0, l.refusalLocked(now, QueueWait, wait-r.Wait)
 	}
 	return wait, nil
 }
 
-func (l *line) fullLocked(now time.Time) *Rejection {
-	return l.rejectedLocked(now, QueueFull, l.waitLocked(now, l.queue.length))
+// refusalLocked refuses a call whose wait would be too long by so much, until
+// its turn: then a place in the queue has opened for it.
+func (l *line) refusalLocked(now time.Time, reason string, excess time.Duration) *Rejection {
+	return &Rejection{Reason: reason, RetryAfter: l.turnLocked(now, max(excess, l.waitLocked(now, 0)))}
 }
 
-// maxRetryAfter bounds how far ahead a rejected call is told to come again.
-const maxRetryAfter = time.Minute
+// turnLocked is when a caller who is refused is to come again.
+func (l *line) turnLocked(now time.Time, base time.Duration) time.Duration {
+	return l.turns.next(now, base, l.stepLocked(now))
+}
 
-// rejectedLocked rejects a call that should not come again before the given
-// time. Each call that is rejected gets the place after the last one promised,
-// as places open at the rate; else all of them would come again at once.
-func (l *line) rejectedLocked(now time.Time, reason string, soonest time.Duration) *Rejection {
-	at := now.Add(soonest)
-	if l.bucket != nil {
-		if next := l.promised.Add(seconds(1 / l.bucket.learn.rate(now))); next.After(at) {
-			at = next
-		}
+// turn is Limiter.Turn.
+func (l *line) turn() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	return l.turnLocked(now, l.waitLocked(now, l.queue.length))
+}
+
+// stepLocked is how long it takes until one more place opens. Without a rate,
+// the calls under way are taken to last for a second.
+func (l *line) stepLocked(now time.Time) time.Duration {
+	switch {
+	case l.bucket != nil:
+		return seconds(1 / l.bucket.learn.rate(now))
+	case l.places > 0:
+		return time.Second / time.Duration(l.places)
 	}
-	if latest := now.Add(maxRetryAfter); at.After(latest) {
-		at = latest
-	}
-	l.promised = at
-	return &Rejection{Reason: reason, RetryAfter: at.Sub(now)}
+	return 0
 }
 
 // untilWoken is how long a dispatcher sleeps that only the end of a call can
@@ -247,7 +257,7 @@ func (l *line) leave(ctx context.Context, w *waiter) (*Slot, error) {
 			l.nudge() // the dispatcher ends
 		}
 		if ctx.Err() == nil {
-			return nil, l.rejectedLocked(now, QueueWait, l.waitLocked(now, l.queue.length))
+			return nil, l.refusalLocked(now, QueueWait, l.waitLocked(now, l.queue.length)-w.wait)
 		}
 	case ctx.Err() == nil:
 		return w.slot, nil

@@ -37,8 +37,9 @@ type exchange struct {
 	status   int             // what the client got
 	finished bool            // the client got all of it
 
-	mayHaveRun bool // an attempt before the last was lost
-	rejected   bool // the portal refused it, and its patience was at an end
+	mayHaveRun bool          // an attempt before the last was lost
+	rejected   bool          // the portal refused it, and its patience was at an end
+	retryAfter time.Duration // of a call that the portal refused; 0: not known
 
 	would *failure // what an observing proxy would have answered
 }

@@ -125,7 +125,7 @@ var (
 )
 
 // soon is a time to try again, from 1 to 60 seconds. It is not spread further:
-// the limiter promises each rejected call a place of its own.
+// the limiter gives each caller who is refused a turn of its own.
 func soon(d time.Duration) time.Duration { return min(max(d, time.Second), time.Minute) }
 
 // jitter spreads those who are told the same time over a fifth more of it.

@@ -53,8 +53,10 @@ func (p *Proxy) retryAfter(h http.Header, ex *exchange) {
 	}
 	switch known.Category {
 	case bitrix24.RateLimit:
-		s, _ := p.limiter.State(ex.route.portal)
-		setRetryAfter(h, soon(jitter(s.Wait)))
+		if ex.retryAfter == 0 {
+			ex.retryAfter = soon(p.limiter.Turn(ex.route.portal))
+		}
+		setRetryAfter(h, ex.retryAfter)
 	case bitrix24.OperatingTime:
 		setRetryAfter(h, max(time.Second, p.budgets.Due(time.Now(), ex.budget)))
 	}

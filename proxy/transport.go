@@ -89,7 +89,7 @@ func (t *transport) keeps(ex *exchange, reason string, err error) bool {
 		return false
 	case reason == refused:
 		t.metrics.Rejected(ex.route.portal, f.reason)
-		ex.rejected = true
+		ex.rejected, ex.retryAfter = true, f.retryAfter
 	}
 	return true
 }
