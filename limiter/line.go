@@ -80,7 +80,7 @@ func (l *line) acquire(ctx context.Context, r Request) (slot *Slot, err error) {
 	}
 	slot, err = l.leave(ctx, w)
 	if err == nil {
-		l.memory.save(l.upstream, slot.fullAt) // before the call leaves
+		l.memory.save(l.upstream, slot) // before the call leaves
 	}
 	return slot, err
 }
@@ -234,7 +234,7 @@ func (l *line) watchLocked(now time.Time, w *waiter, wait time.Duration, refused
 	w.slot = &Slot{line: l, sent: now, seen: true, Foretold: wait, Would: refused} // the bucket has not taken it
 	if l.bucket != nil && refused == nil {
 		l.bucket.charge(now)
-		w.slot.fullAt = l.bucket.fullAt(now)
+		w.slot.bucket, w.slot.fullAt = l.bucket, l.bucket.fullAt(now)
 	}
 	close(w.ready)
 }

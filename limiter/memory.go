@@ -20,11 +20,11 @@ func (m *memory) load(upstream string) (fullAt time.Time) {
 	return fullAt
 }
 
-func (m *memory) save(upstream string, fullAt time.Time) {
-	if m.file == nil || fullAt.IsZero() {
+func (m *memory) save(upstream string, s *Slot) {
+	if m.file == nil || s.bucket == nil {
 		return
 	}
-	err := m.file.Save(upstream, fullAt)
+	err := m.file.Save(upstream, s.fullAt, s.bucket.plan.Rate)
 	if failed := err != nil; m.failed.Swap(failed) != failed && failed {
 		m.warn("the state file is not written; a restart will not know of the calls sent", "error", err)
 	}

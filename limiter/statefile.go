@@ -52,16 +52,17 @@ const (
 // OpenStateFile opens a state file, or begins one, and locks it. A file that is
 // none of ours is renamed to path.damaged- and the time, and a line that is
 // damaged is left out; warn is told of both, with arguments as slog has them. It
-// fails if the file cannot be written or is open in another process.
-func OpenStateFile(path string, warn func(msg string, args ...any)) (*StateFile, error) {
-	s, err := openState(path, warn)
+// fails if the file cannot be written or is open in another process. What was
+// written on another plan than that of now counts as the worst that it can mean.
+func OpenStateFile(path string, plan func(upstream string) Plan, warn func(msg string, args ...any)) (*StateFile, error) {
+	s, err := openState(path, plan, warn)
 	if errors.Is(err, errForeign) {
 		var aside string
 		if aside, err = setAside(path); err != nil {
 			return nil, fmt.Errorf("the state file %s is damaged or not ours, and cannot be set aside: %w", path, err)
 		}
 		warn("the state file is damaged or not ours; it was set aside and a new one begun", "file", path, "kept", aside)
-		s, err = openState(path, warn)
+		s, err = openState(path, plan, warn)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the state file cannot be used: %w", err)
@@ -82,9 +83,10 @@ func (s *StateFile) Load(upstream string) (fullAt time.Time, ok bool) {
 }
 
 // Save writes when an upstream's bucket will be full again, to the microsecond,
-// rounded up. The latest instant stays, whatever is saved after it. An upstream
-// is named by 1 to 260 printable ASCII characters, none of them a space.
-func (s *StateFile) Save(upstream string, fullAt time.Time) error {
+// rounded up, at the rate of its plan. The latest instant stays, whatever is
+// saved after it. An upstream is named by 1 to 260 printable ASCII characters,
+// none of them a space.
+func (s *StateFile) Save(upstream string, fullAt time.Time, rate float64) error {
 	fullAt = fullAt.Add(time.Microsecond - 1).Truncate(time.Microsecond)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,12 +94,13 @@ func (s *StateFile) Save(upstream string, fullAt time.Time) error {
 	if r != nil && !fullAt.After(r.fullAt) {
 		return nil
 	}
-	text, err := encodeLine(upstream, fullAt)
+	now := time.Now()
+	text, err := encodeLine(upstream, saved{fullAt, now, rate})
 	if err != nil {
 		return err
 	}
 	if r == nil {
-		r = &record{line: s.takeLineLocked(time.Now())}
+		r = &record{line: s.takeLineLocked(now)}
 		s.records[upstream] = r
 	}
 	r.fullAt = fullAt
@@ -158,7 +161,7 @@ func (s *StateFile) Close() error {
 var errForeign = errors.New("not a state file")
 
 // openState opens, locks and reads a file; errForeign if it is none of ours.
-func openState(path string, warn func(msg string, args ...any)) (s *StateFile, err error) {
+func openState(path string, plan func(string) Plan, warn func(msg string, args ...any)) (s *StateFile, err error) {
 	info, err := os.Lstat(path)
 	switch {
 	case err == nil && info.Mode()&fs.ModeSymlink != 0: // whoever laid it chooses the file that is written
@@ -190,11 +193,11 @@ func openState(path string, warn func(msg string, args ...any)) (s *StateFile, e
 		return nil, fmt.Errorf("%s was replaced by another process", path)
 	}
 	s = &StateFile{file: f, records: make(map[string]*record), sweep: firstSweep}
-	return s, s.read(path, warn)
+	return s, s.read(path, plan, warn)
 }
 
 // read takes in what the file holds, and cuts off what it need not.
-func (s *StateFile) read(path string, warn func(msg string, args ...any)) error {
+func (s *StateFile) read(path string, plan func(string) Plan, warn func(msg string, args ...any)) error {
 	text, err := io.ReadAll(io.LimitReader(s.file, lineOffset(maxLines)))
 	if err != nil {
 		return err
@@ -203,15 +206,21 @@ func (s *StateFile) read(path string, warn func(msg string, args ...any)) error 
 		_, err := s.file.WriteAt(header(), 0)
 		return err
 	}
-	if len(text) < lineWidth || string(text[:lineWidth]) != string(header()) {
+	if len(text) < lineWidth || !isHeader(text[:lineWidth]) {
 		return errForeign
 	}
-	damaged := 0
+	if _, err := s.file.WriteAt(header(), 0); err != nil { // of version 1, perhaps
+		return err
+	}
+	now, damaged := time.Now(), 0
 	for rest := text[lineWidth:]; len(rest) > 0; s.lines++ {
 		line := rest[:min(lineWidth, len(rest))]
 		rest = rest[len(line):]
-		upstream, fullAt, err := decodeLine(line)
-		old := s.records[upstream]
+		upstream, e, err := decodeLine(line)
+		fullAt, old := e.fullAt, s.records[upstream]
+		if err == nil {
+			fullAt = e.under(now, plan(upstream))
+		}
 		switch {
 		case err != nil:
 			damaged++
@@ -228,7 +237,7 @@ func (s *StateFile) read(path string, warn func(msg string, args ...any)) error 
 	if damaged > 0 {
 		warn("the state file has damaged lines; they are left out", "file", path, "lines", damaged)
 	}
-	return s.shrink(time.Now())
+	return s.shrink(now)
 }
 
 // shrink frees the lines of full buckets and cuts off the free ones at the end.

@@ -18,6 +18,8 @@ import (
 // later is an instant at which the buckets of these tests are full.
 var later = time.Now().Add(time.Hour).UTC().Truncate(time.Second)
 
+func standard(string) Plan { return Standard }
+
 // warnings counts what a state file warns of.
 type warnings int
 
@@ -26,7 +28,7 @@ func (w *warnings) warn(string, ...any) { *w++ }
 func openTest(t *testing.T, path string, wantWarnings warnings) *StateFile {
 	t.Helper()
 	var w warnings
-	s, err := OpenStateFile(path, w.warn)
+	s, err := OpenStateFile(path, standard, w.warn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +41,7 @@ func openTest(t *testing.T, path string, wantWarnings warnings) *StateFile {
 
 func save(t *testing.T, s *StateFile, upstream string, at time.Time) {
 	t.Helper()
-	if err := s.Save(upstream, at); err != nil {
+	if err := s.Save(upstream, at, Standard.Rate); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -59,7 +61,7 @@ func TestStateFile(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Save("acme.example", later.Add(time.Hour)); !errors.Is(err, os.ErrClosed) {
+	if err := s.Save("acme.example", later.Add(time.Hour), Standard.Rate); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("saved after Close: %v", err)
 	}
 	s = openTest(t, path, 0)
@@ -79,11 +81,11 @@ func TestStateFile(t *testing.T) {
 func TestStateFileSaveRefuses(t *testing.T) {
 	s := openTest(t, filepath.Join(t.TempDir(), "state"), 0)
 	for _, name := range []string{"", "two words", "line\nfeed", "ümlaut.example", strings.Repeat("a", maxUpstream+1)} {
-		if s.Save(name, later) == nil {
+		if s.Save(name, later, Standard.Rate) == nil {
 			t.Errorf("%q was saved", name)
 		}
 	}
-	if s.Save("acme.example", time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC)) == nil {
+	if s.Save("acme.example", time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC), Standard.Rate) == nil {
 		t.Error("a year of five digits was saved")
 	}
 	save(t, s, strings.Repeat("a", maxUpstream), later)
@@ -130,7 +132,7 @@ func TestStateFileLinesOfOneUpstream(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	text := header()
 	for _, after := range []time.Duration{1, 3, 2} {
-		line, err := encodeLine("acme.example", later.Add(after*time.Second))
+		line, err := encodeLine("acme.example", saved{later.Add(after * time.Second), time.Now(), Standard.Rate})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +213,7 @@ func TestStateFileRefused(t *testing.T) {
 		"not a directory":           filepath.Join(path, "state"),
 	} {
 		var w warnings
-		if s, err := OpenStateFile(path, w.warn); s != nil || err == nil || !strings.Contains(err.Error(), what) {
+		if s, err := OpenStateFile(path, standard, w.warn); s != nil || err == nil || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -300,7 +302,7 @@ func TestStateFileConcurrent(t *testing.T) {
 		wg.Go(func() {
 			for j := range 500 {
 				upstream := fmt.Sprintf("portal%d.example", j%5)
-				if err := s.Save(upstream, later.Add(time.Duration(i*7919*j%4001)*time.Second)); err != nil {
+				if err := s.Save(upstream, later.Add(time.Duration(i*7919*j%4001)*time.Second), Standard.Rate); err != nil {
 					t.Error(err)
 				}
 				s.Load(upstream)
@@ -364,13 +366,13 @@ func TestStateFileChild(t *testing.T) {
 	if flag.NArg() != 1 {
 		return
 	}
-	s, err := OpenStateFile(flag.Arg(0), func(msg string, _ ...any) { t.Fatal(msg) })
+	s, err := OpenStateFile(flag.Arg(0), standard, func(msg string, _ ...any) { t.Fatal(msg) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 1_000_000 {
 		upstream, at := fmt.Sprintf("portal%d.example", i%7), time.Now().Add(time.Hour)
-		if err := s.Save(upstream, at); err != nil {
+		if err := s.Save(upstream, at, Standard.Rate); err != nil {
 			t.Fatal(err)
 		}
 		fmt.Println(upstream, at.UnixMicro())
@@ -378,17 +380,17 @@ func TestStateFileChild(t *testing.T) {
 }
 
 func BenchmarkStateFileSave(b *testing.B) {
-	s, err := OpenStateFile(filepath.Join(b.TempDir(), "state"), func(string, ...any) {})
+	s, err := OpenStateFile(filepath.Join(b.TempDir(), "state"), standard, func(string, ...any) {})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Close()
 	for i := range 1000 {
-		s.Save(fmt.Sprintf("portal%d.example", i), later)
+		s.Save(fmt.Sprintf("portal%d.example", i), later, Standard.Rate)
 	}
 	for b.Loop() {
 		later = later.Add(time.Microsecond)
-		if err := s.Save("portal500.example", later); err != nil {
+		if err := s.Save("portal500.example", later, Standard.Rate); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -409,7 +411,7 @@ func TestStateFileIsNoLink(t *testing.T) {
 			if err := os.Symlink(leadsTo, link); err != nil {
 				t.Fatal(err)
 			}
-			_, err := OpenStateFile(link, func(string, ...any) {})
+			_, err := OpenStateFile(link, standard, func(string, ...any) {})
 			if err == nil || !strings.Contains(err.Error(), "symbolic link") {
 				t.Errorf("got %v, want a refusal of the link", err)
 			}

@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"fmt"
 	"hash/crc32"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// A line of a state file is, each separated by a space: an instant in UTC, the
-// upstream, spaces up to the width, and the CRC-32 (IEEE) of all before it, in
-// hexadecimal; then a line feed.
+// A line of a state file is, each separated by a space: when the bucket will be
+// full again, the upstream, when that was written, the plan's calls a second,
+// spaces up to the width, and the CRC-32 (IEEE) of all before it, in hexadecimal;
+// then a line feed. Instants are in UTC. Lines of version 1 end with the upstream.
 const (
 	lineWidth   = 512 // bytes; divides the size of a page
 	lineTime    = "2006-01-02T15:04:05.000000Z"
@@ -18,7 +20,36 @@ const (
 	maxUpstream = 260                            // the longest host name with a port
 )
 
-const headerText = "b24proxy state, version 1: when each portal's bucket will be full again"
+// The headers of both versions.
+const (
+	headerText  = "b24proxy state, version 2: when each portal's bucket will be full again, when that was written, calls per second"
+	headerText1 = "b24proxy state, version 1: when each portal's bucket will be full again"
+)
+
+// What a line says of an upstream's bucket when it was saved.
+type saved struct {
+	fullAt time.Time // when its bucket is full again, at the plan's rate
+	at     time.Time // when that was written; zero in version 1
+	rate   float64   // of the plan
+}
+
+// under is when the bucket is full again by the plan of now. On another plan
+// than that of the saved nobody knows which of them the upstream kept meanwhile:
+// its counter fell by the lower rate, and an entry of version 1 tells only that
+// the bucket was not yet full.
+func (e saved) under(now time.Time, p Plan) time.Time {
+	p = p.Capped()
+	if p.Unlimited() || p.Rate == e.rate {
+		return e.fullAt
+	}
+	most := float64(p.Burst) + 1
+	level, since, rate := most, e.fullAt, p.Rate
+	if e.rate > 0 {
+		level, since, rate = e.fullAt.Sub(e.at).Seconds()*e.rate, e.at, min(p.Rate, e.rate)
+	}
+	level -= max(0, now.Sub(since).Seconds()) * rate
+	return now.Add(seconds(min(max(0, level), most) / p.Rate))
+}
 
 // lineOffset is where a line starts; the header is before the first.
 func lineOffset(line int) int64 { return int64(line+1) * lineWidth }
@@ -26,39 +57,59 @@ func lineOffset(line int) int64 { return int64(line+1) * lineWidth }
 // header is the first line of the file.
 func header() []byte { return seal(headerText) }
 
+// isHeader reports whether a line is the header of a file that can be read.
+func isHeader(line []byte) bool {
+	return bytes.Equal(line, header()) || bytes.Equal(line, seal(headerText1))
+}
+
 // seal pads a text to a line and signs it with its checksum.
 func seal(text string) []byte {
 	line := fmt.Appendf(make([]byte, 0, lineWidth), "%-*s", lineSum, text)
 	return fmt.Appendf(line, " %08x\n", crc32.ChecksumIEEE(line))
 }
 
-// encodeLine writes a record. It fails if that could not be read again.
-func encodeLine(upstream string, fullAt time.Time) ([]byte, error) {
+// encodeLine writes an entry. It fails if that could not be read again.
+func encodeLine(upstream string, e saved) ([]byte, error) {
 	printable := func(r rune) bool { return r > ' ' && r <= '~' }
 	if n := len(upstream); n == 0 || n > maxUpstream || strings.TrimFunc(upstream, printable) != "" {
 		return nil, fmt.Errorf("%.40q cannot name an upstream in a state file", upstream)
 	}
-	at := fullAt.UTC().Format(lineTime)
-	if len(at) != len(lineTime) {
-		return nil, fmt.Errorf("the state of %s cannot be written: %v", upstream, fullAt)
+	fullAt, at := e.fullAt.UTC().Format(lineTime), e.at.UTC().Format(lineTime)
+	if len(fullAt) != len(lineTime) || len(at) != len(lineTime) {
+		return nil, fmt.Errorf("the state of %s cannot be written: %v", upstream, e.fullAt)
 	}
-	return seal(at + " " + upstream), nil
+	text := fullAt + " " + upstream
+	if e.rate > 0 {
+		text += " " + at + " " + strconv.FormatFloat(e.rate, 'g', -1, 64)
+	}
+	return seal(text), nil
 }
 
-// decodeLine reads a record and fails unless every byte is as encodeLine wrote
+// decodeLine reads an entry and fails unless every byte is as encodeLine wrote
 // it.
-func decodeLine(line []byte) (upstream string, fullAt time.Time, err error) {
-	text, _, _ := bytes.Cut(line[:min(lineSum, len(line))], []byte("  "))
-	at, upstream, _ := strings.Cut(string(text), " ")
-	if fullAt, err = time.Parse(lineTime, at); err != nil {
-		return "", time.Time{}, err
+func decodeLine(line []byte) (upstream string, e saved, err error) {
+	fields := strings.Fields(string(line[:min(lineSum, len(line))]))
+	switch len(fields) {
+	case 4:
+		if e.rate, err = strconv.ParseFloat(fields[3], 64); err != nil || !(e.rate > 0) {
+			return "", saved{}, fmt.Errorf("%q is not a rate", fields[3])
+		}
+		if e.at, err = time.Parse(lineTime, fields[2]); err != nil {
+			return "", saved{}, err
+		}
+	case 2:
+	default:
+		return "", saved{}, fmt.Errorf("%d fields", len(fields))
 	}
-	again, err := encodeLine(upstream, fullAt)
+	if e.fullAt, err = time.Parse(lineTime, fields[0]); err != nil {
+		return "", saved{}, err
+	}
+	again, err := encodeLine(fields[1], e)
 	if err == nil && !bytes.Equal(line, again) {
 		err = fmt.Errorf("the checksum is wrong")
 	}
 	if err != nil {
-		return "", time.Time{}, err
+		return "", saved{}, err
 	}
-	return upstream, fullAt, nil
+	return fields[1], e, nil
 }

@@ -20,19 +20,23 @@ func TestLineRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		upstream := rapid.StringMatching(`[!-~]{1,260}`).Draw(t, "upstream")
 		at := time.UnixMicro(rapid.Int64Range(0, 253402300799_999999).Draw(t, "microseconds"))
-		line, err := encodeLine(upstream, at)
+		e := saved{fullAt: at}
+		if rapid.Bool().Draw(t, "version 2") {
+			e.at, e.rate = time.UnixMicro(rapid.Int64Range(0, 253402300799_999999).Draw(t, "written")), rapid.Float64Range(0.001, 100_000).Draw(t, "rate")
+		}
+		line, err := encodeLine(upstream, e)
 		if err != nil || len(line) != lineWidth {
 			t.Fatalf("%d bytes, %v", len(line), err)
 		}
-		if u, a, err := decodeLine(line); u != upstream || !a.Equal(at) || err != nil {
-			t.Errorf("%q, %v, %v; want %q, %v", u, a, err, upstream, at)
+		if u, got, err := decodeLine(line); u != upstream || !got.fullAt.Equal(at) || !got.at.Equal(e.at) || got.rate != e.rate || err != nil {
+			t.Errorf("%q, %v, %v; want %q, %v", u, got, err, upstream, e)
 		}
 	})
 }
 
 // Bytes that are no record are an error, never a panic.
 func FuzzDecodeLine(f *testing.F) {
-	line, _ := encodeLine("acme.example", later)
+	line, _ := encodeLine("acme.example", saved{later, later, 2})
 	f.Add(line)
 	f.Add(line[:30])
 	f.Add([]byte{})

@@ -51,8 +51,8 @@ type Config struct {
 	LogAllCalls     bool // a line at info for every call, not only for failed ones
 }
 
-// plan is the limit of a portal.
-func (c *Config) plan(portal string) limiter.Plan {
+// PlanOf is the limit of a portal.
+func (c *Config) PlanOf(portal string) limiter.Plan {
 	names := []string{portal}
 	if c.Upstream != nil && c.Upstream.Scheme == "http" { // patterns are written without 443, its portal without 80
 		bare, _ := cleanHost(portal, portalPort)
@@ -96,7 +96,7 @@ func New(c Config) *Proxy {
 		began:   began,
 		log:     c.Log,
 		limiter: limiter.New(limiter.Config{
-			Plan:     c.plan,
+			Plan:     c.PlanOf,
 			Depth:    c.QueueDepth,
 			InFlight: c.InFlight,
 			Observe:  c.Observe,

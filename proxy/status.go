@@ -178,7 +178,7 @@ func (p *Proxy) mode() string {
 // resting is the state of a portal that the limiter has forgotten: nothing
 // waits, and its counter is back at zero.
 func (p *Proxy) resting(portal string) limiter.State {
-	plan := p.config.plan(portal)
+	plan := p.config.PlanOf(portal)
 	return limiter.State{Upstream: portal, Plan: plan, Rate: plan.Rate, Capacity: p.config.QueueDepth}
 }
 
