@@ -55,6 +55,10 @@ const (
 // fails if the file cannot be written or is open in another process. What was
 // written on another plan than that of now counts as the worst that it can mean.
 func OpenStateFile(path string, plan func(upstream string) Plan, warn func(msg string, args ...any)) (*StateFile, error) {
+	if dir, err := os.Stat(filepath.Dir(path)); err == nil && dir.Mode().Perm()&0o022 != 0 && dir.Mode()&fs.ModeSticky == 0 {
+		warn("others than its owner may replace the state file: the directory that holds it is open to them; take the right away (chmod go-w)",
+			"directory", filepath.Dir(path), "mode", dir.Mode().Perm().String())
+	}
 	s, err := openState(path, plan, warn)
 	if errors.Is(err, errForeign) {
 		var aside string

@@ -438,3 +438,15 @@ func TestStateFileOfOthers(t *testing.T) {
 		t.Run(mode.String(), func(t *testing.T) { openTest(t, path, want) })
 	}
 }
+
+// So is one in a directory where others may replace it: not where each may
+// replace only what is his own.
+func TestStateFileInADirectoryOfOthers(t *testing.T) {
+	for mode, want := range map[os.FileMode]warnings{0o700: 0, 0o755: 0, 0o775: 1, 0o777: 1, 0o777 | os.ModeSticky: 0} {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(mode.String(), func(t *testing.T) { openTest(t, filepath.Join(dir, "state"), want) })
+	}
+}
