@@ -224,12 +224,6 @@ func (b *bucket) restore(now, fullAt time.Time) {
 	b.setLevel(now, min(left.Seconds()*b.plan.Rate, float64(b.plan.Burst)+1))
 }
 
-// charge books a call that left without asking.
-func (b *bucket) charge(now time.Time) { b.setLevel(now, b.level(now)+1) }
-
-// excess counts the calls that left without asking and would be waiting.
-func (b *bucket) excess(now time.Time) int { return int(max(0, b.level(now)-float64(b.size()))) }
-
 // widen lets the bucket have a margin that was learned before.
 func (b *bucket) widen(now time.Time, margin int) {
 	level := b.level(now)

@@ -255,17 +255,6 @@ func TestBucketFullAt(t *testing.T) {
 	}
 }
 
-// Of the calls that left without asking, those above the burst would be waiting.
-func TestBucketExcess(t *testing.T) {
-	b := newBucket(Standard)
-	for range 49 + 5 {
-		b.charge(epoch)
-	}
-	if n := b.excess(epoch); n != 5 {
-		t.Errorf("%d would be waiting, want 5", n)
-	}
-}
-
 // However wide the margin has grown, a bucket that gives nothing more is shown
 // as full, and an empty one as empty.
 func TestBucketFill(t *testing.T) {

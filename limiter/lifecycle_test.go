@@ -70,6 +70,7 @@ func TestSlowCallsHoldNothingUp(t *testing.T) {
 func TestObserverLearnsNothingWrong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Config{Plan: func(string) Plan { return Standard }, Depth: 100, Observe: true})
+		defer l.Close()
 		for range 30 {
 			s, _ := l.Acquire(t.Context(), patient)
 			s.Answered(Refused)

@@ -23,7 +23,7 @@ type Config struct {
 	Plan     func(upstream string) Plan // the limit of each upstream
 	Depth    int                        // callers that may wait for one upstream
 	InFlight int                        // calls of one upstream that may be under way; 0: no bound
-	Observe  bool                       // let every call go, and tell what would have become of it
+	Observe  bool                       // let every call go, and say what would have become of it
 	File     *StateFile                 // keeps the buckets over a restart; nil: every start trusts in full ones
 	Warn     func(msg string, args ...any)
 }
@@ -84,7 +84,11 @@ func (r *Rejection) Error() string {
 // Acquire waits for a slot and spends it. It fails with a *Rejection, at once
 // if it can foretell that the wait would be too long, or with the cause of ctx.
 func (l *Limiter) Acquire(ctx context.Context, r Request) (*Slot, error) {
-	return l.line(r.Upstream).acquire(ctx, r)
+	line := l.line(r.Upstream)
+	if l.config.Observe {
+		return line.watch(r)
+	}
+	return line.acquire(ctx, r)
 }
 
 // WouldReject reports whether Acquire would reject a call at once: nil, or the

@@ -215,6 +215,7 @@ func TestObserverForetellsAFullQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for plan, want := range map[Plan]string{Standard: "49 at once, 5 waiting, 6 refused", Unlimited: "60 at once, 0 waiting, 0 refused"} {
 			l := New(Config{Plan: func(string) Plan { return plan }, Depth: 5, Observe: true})
+			t.Cleanup(l.Close)
 			atOnce, waiting, refused := 0, 0, 0
 			for range 60 {
 				s, _ := l.Acquire(t.Context(), patient)

@@ -24,6 +24,7 @@ type line struct {
 	breaker     breaker
 	under       int // calls that hold a place
 	turns       turns
+	flood       flood // of an observer
 	dispatching bool
 	closed      bool
 
@@ -61,17 +62,23 @@ func newLine(upstream string, c Config, m *memory) *line {
 
 // acquire is Limiter.Acquire. The line is pinned by its caller; the pin passes
 // to the slot.
-func (l *line) acquire(ctx context.Context, r Request) (slot *Slot, err error) {
+func (l *line) acquire(ctx context.Context, r Request) (*Slot, error) {
+	w, _, err := l.enter(r)
+	if err != nil {
+		l.pins.Add(-1)
+		return nil, err
+	}
+	return l.await(ctx, w)
+}
+
+// await waits for the slot of a waiter, as long as that would.
+func (l *line) await(ctx context.Context, w *waiter) (slot *Slot, err error) {
 	defer func() {
 		if slot == nil {
 			l.pins.Add(-1)
 		}
 	}()
-	w, err := l.enter(r)
-	if err != nil {
-		return nil, err
-	}
-	patience := time.NewTimer(r.Wait)
+	patience := time.NewTimer(w.wait)
 	defer patience.Stop()
 	select {
 	case <-w.ready:
@@ -85,19 +92,18 @@ func (l *line) acquire(ctx context.Context, r Request) (slot *Slot, err error) {
 	return slot, err
 }
 
-// enter books a call in: it is refused, gets its slot at once, or waits.
-func (l *line) enter(r Request) (*waiter, error) {
+// enter books a call in: it is refused, gets its slot at once, or waits for about
+// so long.
+func (l *line) enter(r Request) (w *waiter, wait time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	w := &waiter{client: r.Client, urgency: r.Urgency, again: r.Again, wait: r.Wait, ready: make(chan struct{})}
+	w = &waiter{client: r.Client, urgency: r.Urgency, again: r.Again, wait: r.Wait, ready: make(chan struct{})}
 	wait, refused := l.foretellLocked(now, r)
 	w.probe = refused == nil && l.breaker.open()
 	switch {
-	case l.observe && !l.closed:
-		l.watchLocked(now, w, wait, refused)
 	case refused != nil:
-		return nil, refused
+		return nil, 0, refused
 	case wait == 0:
 		l.grantLocked(now, w)
 	default:
@@ -114,7 +120,7 @@ func (l *line) enter(r Request) (*waiter, error) {
 			go l.dispatch()
 		}
 	}
-	return w, nil
+	return w, wait, nil
 }
 
 // wouldReject is Limiter.WouldReject.
@@ -157,7 +163,7 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, ref
 	}
 	wait = max(1, l.waitLocked(now, ahead))
 	switch {
-	case !r.Again && l.waitingLocked(now) >= l.depth && !l.queue.displaces(r.Client):
+	case !r.Again && l.queue.length >= l.depth && !l.queue.displaces(r.Client):
 		return 0, l.refusalLocked(now, QueueFull, wait-r.Wait)
 	case wait > r.Wait:
 		return 0, l.refusalLocked(now, QueueWait, wait-r.Wait)
@@ -219,24 +225,6 @@ func (l *line) waitLocked(now time.Time, ahead int) time.Duration {
 		return 0
 	}
 	return l.bucket.wait(now, ahead)
-}
-
-// waitingLocked counts those who wait; for an observer, those who would.
-func (l *line) waitingLocked(now time.Time) int {
-	if l.observe && l.bucket != nil {
-		return l.bucket.excess(now)
-	}
-	return l.queue.length
-}
-
-// watchLocked lets a call go and notes what would have become of it.
-func (l *line) watchLocked(now time.Time, w *waiter, wait time.Duration, refused *Rejection) {
-	w.slot = &Slot{line: l, sent: now, seen: true, Foretold: wait, Would: refused} // the bucket has not taken it
-	if l.bucket != nil && refused == nil {
-		l.bucket.charge(now)
-		w.slot.bucket, w.slot.fullAt = l.bucket, l.bucket.fullAt(now)
-	}
-	close(w.ready)
 }
 
 // leave ends a wait, whichever way it ended: a slot for a caller who has gone
@@ -329,7 +317,7 @@ func (l *line) giveBackLocked(now time.Time, s *Slot) {
 	if s.probe {
 		l.breaker.unprobed(now)
 	}
-	if l.bucket != nil && !l.observe {
+	if l.bucket != nil {
 		l.bucket.giveBack(now, s)
 	}
 }
@@ -344,7 +332,7 @@ func (l *line) answeredLocked(now time.Time, s *Slot, o Outcome) {
 	if o != NoAnswer {
 		l.breaker.answered(now, s.sent, o == Overloaded)
 	}
-	if o == Overloaded && !l.observe {
+	if o == Overloaded {
 		l.rejectLocked(func() *Rejection { return &Rejection{Reason: Overload, RetryAfter: l.breaker.probe.Sub(now)} })
 	}
 	if o == Refused && l.bucket == nil {
@@ -354,8 +342,7 @@ func (l *line) answeredLocked(now time.Time, s *Slot, o Outcome) {
 	case l.bucket == nil:
 	case o == Refused:
 		l.bucket.refused(now, s)
-	case l.observe:
-	case o == Accepted:
+	case o == Accepted && !l.observe: // see line.watched
 		l.bucket.accepted(now, s)
 	default:
 		l.bucket.arrived(now, s)

@@ -60,6 +60,7 @@ func TestWouldReject(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Config{Plan: func(string) Plan { return Plan{Rate: 1, Burst: 1} }, Depth: 1, Observe: true})
+		defer l.Close()
 		for range 5 {
 			l.Acquire(t.Context(), patient)
 		}

@@ -12,10 +12,14 @@ const (
 	Overloaded                // blocked as a whole: not taken
 )
 
+// unsent is how a slot ends whose call never left.
+const unsent Outcome = -1
+
 // A Slot is the right to send one call now. Its holder calls Answered or
 // Unsent, once, and Done; later calls do nothing.
 type Slot struct {
-	// What an observing limiter would have done: the wait, and the Rejection.
+	// What enforcing would have done, from an observing limiter: the wait, as
+	// estimated on arrival, or the Rejection.
 	Foretold time.Duration
 	Would    *Rejection
 
@@ -28,11 +32,16 @@ type Slot struct {
 	probe  bool      // of the breaker
 	place  bool      // one of the places for calls under way is held
 	ended  bool
+	shadow *shadow // of a call that an observing limiter let go
 }
 
 // Answered tells what came of a call that was sent; NoAnswer too, when nothing
 // more will come.
 func (s *Slot) Answered(o Outcome) {
+	if s.shadow != nil {
+		s.shadow.end(o)
+		return
+	}
 	s.end(func(now time.Time, l *line) { l.answeredLocked(now, s, o) })
 }
 
@@ -40,6 +49,10 @@ func (s *Slot) Answered(o Outcome) {
 // its answer has passed, or it was dropped. Until then it holds one of the
 // places that Config.InFlight allows.
 func (s *Slot) Done() {
+	if s.shadow != nil {
+		s.shadow.done()
+		return
+	}
 	s.line.mu.Lock()
 	defer s.line.mu.Unlock()
 	s.line.doneLocked(s)
@@ -48,6 +61,10 @@ func (s *Slot) Done() {
 // Unsent gives the slot back, and its place: nothing of the call left for the
 // upstream.
 func (s *Slot) Unsent() {
+	if s.shadow != nil {
+		s.shadow.end(unsent)
+		return
+	}
 	s.end(func(now time.Time, l *line) { l.giveBackLocked(now, s) })
 }
 

@@ -42,6 +42,10 @@ func (t *transport) pay(ctx context.Context, ex *exchange, again bool) (a admiss
 		if err := t.open(ctx, ex, a.key); err != nil {
 			return a, err
 		}
+		if due := t.budgets.Due(time.Now(), a.key); t.observe && due > time.Until(ex.deadline) { // it would not get into the queue
+			ex.would = rejection(&limiter.Rejection{Reason: limiter.Operating, RetryAfter: due})
+			return a, nil
+		}
 		a.slot, err = t.limiter.Acquire(ctx, limiter.Request{
 			Upstream: ex.route.portal,
 			Client:   ex.client,

@@ -335,13 +335,34 @@ func TestObserve(t *testing.T) {
 			`b24proxy_rejected_total{` + portal + `,reason="queue_full"}`:                   31,
 			`b24proxy_requests_total{outcome="ok",` + portal + `,status_class="2xx"}`:       69,
 			`b24proxy_requests_total{outcome="rejected",` + portal + `,status_class="2xx"}`: 31,
-			`b24proxy_queue_wait_seconds_count{` + portal + `,priority="normal"}`:           100,
+			`b24proxy_queue_wait_seconds_count{` + portal + `,priority="normal"}`:           69,
 			`b24proxy_queue_wait_seconds_sum{` + portal + `,priority="normal"}`:             105, // 0.5 + 1 + … + 10
 			`b24proxy_portal_requests_total{` + portal + `,status_class="2xx"}`:             100,
 		} {
 			if got := p.metric(series); got < want-0.1 || got > want+0.1 {
 				t.Errorf("%s = %v, want %v", series, got, want)
 			}
+		}
+	})
+}
+
+// A call that would be refused for its operating time would not get into the
+// queue, so it takes nothing of the bucket.
+func TestObserveOperatingTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t, func(c *Config) { c.Observe, c.OperatingLimit = true, 480*time.Second }).behind(operating(b24sim.OperatingDocumented, "40s"))
+		for range 12 {
+			p.call("POST", list, "")
+		}
+		for range 100 {
+			p.call("POST", list, "")
+		}
+		const portal = `b24proxy_rejected_total{portal="acme.bitrix24.com",reason=`
+		if operating, full := p.metric(portal+`"operating"}`), p.metric(portal+`"queue_full"}`)+p.metric(portal+`"queue_wait"}`); operating < 100 || full > 0 {
+			t.Errorf("%v would be refused for operating time, %v by the queue", operating, full)
+		}
+		if s, _ := p.limiter.State("acme.bitrix24.com"); s.Level > 0 {
+			t.Errorf("level %v", s.Level)
 		}
 	})
 }

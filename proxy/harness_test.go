@@ -44,7 +44,11 @@ func newProxy(t testing.TB, edit func(*Config)) *Proxy {
 	if edit != nil {
 		edit(&c)
 	}
-	return New(c)
+	p := New(c)
+	if c.Observe { // shadows may wait still
+		t.Cleanup(p.limiter.Close)
+	}
+	return p
 }
 
 // behind has the proxy's calls answered by a handler in this process, so that

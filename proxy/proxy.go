@@ -233,7 +233,7 @@ func (p *Proxy) ended(ex *exchange, r *http.Request) {
 	}
 	p.recent.ended(time.Now(), portal, result, ex.code(), ex.queued+ex.foretold)
 	p.metrics.Request(portal, "", result, ex.status, took, ex.id)
-	if ex.route.call.REST() && ex.attempts > 0 {
+	if ex.route.call.REST() && ex.attempts > 0 && ex.would == nil {
 		p.metrics.QueueWait(portal, ex.urgency, ex.queued+ex.foretold, ex.id)
 	}
 	if ex.would != nil {

@@ -1,0 +1,154 @@
+package proxy
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"b24proxy/proxy/b24sim"
+)
+
+// A traffic is what clients send, whatever becomes of it.
+type traffic []struct {
+	client string
+	from   time.Duration
+	calls  int
+	every  time.Duration
+	length int // calls at once
+}
+
+// send plays the traffic to its end, and until every call is answered.
+func (c traffic) send(p *Proxy) {
+	var all sync.WaitGroup
+	for _, flow := range c {
+		all.Go(func() {
+			time.Sleep(flow.from)
+			for range flow.calls {
+				for range flow.length {
+					all.Go(func() { p.call("POST", deal, "{}", "B24-Client", flow.client) })
+				}
+				time.Sleep(flow.every)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// A verdict is what a proxy says of a traffic.
+type verdict struct {
+	full, wait float64 // calls that were rejected, or would have been
+	calls      float64 // that got a slot
+	waited     float64 // seconds, all calls together
+	rate       float64 // on average
+	level      float64 // at its highest
+	after      float64 // rejected two minutes later
+}
+
+// judge has a proxy handle a traffic, beside another program that sends so many
+// calls a second to the same portal.
+func judge(t *testing.T, observe bool, portal b24sim.Config, c traffic, other float64) (v verdict) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := b24sim.New(portal)
+		p := newProxy(t, func(c *Config) { c.Observe, c.QueueDepth = observe, 40 }).behind(sim)
+		stop := make(chan struct{})
+		var watching sync.WaitGroup
+		looks := 0
+		watching.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Second):
+				}
+				s, found := p.limiter.State("acme.bitrix24.com")
+				if found {
+					looks++
+					v.rate += s.Rate
+					v.level = max(v.level, s.Level)
+				}
+			}
+		})
+		if other > 0 {
+			watching.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					case <-time.After(seconds64(1 / other)):
+						sim.Spend(1)
+					}
+				}
+			})
+		}
+		c.send(p)
+		close(stop)
+		watching.Wait()
+		v.rate /= float64(looks)
+		rejected := func(reason string) float64 {
+			return p.metric(fmt.Sprintf(`b24proxy_rejected_total{portal="acme.bitrix24.com",reason=%q}`, reason))
+		}
+		wait := func(of string) float64 {
+			return p.metric(`b24proxy_queue_wait_seconds_` + of + `{portal="acme.bitrix24.com",priority="normal"}`)
+		}
+		v.full, v.wait, v.calls, v.waited = rejected("queue_full"), rejected("queue_wait"), wait("count"), wait("sum")
+		time.Sleep(2 * time.Minute)
+		for range 10 {
+			p.call("POST", deal, "{}", "Prefer", "wait=0")
+		}
+		v.after = rejected("queue_full") + rejected("queue_wait") - v.full - v.wait
+		time.Sleep(time.Minute)
+	})
+	return v
+}
+
+func seconds64(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// What an observing proxy says of a traffic is what an enforcing one does with
+// it, within a tenth of the calls, and a fifth where another program takes a part
+// of the limit: the calls that are let go then tell less of what is left.
+func TestObservingSaysWhatEnforcingDoes(t *testing.T) {
+	counting, forgiving := b24sim.Config{Rate: 2, Burst: 50, RefusedCount: true, Seed: 7}, b24sim.Config{Rate: 2, Burst: 50, Seed: 7}
+	slow := counting
+	slow.Latency = 3 * time.Second
+	for name, c := range map[string]struct {
+		portal    b24sim.Config
+		traffic   traffic
+		other     float64
+		tolerance float64
+	}{
+		"within the limit":                            {counting, traffic{{"a", 0, 60, time.Second, 1}}, 0, 0},
+		"bursts":                                      {counting, traffic{{"a", 0, 5, 40 * time.Second, 100}}, 0, 0.1},
+		"bursts of slow calls":                        {slow, traffic{{"a", 0, 5, 40 * time.Second, 100}}, 0, 0.1},
+		"a greedy client beside a quiet one":          {counting, traffic{{"greedy", 0, 20, 5 * time.Second, 30}, {"quiet", time.Second, 100, time.Second, 1}}, 0, 0.1},
+		"a flood of a portal that counts refusals":    {counting, traffic{{"a", 0, 12000, 50 * time.Millisecond, 1}}, 0, 0.1},
+		"a flood of a portal that does not":           {forgiving, traffic{{"a", 0, 12000, 50 * time.Millisecond, 1}}, 0, 0.1},
+		"beside another program":                      {forgiving, traffic{{"a", 0, 900, time.Second * 2 / 3, 1}}, 1, 0.2},
+		"beside another program, within what is left": {counting, traffic{{"a", 0, 480, time.Second * 5 / 4, 1}}, 1, 0.1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			does, says := judge(t, false, c.portal, c.traffic, c.other), judge(t, true, c.portal, c.traffic, c.other)
+			t.Logf("enforcing: %+v", does)
+			t.Logf("observing: %+v", says)
+			calls := does.full + does.wait + does.calls
+			near := func(what string, a, b, whole float64) {
+				if math.Abs(a-b) > c.tolerance*whole+1e-6 {
+					t.Errorf("%s: enforcing %.1f, observing %.1f", what, a, b)
+				}
+			}
+			near("calls", calls, says.full+says.wait+says.calls, calls)
+			near("queue_full", does.full, says.full, calls)
+			near("queue_wait", does.wait, says.wait, calls)
+			near("waits", does.waited, says.waited, max(does.waited, does.calls))
+			near("rate", does.rate, says.rate, does.rate)
+			if says.level > 52 {
+				t.Errorf("level %.1f", says.level)
+			}
+			if says.after != does.after {
+				t.Errorf("two minutes later: enforcing rejects %v, observing %v", does.after, says.after)
+			}
+		})
+	}
+}
