@@ -108,7 +108,7 @@ func New(c Config) *Proxy {
 	}
 	p.metrics.Watch(p.portals)
 	p.metrics.WatchSpool(func() (memory, disk int64) { return p.spool.memory.used.Load(), p.spool.disk.used.Load() })
-	wire := newWire(c.ConnectTo, c.Roots, c.OutboundProxy, c.UpstreamTimeout)
+	wire := newWire(&p.config, p.router.named)
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id) },
 		Transport: &transport{

@@ -163,6 +163,16 @@ func (r *router) exactly(name string) (scheme, host string, ok bool) {
 	return "https", host, ok
 }
 
+// named reports whether the settings name a host itself, at any port: as the
+// upstream, or on the list without a star.
+func (r *router) named(host string) bool {
+	clean, err := cleanHost(host, portalPort)
+	name := hostOnly(clean)
+	return err == nil && (name == hostOnly(r.host) || slices.ContainsFunc(r.allowed, func(e HostEntry[struct{}]) bool {
+		return !e.Pattern.wildcard && hostOnly(e.Pattern.host) == name
+	}))
+}
+
 // withoutPort cuts one of the given ports off a host.
 func withoutPort(host string, ports ...string) string {
 	if _, port, err := net.SplitHostPort(host); err == nil && slices.Contains(ports, port) {

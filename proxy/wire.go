@@ -3,10 +3,8 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"net"
 	"net/http"
-	"net/url"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -25,16 +23,18 @@ const (
 )
 
 // newWire makes the transport that talks to portals. What may be sent again is
-// not its to say (see sending).
-func newWire(connectTo HostMap[string], roots *x509.CertPool, via *url.URL, timeout time.Duration) *http.Transport {
-	dialer := &net.Dialer{
-		Timeout: dialTimeout, KeepAlive: 15 * time.Second,
-		Control: func(_, _ string, c syscall.RawConn) error { boundUnsent(c); return nil },
-	}
+// not its to say (see sending). Only hosts that the settings name may be at an
+// address that is not public.
+func newWire(c *Config, named func(host string) bool) *http.Transport {
+	everywhere, public := newDialer(func(string) error { return nil }), newDialer(onlyPublic)
 	t := &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if to, ok := instead(connectTo, addr); ok {
-				addr = to
+			dialer := public
+			if to, ok := instead(c.ConnectTo, addr); ok {
+				addr, dialer = to, everywhere
+			}
+			if c.OutboundProxy != nil || named(addr) { // where that is set, nothing else is dialled
+				dialer = everywhere
 			}
 			conn, err := dialer.DialContext(ctx, network, addr)
 			if err != nil {
@@ -42,7 +42,7 @@ func newWire(connectTo HostMap[string], roots *x509.CertPool, via *url.URL, time
 			}
 			return &countingConn{Conn: conn}, nil
 		},
-		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:     &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: dialTimeout,
 		ForceAttemptHTTP2:   true,
 		DisableCompression:  true, // answers pass as the client asked for them
@@ -52,17 +52,28 @@ func newWire(connectTo HostMap[string], roots *x509.CertPool, via *url.URL, time
 		HTTP2: &http.HTTP2Config{
 			// A connection that died without a word is found out before a call
 			// on it has waited for its whole time-out.
-			SendPingTimeout:  min(pingAfter, timeout/4),
-			PingTimeout:      min(pingAfter, timeout/4),
-			WriteByteTimeout: timeout,
+			SendPingTimeout:  min(pingAfter, c.UpstreamTimeout/4),
+			PingTimeout:      min(pingAfter, c.UpstreamTimeout/4),
+			WriteByteTimeout: c.UpstreamTimeout,
 		},
 
 		MaxResponseHeaderBytes: 1 << 20, // with the informational answers before it
 	}
-	if via != nil {
-		t.Proxy = http.ProxyURL(via)
+	if c.OutboundProxy != nil {
+		t.Proxy = http.ProxyURL(c.OutboundProxy)
 	}
 	return t
+}
+
+// newDialer makes a dialer that asks about each address before it connects.
+func newDialer(allow func(address string) error) *net.Dialer {
+	return &net.Dialer{
+		Timeout: dialTimeout, KeepAlive: 15 * time.Second,
+		Control: func(_, address string, c syscall.RawConn) error {
+			boundUnsent(c)
+			return allow(address)
+		},
+	}
 }
 
 // instead finds the address that stands for a portal's: by its port too, else
