@@ -367,6 +367,32 @@ func TestObserveOperatingTime(t *testing.T) {
 	})
 }
 
+// An observing proxy counts the wait for operating time that it spares.
+func TestObserveCountsTheGuardsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t, func(c *Config) { c.Observe = true; c.OperatingLimit = 480 * time.Second }).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			now := time.Now().Unix()
+			fmt.Fprintf(w, `{"result":1,"time":{"finish":%d,"operating":479,"operating_reset_at":%d}}`, now, now+20)
+		}))
+		p.call("POST", list, "")
+		p.call("POST", list, "")
+		if s := p.status().Portals[0].LastMinute; s.LongestWaitSeconds != 20 {
+			t.Errorf("the longest wait would have been %v s, want 20", s.LongestWaitSeconds)
+		}
+	})
+}
+
+// An idempotency key has 1 to 255 printable characters.
+func TestHasIdempotencyKey(t *testing.T) {
+	for key, want := range map[string]bool{
+		"": false, "a": true, " ~": true, "a\x1f": false, "a\x7f": false, strings.Repeat("a", 255): true, strings.Repeat("a", 256): false,
+	} {
+		if got := hasIdempotencyKey(http.Header{"Idempotency-Key": {key}}); got != want {
+			t.Errorf("%.10q of %d: %v, want %v", key, len(key), got, want)
+		}
+	}
+}
+
 // A version 3 write with an idempotency key may be sent again; in version 2 the
 // key means nothing.
 func TestIdempotencyKey(t *testing.T) {

@@ -203,6 +203,27 @@ func TestHostMap(t *testing.T) {
 	}
 }
 
+// A name has at most 253 bytes, a label 63, and a port is not 0 (RFC 1035, 2.3.4).
+func TestBoundsOfHosts(t *testing.T) {
+	label := strings.Repeat("a", 63)
+	name := strings.Join([]string{label, label, label, label[:61]}, ".")
+	for host, want := range map[string]bool{
+		name: true, name + "a": false, label + ".example": true, label + "a.example": false, "h:1": true, "h:0": false, "h:65535": true, "h:65536": false,
+	} {
+		if _, err := ParseHostPattern(host); (err == nil) != want {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
+func TestCutAt(t *testing.T) {
+	for s, want := range map[string]string{"a?b#c": "a|?b#c", "#c": "|#c", "abc": "abc|"} {
+		if before, from := cutAt(s, "?#"); before+"|"+from != want {
+			t.Errorf("%s is cut into %q and %q", s, before, from)
+		}
+	}
+}
+
 // What is no host is refused with a word on what one is.
 func TestParseHostPattern(t *testing.T) {
 	for _, s := range []string{"", "*", "*.", "a b", "https://acme.bitrix24.com", "a..b", "127.1", "0x7f.1", "[acme.example]", "[127.0.0.1]:1", "fe80::1%eth0", "\u212a.example", "ac\u00adme.example", "acme%2eexample", "acme.example\x00", "acme.example:+1", "acme.*.com", "acme.bitrix24.com/rest", "acme:port", "[::1", "ä.example"} {

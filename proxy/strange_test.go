@@ -8,8 +8,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"b24proxy/proxy/bitrix24"
 )
 
 // saying makes a proxy in front of a portal that says the same to every request,
@@ -97,6 +103,63 @@ func TestFailureOfAnotherPath(t *testing.T) {
 	if w.Code != 500 || p.metric(`b24proxy_requests_total{outcome="portal_error",portal="acme.bitrix24.com",status_class="5xx"}`) != 1 {
 		t.Errorf("%d, not counted", w.Code)
 	}
+}
+
+// While an answer streams, its caller has two minutes for each part of it, and
+// afterwards the connection has no deadline.
+func TestWriteDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		p := newProxy(t, nil).behind(good)
+		p.reverse.Transport.(*transport).base = roundTripper(func(req *http.Request) (*http.Response, error) {
+			httptrace.ContextClientTrace(req.Context()).GotConn(httptrace.GotConnInfo{Conn: new(countingConn)})
+			body := io.MultiReader(strings.NewReader(`{"result":"`+strings.Repeat("x", bitrix24.HeadLimit)), &slowly{pieces: 20, pause: 10 * time.Second}, strings.NewReader(`"}`))
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(body), Request: req, ContentLength: -1}, nil
+		})
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		p.ServeHTTP(w, httptest.NewRequest("GET", deal, nil))
+		var got []time.Duration
+		for _, at := range w.set[:len(w.set)-1] {
+			got = append(got, at.Sub(began))
+		}
+		if want := []time.Duration{120 * time.Second, 190 * time.Second, 260 * time.Second}; !slices.Equal(got, want) {
+			t.Errorf("deadlines after %v, want %v", got, want)
+		}
+		if last := w.set[len(w.set)-1]; !last.IsZero() {
+			t.Errorf("the deadline that stays is %v", last)
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// slowly is a part of a body that comes in pieces.
+type slowly struct {
+	pieces int
+	pause  time.Duration
+}
+
+func (s *slowly) Read(p []byte) (int, error) {
+	if s.pieces == 0 {
+		return 0, io.EOF
+	}
+	time.Sleep(s.pause)
+	s.pieces--
+	p[0] = 'x'
+	return 1, nil
+}
+
+// deadlines notes those that are set on a connection.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(at time.Time) error {
+	d.set = append(d.set, at)
+	return nil
 }
 
 // What comes before an answer reaches no caller, and takes nothing from it: a
