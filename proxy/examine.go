@@ -45,7 +45,7 @@ var errTooLong = errors.New("too much of the answer says nothing")
 // out of resp.Body afterwards is what came in.
 func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer)) bitrix24.Answer {
 	contentType := resp.Header.Get("Content-Type")
-	fileness := bitrix24.FileOf(resp.StatusCode, resp.Header.Get("Content-Disposition"), contentType)
+	fileness := bitrix24.FileOf(resp.StatusCode, resp.Header.Get("Content-Disposition"), resp.Header.Get("Content-Range"), contentType)
 	if fileness == bitrix24.File || !call.REST() || isBare(resp) {
 		learn(bitrix24.Answer{})
 		return bitrix24.Answer{}

@@ -111,14 +111,19 @@ func TestFiles(t *testing.T) {
 		"an empty file":             {anyFile, 200, "image/jpeg", "", ""},
 		"a page as attachment":      {anyFile, 200, "text/html", "<html>", "attachment"},
 		"JSON as attachment":        {"/rest/download.json?token=x", 200, "application/json", `{"error":"QUERY_LIMIT_EXCEEDED"}`, `attachment; filename="a.json"`},
-		"half of a file":            {"/rest/download.json?token=x", 206, "application/json", `{"error":"QUE`, ""},
+		"half of a file":            {"/rest/download.json?token=x", 206, "application/json", `{"error":"QUE`, "range"},
+		"a script":                  {anyFile, 200, "application/javascript", "alert(1)", ""},
 		"a text":                    {anyFile, 200, "text/plain", "Warning: a text", ""},
 		"a long text":               {anyFile, 200, "text/plain", strings.Repeat("a text ", 1<<20), ""},
 		"a page that is missing it": {anyFile, 404, "image/png", "\x89PNG", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			headers := []string{"X-Invented", "1"}
-			if f.header != "" {
+			switch f.header {
+			case "":
+			case "range":
+				headers = []string{"Content-Range", "bytes 0-12/99"}
+			default:
 				headers = []string{"Content-Disposition", f.header}
 			}
 			w := newProxy(t, nil).behind(fixed(f.status, f.contentType, []byte(f.body), headers...)).call("POST", f.path, "")

@@ -12,13 +12,13 @@ const (
 )
 
 // FileOf reads what an answer's header says of its body: a disposition makes it
-// a file, and so does a media type that no answer of the API has. The address
-// says nothing: a file may come from any, and an error too.
+// a file, and so do a range of bytes and a media type that no answer of the API
+// has. The address says nothing: a file may come from any, and an error too.
 //
 // Of failures only the body knows: a file where it names no error, but none at
-// 5xx. Nor does plain text say what it is.
-func FileOf(status int, disposition, contentType string) Fileness {
-	announced := disposition != "" || status == 206
+// 5xx. Nor do plain text and scripts say what they are.
+func FileOf(status int, disposition, contentRange, contentType string) Fileness {
+	announced := disposition != "" || contentRange != ""
 	switch kind := mediaKind(contentType); {
 	case status >= 500 || !announced && kind == ofAPI:
 		return NoFile
@@ -37,10 +37,10 @@ const (
 func mediaKind(contentType string) int {
 	mediaType, _, _ := strings.Cut(contentType, ";")
 	switch mediaType = strings.ToLower(strings.TrimSpace(mediaType)); mediaType {
-	case "", "text/json", "application/json", "text/javascript", "application/javascript", "application/x-javascript",
+	case "", "text/json", "application/json",
 		"text/html", "application/xhtml+xml", "text/xml", "application/xml":
 		return ofAPI
-	case "text/plain":
+	case "text/plain", "text/javascript", "application/javascript", "application/x-javascript":
 		return ofText
 	}
 	if strings.HasSuffix(mediaType, "+json") {
