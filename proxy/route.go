@@ -61,7 +61,7 @@ func (r *router) route(req *http.Request) (route, *failure) {
 	if req.URL.IsAbs() { // as for http_proxy
 		return r.byTarget(req.URL.Scheme, raw)
 	}
-	if name := strings.TrimSpace(req.Header.Get("B24-Portal")); name != "" {
+	if name := strings.Trim(req.Header.Get("B24-Portal"), " \t"); name != "" {
 		return r.to(name, raw)
 	}
 	segment, rest := cutAt(strings.TrimLeft(raw, "/"), "/?")

@@ -98,6 +98,7 @@ func TestRoute(t *testing.T) {
 		"header with our port":                 {target: "/rest/x", header: "acme.bitrix24.com:8080", want: "PORTAL_NOT_ALLOWED"},
 		"header with the port of HTTP":         {target: "/rest/x", header: "acme.bitrix24.com:80", want: "PORTAL_NOT_ALLOWED"},
 		"header that folds to a portal":        {target: "/rest/x", header: "b\u0130trix.bitrix24.com", upstream: with, want: "PORTAL_NOT_ALLOWED"},
+		"header with a blank that is not one":  {target: "/rest/x", header: "kern.bitrix24.com\u00a0", upstream: with, want: "PORTAL_NOT_ALLOWED"},
 		"header that folds to a listed host":   {target: "/rest/x", header: "\u212arm.example.com", upstream: with, want: "PORTAL_NOT_ALLOWED"},
 		"header in fullwidth letters":          {target: "/rest/x", header: "\uff41cme.bitrix24.com", upstream: with, want: "PORTAL_NOT_ALLOWED"},
 		"header with a soft hyphen":            {target: "/rest/x", header: "ac\u00adme.bitrix24.com", upstream: with, want: "PORTAL_NOT_ALLOWED"},
