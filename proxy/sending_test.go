@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -132,8 +134,11 @@ func TestNetHTTPRepeatsNothing(t *testing.T) {
 
 // A kept connection that the portal has closed costs nobody a call.
 func TestClosedIdleConnection(t *testing.T) {
+	// An end that came before a round trip elsewhere is known after it.
+	elsewhere := httptest.NewServer(http.NotFoundHandler())
+	defer elsewhere.Close()
 	for _, size := range []int{0, 1, 300 << 10} {
-		closed := make(chan bool)
+		closed := make(chan bool, 3)
 		portal := newRawPortal(t, func(c net.Conn) {
 			if _, ok := readRequest(bufio.NewReader(c)); ok {
 				io.WriteString(c, rawSuccess)
@@ -144,9 +149,10 @@ func TestClosedIdleConnection(t *testing.T) {
 		p := portal.before(t, nil)
 		for i := range 3 {
 			if w := p.call("POST", deal, strings.Repeat("x", size)); w.Code != 200 {
-				t.Errorf("call %d: %d %s", i, w.Code, w.Body)
+				t.Fatalf("call %d: %d %s", i, w.Code, w.Body)
 			}
 			<-closed
+			must(http.Get(elsewhere.URL)).Body.Close()
 		}
 	}
 }
