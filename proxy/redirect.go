@@ -3,6 +3,10 @@ package proxy
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
 
 	"b24proxy/proxy/bitrix24"
 )
@@ -10,43 +14,150 @@ import (
 // maxMoves bounds how often one call is redirected.
 const maxMoves = 5
 
-// moved tells whether an answer says that the portal was renamed: then the
-// call goes to its new address, as it is. A client that followed the redirect
-// itself would turn its POST into a GET (documented). Nothing has run.
+// moved reports whether an answer says that the same call belongs elsewhere:
+// then it goes there as it is, and nothing has run. A client that followed the
+// redirect itself would turn its POST into a GET (documented).
 //
-// Clients who address the portal themselves get the redirect: they are to learn
-// the new name.
+// Clients who address the portal themselves get the redirect, to learn the new
+// name.
 func (t *transport) moved(ex *exchange, resp *http.Response) (to route, moved bool, failed *failure) {
-	switch resp.StatusCode {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-	default:
+	if !isRedirect(resp.StatusCode) || !ex.route.call.REST() || ex.route.direct {
 		return route{}, false, nil
 	}
-	if !ex.route.call.REST() || ex.route.direct {
-		return route{}, false, nil
-	}
-	defer func() {
-		if failed != nil {
-			failed.portalStatus = resp.StatusCode
-		}
-	}()
-	location, err := resp.Location()
-	if err != nil || resp.StatusCode == http.StatusSeeOther || location.Path != ex.route.url().Path {
-		return route{}, false, &failure{
-			status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", source: "portal", reason: "redirect",
-			description: "The portal redirects to another page", outcome: portalError,
-		}
-	}
-	to, failed = t.router.to(location.Host, ex.route.path+ex.route.query)
-	if failed != nil {
-		failed.description = fmt.Sprintf("The portal %s was moved to a host that is not allowed here. %s", ex.route.portal, failed.description)
-		return route{}, false, failed
-	}
-	if ex.moves++; ex.moves > maxMoves || to.portal == ex.route.portal {
-		return route{}, false, &failure{
+	to, failed = t.router.follow(ex.route, resp)
+	if ex.moves++; failed == nil && (ex.moves > maxMoves || to.at(ex.route)) {
+		failed = &failure{
 			status: http.StatusServiceUnavailable, code: "PORTAL_UNREACHABLE", source: "portal", reason: "redirect_loop",
 			description: "The portal redirects in a circle, or to itself", executed: bitrix24.No, outcome: unreachable,
 		}
 	}
-	return to, true, nil
+	if failed != nil {
+		failed.portalStatus = resp.StatusCode
+	}
+	return to, failed == nil, failed
+}
+
+func isRedirect(status int) bool {
+	return 300 <= status && status < 400 && status != http.StatusNotModified
+}
+
+// keepsMethod are the redirects after which a call is the same. 302 stands among
+// them since portals send it when they are renamed.
+var keepsMethod = []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}
+
+// at reports whether two routes have the same address.
+func (r route) at(o route) bool {
+	return r.scheme == o.scheme && r.portal == o.portal && r.path == o.path
+}
+
+// follow returns where a call goes after a redirect. Its query stays, whether the
+// redirect repeats it or not.
+func (r *router) follow(from route, resp *http.Response) (route, *failure) {
+	decoded, _ := url.PathUnescape(from.path)
+	base := &url.URL{Scheme: from.scheme, Host: from.portal, Path: decoded, RawPath: from.path}
+	location, err := base.Parse(resp.Header.Get("Location"))
+	if err != nil || resp.Header.Get("Location") == "" || !slices.Contains(keepsMethod, resp.StatusCode) {
+		return route{}, notFollowed("The portal redirects to another page", bitrix24.Unknown)
+	}
+	path, isSame := samePath(from.path, location.EscapedPath())
+	if !isSame {
+		return route{}, notFollowed("The portal redirects to another page", bitrix24.Unknown)
+	}
+	return r.elsewhere(from, location, path+from.query)
+}
+
+// samePath returns a call's own path, with a slash at its end where the redirect
+// has one, and reports whether the redirect has that path.
+func samePath(own, other string) (path string, isSame bool) {
+	short := strings.TrimSuffix(own, "/")
+	if !slices.Equal(segments(short), segments(strings.TrimSuffix(other, "/"))) {
+		return "", false
+	}
+	if strings.HasSuffix(other, "/") {
+		return short + "/", true
+	}
+	return short, true
+}
+
+// segments are a path's parts, decoded.
+func segments(path string) []string {
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if decoded, err := url.PathUnescape(part); err == nil {
+			parts[i] = decoded
+		}
+	}
+	return parts
+}
+
+// elsewhere is a route to the address to which a portal redirects a call. No
+// portal leads calls off the list, off TLS or to what only the upstream's own
+// callers reach.
+func (r *router) elsewhere(from route, to *url.URL, raw string) (route, *failure) {
+	scheme := to.Scheme
+	host, err := cleanHost(to.Host, defaultPort(scheme))
+	if host == from.portal && scheme == "http" { // servers behind TLS call themselves so
+		scheme = from.scheme
+	}
+	_, isListed := r.allowed.find(host)
+	isWithin := r.isBox(from.scheme, from.portal)
+	switch {
+	case to.User != nil || scheme != "http" && scheme != "https":
+		return route{}, notThere()
+	case isWithin && r.isBox(scheme, host):
+		return newRoute(scheme, host, raw), nil
+	case !isWithin && r.isBeside(host) && (!isListed || r.upstream.Scheme == "http"):
+		return route{}, notThere()
+	case err != nil || !isListed:
+		return route{}, renamedTo(from.portal, to.Host)
+	case scheme != "https" || hostOnly(host) != hostOnly(from.portal) && isPrivateIP(host):
+		return route{}, notThere()
+	}
+	return newRoute(scheme, host, raw), nil
+}
+
+// isBox reports whether an address is the upstream's own: as it is set, or over
+// TLS where it is set without.
+func (r *router) isBox(scheme, host string) bool {
+	switch {
+	case r.upstream == nil:
+		return false
+	case scheme == r.upstream.Scheme && host == r.host:
+		return true
+	}
+	return r.upstream.Scheme == "http" && scheme == "https" && host == withoutPort(r.host, portOf(r.host))
+}
+
+// isBeside reports whether a clean host is the upstream's, at any port.
+func (r *router) isBeside(host string) bool {
+	return r.upstream != nil && hostOnly(host) == hostOnly(r.host)
+}
+
+func isPrivateIP(host string) bool {
+	ip, err := netip.ParseAddr(hostOnly(host))
+	return err == nil && !isPublic(ip)
+}
+
+func notFollowed(description string, executed bitrix24.Ran) *failure {
+	return &failure{
+		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", source: "portal", reason: "redirect",
+		description: description, executed: executed, outcome: portalError,
+	}
+}
+
+// notThere is the answer where the same call belongs at an address to which no
+// portal may lead it.
+func notThere() *failure {
+	return notFollowed("The portal redirects the call to an address that is not followed: only https leads to a portal on the list, and no redirect leads to a private address or to the upstream of others", bitrix24.No)
+}
+
+// renamedTo is the answer where the same call belongs at a host off the list.
+func renamedTo(portal, name string) *failure {
+	failed := notAllowed(name)
+	if to := failed.requested; to != "" && !isPrivateIP(to) {
+		failed.description = fmt.Sprintf("%s was renamed to %s; add %s to B24PROXY_PORTALS", portal, to, to)
+	} else {
+		failed.description = fmt.Sprintf("The portal %s was moved to a host that is not allowed here. %s", portal, failed.description)
+	}
+	return failed
 }

@@ -3,6 +3,8 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -85,5 +87,153 @@ func TestRedirectReachesDirectClients(t *testing.T) {
 		if w.Code != 302 || w.Header().Get("Location") != "https://b.bitrix24.com"+deal || len(arrived) != 1 {
 			t.Errorf("%d %v", w.Code, w.Header())
 		}
+	}
+}
+
+// redirected sends one POST to a portal that answers with the given redirect, and
+// returns what arrived anywhere as scheme, host, path and body.
+func redirected(t *testing.T, upstream, portals, portal, target string, status int, location string) (*httptest.ResponseRecorder, []string) {
+	var arrived []string
+	p := newProxy(t, func(c *Config) {
+		c.Upstream, c.Portals = mustURL(upstream), patterns(strings.Fields(portals)...)
+	})
+	p.reverse.Transport.(*transport).base = roundTripper(func(req *http.Request) (*http.Response, error) {
+		return inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			arrived = append(arrived, r.Method+" "+req.URL.Scheme+"://"+r.Host+r.RequestURI+" "+string(body))
+			if len(arrived) > 1 {
+				io.WriteString(w, `{"result":1}`)
+				return
+			}
+			w.Header().Set("Location", location)
+			w.WriteHeader(status)
+		})}.RoundTrip(req)
+	})
+	if portal != "" {
+		return p.call("POST", target, "body", "B24-Portal", portal), arrived
+	}
+	return p.call("POST", target, "body"), arrived
+}
+
+// A redirect that leads the same call elsewhere is followed with its method, its
+// query and its body, however the address is written.
+func TestRedirectOfTheSameCallIsFollowed(t *testing.T) {
+	const call, cyrillic = "/rest/1/hookcode/crm.deal.add", "/rest/%D0%B8%D0%B2/hookcode/crm.deal.add"
+	for name, c := range map[string]struct{ upstream, target, location, want string }{
+		"escapes in lower case":           {"https://a.example.org", cyrillic, "https://b.example.org" + strings.ToLower(cyrillic), "https://b.example.org" + cyrillic},
+		"letters instead of escapes":      {"https://a.example.org", cyrillic, "https://b.example.org/rest/ив/hookcode/crm.deal.add", "https://b.example.org" + cyrillic},
+		"escapes instead of letters":      {"https://a.example.org", "/rest/ив/hookcode/crm.deal.add", "https://b.example.org" + cyrillic, "https://b.example.org/rest/ив/hookcode/crm.deal.add"},
+		"an escape that needs none":       {"https://a.example.org", call, "https://b.example.org/rest/%31/hookcode/crm.deal.add", "https://b.example.org" + call},
+		"the query is kept":               {"https://a.example.org", call + "?a=1;b", "https://b.example.org" + call + "?a=1;b", "https://b.example.org" + call + "?a=1;b"},
+		"the query is dropped":            {"https://a.example.org", call + "?a=1", "https://b.example.org" + call, "https://b.example.org" + call + "?a=1"},
+		"no scheme":                       {"https://a.example.org", call, "//b.example.org" + call, "https://b.example.org" + call},
+		"a port that is the default":      {"https://a.example.org", call, "https://B.example.org:443" + call, "https://b.example.org" + call},
+		"a last slash":                    {"https://a.example.org", call + "?a=1", "https://a.example.org" + call + "/", "https://a.example.org" + call + "/?a=1"},
+		"a last slash, without a host":    {"https://a.example.org", call, call + "/", "https://a.example.org" + call + "/"},
+		"a last slash, relative":          {"https://a.example.org", cyrillic, "crm.deal.add/", "https://a.example.org" + cyrillic + "/"},
+		"no last slash":                   {"https://a.example.org", call + "/", call, "https://a.example.org" + call},
+		"a last slash at another host":    {"https://a.example.org", call, "https://b.example.org" + call + "/", "https://b.example.org" + call + "/"},
+		"a last slash, behind TLS":        {"https://a.example.org", call, "http://a.example.org" + call + "/", "https://a.example.org" + call + "/"},
+		"to TLS of the same box":          {"http://box", call, "https://box" + call, "https://box" + call},
+		"to TLS of a box with a port":     {"http://box:8000", call, "https://box" + call, "https://box" + call},
+		"to TLS of a box with an address": {"http://10.0.0.1", call, "https://10.0.0.1" + call, "https://10.0.0.1" + call},
+		"a last slash at a plain box":     {"http://box:8000", call, "http://box:8000" + call + "/", "http://box:8000" + call + "/"},
+		"from a box to the cloud":         {"http://box", call, "https://b.example.org" + call, "https://b.example.org" + call},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, arrived := redirected(t, c.upstream, "*.example.org", "", c.target, 301, c.location)
+			if w.Code != 200 || len(arrived) != 2 || decoded(arrived[1]) != decoded("POST "+c.want+" body") {
+				t.Errorf("answered %d %s, arrived %q", w.Code, w.Body, arrived)
+			}
+		})
+	}
+}
+
+func decoded(s string) string { return must(url.PathUnescape(s)) }
+
+// A redirect is not followed off TLS, off the list, to a private address or to an
+// upstream that the call did not name. That the same call belongs there says that
+// nothing ran; another page says nothing.
+func TestRedirectsThatAreNotFollowed(t *testing.T) {
+	const call = "/rest/1/hookcode/crm.deal.add"
+	for name, c := range map[string]struct {
+		status   int
+		location string
+		code     string
+		executed string
+	}{
+		"to ftp":                       {302, "ftp://b.example.org" + call, "ERROR_UNEXPECTED_ANSWER", "no"},
+		"to wss":                       {302, "wss://b.example.org" + call, "ERROR_UNEXPECTED_ANSWER", "no"},
+		"to unix":                      {302, "unix://b.example.org" + call, "ERROR_UNEXPECTED_ANSWER", "no"},
+		"to gopher":                    {302, "gopher://b.example.org" + call, "ERROR_UNEXPECTED_ANSWER", "no"},
+		"to plain http":                {302, "http://b.example.org" + call, "ERROR_UNEXPECTED_ANSWER", "no"},
+		"with a password":              {302, "https://u:p4ss@b.example.org" + call, "ERROR_UNEXPECTED_ANSWER", "no"},
+		"to the upstream":              {302, "http://box:8000" + call, "ERROR_UNEXPECTED_ANSWER", "no"},
+		"to the upstream, method kept": {307, "http://box:8000" + call, "ERROR_UNEXPECTED_ANSWER", "no"},
+		"to the upstream over TLS":     {302, "https://box:8000" + call, "ERROR_UNEXPECTED_ANSWER", "no"},
+		"to the upstream at no port":   {302, "https://box" + call, "ERROR_UNEXPECTED_ANSWER", "no"},
+		"to a private address, listed": {302, "https://10.0.0.1" + call, "ERROR_UNEXPECTED_ANSWER", "no"},
+		"to a private address":         {302, "https://192.168.0.1" + call, "PORTAL_NOT_ALLOWED", "no"},
+		"to loopback":                  {302, "https://[::1]" + call, "PORTAL_NOT_ALLOWED", "no"},
+		"off the list":                 {302, "https://c.example.com" + call, "PORTAL_NOT_ALLOWED", "no"},
+		"to a port that is not listed": {302, "https://b.example.org:8443" + call, "PORTAL_NOT_ALLOWED", "no"},
+		"to a login page":              {302, "https://b.example.org/auth/?back=" + call, "ERROR_UNEXPECTED_ANSWER", "unknown"},
+		"to another call":              {302, "https://b.example.org/rest/1/hookcode/crm.deal.delete", "ERROR_UNEXPECTED_ANSWER", "unknown"},
+		"a slash within is escaped":    {302, "https://b.example.org/rest/1/hookcode%2Fcrm.deal.add", "ERROR_UNEXPECTED_ANSWER", "unknown"},
+		"nowhere":                      {302, "", "ERROR_UNEXPECTED_ANSWER", "unknown"},
+		"what is no address":           {302, "http://[::1]%23/%zz", "ERROR_UNEXPECTED_ANSWER", "unknown"},
+		"300":                          {300, "https://b.example.org" + call, "ERROR_UNEXPECTED_ANSWER", "unknown"},
+		"303":                          {303, "https://b.example.org" + call, "ERROR_UNEXPECTED_ANSWER", "unknown"},
+		"305":                          {305, "https://b.example.org" + call, "ERROR_UNEXPECTED_ANSWER", "unknown"},
+		"a status that nobody knows":   {399, "https://b.example.org" + call, "ERROR_UNEXPECTED_ANSWER", "unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, arrived := redirected(t, "http://box:8000", "*.example.org 10.0.0.1", "a.example.org", call, c.status, c.location)
+			e := tell(t, w)
+			if len(arrived) != 1 || e.Error != c.code || e.Proxy.Executed != c.executed || e.Proxy.Retryable || e.Proxy.PortalStatus != c.status {
+				t.Errorf("answered %d %+v, arrived %q", w.Code, e, arrived)
+			}
+			if strings.Contains(e.Description, "hookcode") || strings.Contains(e.Description, "p4ss") {
+				t.Errorf("the error shows a secret: %s", e.Description)
+			}
+		})
+	}
+}
+
+// The upstream's plain http is reached by its own callers alone, also where the
+// list has its name.
+func TestRedirectToListedPlainUpstreamIsNotFollowed(t *testing.T) {
+	for _, location := range []string{"http://box.example.org" + deal, "https://box.example.org" + deal} {
+		w, arrived := redirected(t, "http://box.example.org", "*.example.org", "a.example.org", deal, 302, location)
+		if e := tell(t, w); len(arrived) != 1 || e.Proxy.Reason != "redirect" || e.Proxy.Executed != "no" {
+			t.Errorf("%s: %+v, arrived %q", location, e, arrived)
+		}
+	}
+}
+
+// A host off the list is named, with what would allow it.
+func TestNewNameOffTheListIsNamed(t *testing.T) {
+	w, _ := redirected(t, "https://a.example.org", "a.example.org", "", deal, 302, "https://b.example.org"+deal)
+	const want = "a.example.org was renamed to b.example.org; add b.example.org to B24PROXY_PORTALS"
+	if e := tell(t, w); e.Description != want {
+		t.Errorf("said %s", e.Description)
+	}
+}
+
+// A portal that adds a slash and takes it away is asked a few times and no more.
+func TestSlashPingPongEnds(t *testing.T) {
+	sent := 0
+	p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent++
+		to, had := strings.CutSuffix(r.URL.Path, "/")
+		if !had {
+			to += "/"
+		}
+		w.Header().Set("Location", to)
+		w.WriteHeader(301)
+	}))
+	e := tell(t, p.call("POST", deal, "body"))
+	if e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Reason != "redirect_loop" || e.Proxy.Executed != "no" || sent != maxMoves+1 {
+		t.Errorf("%+v, sent %d", e, sent)
 	}
 }

@@ -97,7 +97,7 @@ func (t *transport) keeps(ex *exchange, reason string, err error) bool {
 // Reasons to send a call again, beside those of lost.
 const (
 	refused = "refused" // by the portal, for its rate limit
-	renamed = "renamed" // the portal is elsewhere
+	renamed = "renamed" // the call belongs elsewhere
 )
 
 // maxResends bounds how often one call is sent again, beside its patience: a
@@ -113,7 +113,9 @@ func (t *transport) next(ex *exchange, at *attempt) (reason string, err error) {
 		case failed != nil:
 			return "", failed
 		case moved:
-			t.recent.moved(time.Now(), ex.route.portal, to.portal, ex.id)
+			if to.portal != ex.route.portal {
+				t.recent.moved(time.Now(), ex.route.portal, to.portal, ex.id)
+			}
 			ex.route = to
 			return renamed, nil
 		}
