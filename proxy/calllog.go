@@ -110,7 +110,7 @@ func (ex *exchange) shownCode() string {
 }
 
 func (ex *exchange) shownClient() string {
-	return cmp.Or(strings.TrimSpace(bitrix24.Redact(ex.client)), metrics.None)
+	return cmp.Or(strings.TrimSpace(ex.client), metrics.None)
 }
 
 // fields are what the log says of a failure beside the call.

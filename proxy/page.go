@@ -50,7 +50,7 @@ func (p *Proxy) serveEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	control := http.NewResponseController(w)
 	for status, more := p.snapshot(), true; more; {
-		control.SetWriteDeadline(time.Now().Add(eventTimeout)) // unsupported in tests
+		control.SetWriteDeadline(time.Now().Add(eventTimeout))
 		if _, err := fmt.Fprintf(w, "data: %s\n\n", status); err != nil || control.Flush() != nil {
 			return
 		}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -230,6 +231,27 @@ func TestLargestBody(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A client has a minute for each part of a body, and afterwards the connection
+// has no deadline: net/http would take a late one for a caller who left.
+func TestReadDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		r := httptest.NewRequest("POST", deal, io.MultiReader(&slowly{pieces: 2, pause: 10 * time.Second}))
+		newProxy(t, nil).behind(good).ServeHTTP(w, r)
+		var got []time.Duration
+		for _, at := range w.reads[:len(w.reads)-1] {
+			got = append(got, at.Sub(began))
+		}
+		if want := []time.Duration{60 * time.Second, 70 * time.Second, 80 * time.Second}; !slices.Equal(got, want) {
+			t.Errorf("deadlines after %v, want %v", got, want)
+		}
+		if last := w.reads[len(w.reads)-1]; !last.IsZero() {
+			t.Errorf("the deadline that stays is %v", last)
+		}
+	})
 }
 
 // The first 4 KiB of a body may use what is left to headers.

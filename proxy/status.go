@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"b24proxy/limiter"
-	"b24proxy/proxy/bitrix24"
 )
 
 // The JSON that /status gives. Names stay; new ones may come. Instants are RFC
@@ -205,7 +204,6 @@ func queueOf(state *limiter.State, clients map[string]int) queueStatus {
 		ByUrgency: slices.Clone(state.Waiting[:]), ByClient: []clientWaiting{},
 	}
 	for name, n := range clients {
-		name = bitrix24.Redact(name)
 		q.ByClient = append(q.ByClient, clientWaiting{Client: name[:min(len(name), shownName)], Waiting: n})
 	}
 	slices.SortFunc(q.ByClient, func(a, b clientWaiting) int {

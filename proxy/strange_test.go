@@ -154,11 +154,17 @@ func (s *slowly) Read(p []byte) (int, error) {
 // deadlines notes those that are set on a connection.
 type deadlines struct {
 	*httptest.ResponseRecorder
-	set []time.Time
+	set   []time.Time // for writing
+	reads []time.Time
 }
 
 func (d *deadlines) SetWriteDeadline(at time.Time) error {
 	d.set = append(d.set, at)
+	return nil
+}
+
+func (d *deadlines) SetReadDeadline(at time.Time) error {
+	d.reads = append(d.reads, at)
 	return nil
 }
 

@@ -1,8 +1,12 @@
 package proxy
 
 import (
+	"context"
+	"net/http/httptest"
 	"net/netip"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func networkOf(i int) netip.Prefix {
@@ -47,6 +51,20 @@ func TestWatchersOfManyClients(t *testing.T) {
 	if _, ok := w.join(networkOf(1)); !ok || w.of(networkOf(1)) != 1 {
 		t.Error("a client cannot replace its own stream")
 	}
+}
+
+// A page has five seconds to take one status.
+func TestWatchersDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		ctx, leave := context.WithCancel(t.Context())
+		leave()
+		newProxy(t, nil).Admin().ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "http://localhost/events", nil))
+		if len(w.set) != 1 || w.set[0].Sub(began) != 5*time.Second {
+			t.Errorf("deadlines %v after %v", w.set, began)
+		}
+	})
 }
 
 // A watcher who does not read is dropped.
