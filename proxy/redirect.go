@@ -53,8 +53,7 @@ func (r route) at(o route) bool {
 // follow returns where a call goes after a redirect. Its query stays, whether the
 // redirect repeats it or not.
 func (r *router) follow(from route, resp *http.Response) (route, *failure) {
-	decoded, _ := url.PathUnescape(from.path)
-	base := &url.URL{Scheme: from.scheme, Host: from.portal, Path: decoded, RawPath: from.path}
+	base := &url.URL{Scheme: from.scheme, Host: from.portal, Path: decoded(from.path), RawPath: from.path}
 	location, err := base.Parse(resp.Header.Get("Location"))
 	if err != nil || resp.Header.Get("Location") == "" || !slices.Contains(keepsMethod, resp.StatusCode) {
 		return route{}, notFollowed("The portal redirects to another page", bitrix24.Unknown)
@@ -67,10 +66,10 @@ func (r *router) follow(from route, resp *http.Response) (route, *failure) {
 }
 
 // samePath returns a call's own path, with a slash at its end where the redirect
-// has one, and reports whether the redirect has that path.
+// has one, and reports whether the redirect has that path, decoded.
 func samePath(own, other string) (path string, isSame bool) {
 	short := strings.TrimSuffix(own, "/")
-	if !slices.Equal(segments(short), segments(strings.TrimSuffix(other, "/"))) {
+	if decoded(short) != decoded(strings.TrimSuffix(other, "/")) {
 		return "", false
 	}
 	if strings.HasSuffix(other, "/") {
@@ -79,15 +78,12 @@ func samePath(own, other string) (path string, isSame bool) {
 	return short, true
 }
 
-// segments are a path's parts, decoded.
-func segments(path string) []string {
-	parts := strings.Split(path, "/")
-	for i, part := range parts {
-		if decoded, err := url.PathUnescape(part); err == nil {
-			parts[i] = decoded
-		}
+// decoded is a path without its escapes, or as it is where they are broken.
+func decoded(path string) string {
+	if plain, err := url.PathUnescape(path); err == nil {
+		return plain
 	}
-	return parts
+	return path
 }
 
 // elsewhere is a route to the address to which a portal redirects a call. No
