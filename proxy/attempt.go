@@ -36,7 +36,7 @@ func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *at
 	ctx, cancel := context.WithCancelCause(ex.in(context.Background()))
 	at := &attempt{done: make(chan struct{}), slot: paid.slot, began: time.Now(), cancel: cancel}
 	out := req.Clone(ctx)
-	out.URL = ex.route.url()
+	out.URL = t.target(ex.route)
 	out.Host = ex.route.portal
 	out.ContentLength = ex.body.size
 	out.TransferEncoding = nil
@@ -172,6 +172,9 @@ func (t *transport) send(caller context.Context, out *http.Request, body *body, 
 		case err == nil && resp.StatusCode == http.StatusSwitchingProtocols: // nobody asked for that
 			resp.Body.Close()
 			return nil, networkFailure(ctx, errors.New("the portal switched protocols"), true)
+		case err == nil && t.asksForUser(resp):
+			resp.Body.Close()
+			return nil, networkFailure(ctx, refusedBy(resp.StatusCode), false)
 		case err == nil:
 			resp.Body = newIdleBody(resp.Body, t.timeout, cancel)
 			return resp, nil

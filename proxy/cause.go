@@ -46,6 +46,10 @@ func ourCause(err error) string {
 		}
 		return errNotKept.Error()
 	}
+	var outbound refusedBy
+	if errors.As(err, &outbound) {
+		return outbound.Error()
+	}
 	var silent silentFor
 	if errors.As(err, &silent) {
 		return silent.Error()

@@ -125,6 +125,7 @@ func New(c Config) *Proxy {
 			guard:        c.OperatingLimit > 0 && !c.Observe,
 			holders:      newHolders(c.QueueDepth),
 			observe:      c.Observe,
+			outbound:     c.OutboundProxy != nil,
 			stopping:     p.stopping,
 		},
 		ModifyResponse: p.answer,

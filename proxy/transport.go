@@ -28,6 +28,7 @@ type transport struct {
 	timeout      time.Duration // the longest silence of a portal
 	guard        bool          // of operating time
 	observe      bool
+	outbound     bool            // requests go through the outbound proxy
 	stopping     <-chan struct{} // closed when nobody may wait any more
 }
 

@@ -61,6 +61,7 @@ func newWire(c *Config, named func(host string) bool) *http.Transport {
 	}
 	if c.OutboundProxy != nil {
 		t.Proxy = http.ProxyURL(c.OutboundProxy)
+		t.OnProxyConnectResponse = connected
 	}
 	return t
 }

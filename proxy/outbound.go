@@ -1,0 +1,45 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+// A refusedBy is the status with which the outbound proxy refused to carry a
+// request. Nothing of it has reached the portal.
+type refusedBy int
+
+func (status refusedBy) Error() string {
+	if status == http.StatusProxyAuthRequired {
+		return "the outbound proxy (B24PROXY_OUTBOUND_PROXY) asks for a user and password"
+	}
+	return fmt.Sprintf("the outbound proxy (B24PROXY_OUTBOUND_PROXY) refused with status %d", int(status))
+}
+
+// connected is asked when the outbound proxy answers to CONNECT.
+func connected(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode != http.StatusOK {
+		return refusedBy(resp.StatusCode)
+	}
+	return nil
+}
+
+// asksForUser reports whether an answer is the outbound proxy's own, to a request
+// for a portal without TLS.
+func (t *transport) asksForUser(resp *http.Response) bool {
+	return t.outbound && resp.Request.URL.Scheme == "http" &&
+		resp.StatusCode == http.StatusProxyAuthRequired && resp.Header.Get("Proxy-Authenticate") != ""
+}
+
+// target is the address of a route for net/http. The outbound proxy is asked for
+// a portal without TLS by its whole address; net/http writes one that is Opaque
+// as it stands.
+func (t *transport) target(r route) *url.URL {
+	u := r.url()
+	if t.outbound && r.scheme == "http" && u.Opaque != "" {
+		u.Opaque = "//" + r.portal + r.path
+	}
+	return u
+}

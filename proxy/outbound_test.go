@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// A portal without TLS is asked through the outbound proxy by its whole address,
+// also where net/http would write its path in another way.
+func TestPlainPortalIsAskedInAbsoluteForm(t *testing.T) {
+	var got string
+	outbound := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Method + " " + r.RequestURI + " at " + r.Host
+		io.WriteString(w, `{"result":1}`)
+	}))
+	defer outbound.Close()
+	for _, box := range []string{"box.example.org", "box.example.org:8000"} {
+		for _, target := range []string{"/rest/1/hookcode/crm.deal.add?a=1", "/rest/ив/hookcode/crm.deal.add", "/rest/a[b]/hookcode/crm.deal.add?a=1", "//rest/1/hookcode/crm.deal.add"} {
+			t.Run(box+target, func(t *testing.T) {
+				p := newProxy(t, func(c *Config) { c.Upstream, c.OutboundProxy = mustURL("http://"+box), mustURL(outbound.URL) })
+				got = ""
+				w := p.call("POST", target, "{}")
+				if want := "POST http://" + box + target + " at " + box; w.Code != 200 || got != want {
+					t.Errorf("%d, asked %q, want %q", w.Code, got, want)
+				}
+			})
+		}
+	}
+}
+
+// What the outbound proxy refuses has not reached the portal. The error says
+// which of them it was, and nothing that either wrote.
+func TestOutboundProxyRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		portal string
+		status int
+		want   string
+	}{
+		"a portal with TLS, no user":    {"https://box.example.org", 407, "the outbound proxy (B24PROXY_OUTBOUND_PROXY) asks for a user and password"},
+		"a portal without TLS, no user": {"http://box.example.org", 407, "the outbound proxy (B24PROXY_OUTBOUND_PROXY) asks for a user and password"},
+		"a portal with TLS, forbidden":  {"https://box.example.org", 403, "the outbound proxy (B24PROXY_OUTBOUND_PROXY) refused with status 403"},
+		"a portal with TLS, 204":        {"https://box.example.org", 204, "the outbound proxy (B24PROXY_OUTBOUND_PROXY) refused with status 204"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			outbound := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked++
+				w.Header().Set("Proxy-Authenticate", `Basic realm="s3cret"`)
+				w.WriteHeader(c.status)
+			}))
+			defer outbound.Close()
+			var log bytes.Buffer
+			p := newProxy(t, func(config *Config) {
+				config.Upstream = mustURL(c.portal)
+				config.OutboundProxy = mustURL(strings.Replace(outbound.URL, "://", "://user:s3cret@", 1))
+				jsonLog(&log, slog.LevelDebug)(config)
+			})
+			w := p.call("POST", deal, "{}")
+			e := tell(t, w)
+			if w.Code != 503 || e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Executed != "no" || asked != 1 || e.Description != "The portal could not be reached: "+c.want {
+				t.Errorf("%d %+v, asked %d times", w.Code, e, asked)
+			}
+			if all := w.Body.String() + log.String(); strings.Contains(all, "s3cret") || w.Header().Get("Proxy-Authenticate") != "" {
+				t.Errorf("a secret is shown: %s", all)
+			}
+		})
+	}
+}
+
+// A portal that is asked without the outbound proxy has its own 407.
+func TestPortalsOwn407(t *testing.T) {
+	p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Proxy-Authenticate", "Basic")
+		w.WriteHeader(407)
+	}))
+	if e := tell(t, p.call("POST", deal, "{}")); e.Error == "PORTAL_UNREACHABLE" || e.Proxy.Source != "portal" {
+		t.Errorf("%+v", e)
+	}
+}
