@@ -48,6 +48,7 @@ func (p *Proxy) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	defer p.watchers.leave(stream)
 	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Connection", "close") // a stream that ends leaves no connection behind
 	control := http.NewResponseController(w)
 	for status, more := p.snapshot(), true; more; {
 		control.SetWriteDeadline(time.Now().Add(eventTimeout))

@@ -64,6 +64,9 @@ func TestWatchersDeadline(t *testing.T) {
 		if len(w.set) != 1 || w.set[0].Sub(began) != 5*time.Second {
 			t.Errorf("deadlines %v after %v", w.set, began)
 		}
+		if got := w.Header().Get("Connection"); got != "close" {
+			t.Errorf("a stream that has ended keeps its connection open: Connection: %q, want close", got)
+		}
 	})
 }
 
