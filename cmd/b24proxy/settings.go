@@ -58,6 +58,8 @@ var later = map[string]string{
 	"CA_DIR":        "",
 	"CLIENT_KEYS":   "",
 	"AUTOBATCH":     "off",
+	"REPEAT_GUARD":  "0s",
+	"TUNNEL_HOSTS":  "",
 }
 
 // readSettings reads NAME=value pairs; an empty value is an unset one. The
