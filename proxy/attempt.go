@@ -73,7 +73,7 @@ func (t *transport) ask(caller context.Context, at *attempt, out *http.Request, 
 		}
 	}()
 	at.resp, at.err = t.send(caller, out, body, at.cancel)
-	if at.err == nil && at.resp.StatusCode < 100 { // net/http reads it, and will not write it
+	if at.err == nil && at.resp.StatusCode < 200 { // net/http reads 000 to 099, and will not write them
 		at.resp.Body.Close()
 		at.err = networkFailure(out.Context(), fmt.Errorf("the portal answered with status %03d", at.resp.StatusCode), true)
 	}

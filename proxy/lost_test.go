@@ -208,3 +208,12 @@ func TestWhatStreamedIsNotAskedForAgain(t *testing.T) {
 		t.Errorf("sent %d times, %d bytes, %v", sent.Load(), n, err)
 	}
 }
+
+// The pages of 4xx will be there again, but for those that say to come later.
+func TestLastingPages(t *testing.T) {
+	for status, want := range map[int]bool{399: false, 400: true, 499: true, 500: false, 408: false, 429: false} {
+		if lasts(status) != want {
+			t.Errorf("%d lasts: %v", status, !want)
+		}
+	}
+}

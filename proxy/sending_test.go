@@ -232,3 +232,29 @@ func TestOnlyWhatLeavesDecides(t *testing.T) {
 		})
 	}
 }
+
+// What TLS writes to say goodbye is no part of a request; over plain HTTP each
+// byte is one, and over HTTP/2 the connection shows nothing.
+func TestSent(t *testing.T) {
+	for name, c := range map[string]*struct {
+		s       sending
+		written int64
+		want    bool
+	}{
+		"nothing":                      {sending{}, 0, false},
+		"a byte":                       {sending{}, 1, true},
+		"goodbye over TLS":             {sending{tls: true}, 31, false},
+		"more than goodbye over TLS":   {sending{tls: true}, 32, true},
+		"nothing that is seen, HTTP/2": {sending{tls: true, http2: true}, 0, true},
+	} {
+		c.s.conn, c.s.written = new(countingConn), 100
+		c.s.conn.written.Store(100 + c.written)
+		if c.s.sent() {
+			t.Errorf("%s: sent before the request began", name)
+		}
+		c.s.began.Store(true)
+		if c.s.sent() != c.want {
+			t.Errorf("%s: sent is %v", name, !c.want)
+		}
+	}
+}
