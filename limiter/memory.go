@@ -25,7 +25,7 @@ func (m *memory) save(upstream string, s *Slot) {
 		return
 	}
 	err := m.file.Save(upstream, s.fullAt, s.bucket.plan.Rate)
-	if failed := err != nil; m.failed.Swap(failed) != failed && failed {
+	if failed := err != nil; !m.failed.Swap(failed) && failed {
 		m.warn("the state file is not written; a restart will not know of the calls sent", "error", err)
 	}
 }

@@ -26,6 +26,16 @@ func TestParsePlan(t *testing.T) {
 	}
 }
 
+// The margin starts at the worst case where that is small, and where a second
+// drains the whole burst; else at 2 % of the burst.
+func TestFirstMargin(t *testing.T) {
+	for p, want := range map[Plan]int{Standard: 1, Enterprise: 4, {20, 50}: 1, {20, 200}: 4, {10, 10}: 9, {9, 10}: 1} {
+		if got := p.margin(); got != want {
+			t.Errorf("%v starts with %d, want %d", p, got, want)
+		}
+	}
+}
+
 // However fast the plan, the margin leaves a call of the burst.
 func TestMarginLeavesACall(t *testing.T) {
 	p := Plan{Rate: 50, Burst: 3}

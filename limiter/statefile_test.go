@@ -248,6 +248,36 @@ func TestStateFileBound(t *testing.T) {
 	}
 }
 
+// Looking for full buckets takes time, so few lines are not looked through.
+func TestStateFileLeavesFewLines(t *testing.T) {
+	s := openTest(t, filepath.Join(t.TempDir(), "state"), 0)
+	for _, upstream := range []string{"a.example", "b.example"} {
+		save(t, s, upstream, time.Now().Add(-time.Second))
+	}
+	if len(s.records) != 2 {
+		t.Errorf("%d records", len(s.records))
+	}
+}
+
+// A row of failures to write the file is warned of once, and the next row again.
+func TestMemoryWarnsOnce(t *testing.T) {
+	var w warnings
+	slot := &Slot{bucket: &bucket{plan: Standard}, fullAt: later}
+	good := openTest(t, filepath.Join(t.TempDir(), "state"), 0)
+	closed := openTest(t, filepath.Join(t.TempDir(), "state"), 0)
+	closed.Close()
+	m := &memory{warn: w.warn}
+	for i, c := range []struct {
+		file *StateFile
+		want warnings
+	}{{good, 0}, {closed, 1}, {closed, 1}, {good, 1}, {closed, 2}} {
+		m.file, slot.fullAt = c.file, slot.fullAt.Add(time.Second)
+		if m.save("acme.example", slot); w != c.want {
+			t.Errorf("%d warnings after save %d, want %d", w, i, c.want)
+		}
+	}
+}
+
 // The lines of buckets that are full by now are used again before the file
 // grows.
 func TestStateFileReusesLines(t *testing.T) {

@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"strconv"
@@ -91,8 +92,8 @@ func decodeLine(line []byte) (upstream string, e saved, err error) {
 	fields := strings.Fields(string(line[:min(lineSum, len(line))]))
 	switch len(fields) {
 	case 4:
-		if e.rate, err = strconv.ParseFloat(fields[3], 64); err != nil || !(e.rate > 0) {
-			return "", saved{}, fmt.Errorf("%q is not a rate", fields[3])
+		if e.rate, err = strconv.ParseFloat(fields[3], 64); err != nil {
+			return "", saved{}, err
 		}
 		if e.at, err = time.Parse(lineTime, fields[2]); err != nil {
 			return "", saved{}, err
@@ -106,7 +107,7 @@ func decodeLine(line []byte) (upstream string, e saved, err error) {
 	}
 	again, err := encodeLine(fields[1], e)
 	if err == nil && !bytes.Equal(line, again) {
-		err = fmt.Errorf("the checksum is wrong")
+		err = errors.New("the checksum is wrong, or the rate is not above 0")
 	}
 	if err != nil {
 		return "", saved{}, err

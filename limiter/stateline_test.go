@@ -49,3 +49,13 @@ func FuzzDecodeLine(f *testing.F) {
 		}
 	})
 }
+
+// A line with a rate that no plan has is an error, whatever its checksum.
+func TestLineWithoutARate(t *testing.T) {
+	for _, rate := range []string{"0", "-1", "NaN", "two"} {
+		at := later.UTC().Format(lineTime)
+		if _, e, err := decodeLine(seal(at + " acme.example " + at + " " + rate)); err == nil {
+			t.Errorf("%s was taken: %v", rate, e)
+		}
+	}
+}
