@@ -59,7 +59,7 @@ func TestCallLog(t *testing.T) {
 		{"a page", "*:html:status=502", deal, [2]string{}, logged{Level: "INFO", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "html", Executed: "unknown", Outcome: portalError, Attempts: 1, PortalStatus: 502}},
 		{"a method's own error", "*:error=\"ERROR_CORE\"", deal, [2]string{}, logged{Level: "INFO", Status: 400, Code: "ERROR_CORE", Reason: "method_error", Executed: "yes", Outcome: methodError, Attempts: 1, PortalStatus: 400}},
 		{"a reset", "*:reset-after", deal, [2]string{}, logged{Level: "WARN", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "reset", Executed: "unknown", Outcome: portalError, Attempts: 1}},
-		{"silence", "*:slow=5m", deal, [2]string{}, logged{Level: "WARN", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "timeout", Executed: "unknown", Outcome: portalError, Attempts: 1, Error: "The portal did not answer in time: silent for 1m5s (B24PROXY_UPSTREAM_TIMEOUT)"}},
+		{"silence", "*:slow=5m", deal, [2]string{}, logged{Level: "WARN", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "timeout", Executed: "unknown", Outcome: portalError, Attempts: 1, Error: "The portal did not answer in time: silent for 1m5s (B24PROXY_UPSTREAM_TIMEOUT); the call may have run"}},
 		{"a wrong host", "", deal, [2]string{"B24-Portal", "evil.example.com"}, logged{Level: "INFO", Portal: "none", Status: 403, Code: "PORTAL_NOT_ALLOWED", Reason: "portal_not_allowed", Executed: "no", Outcome: rejected, RequestedPortal: "evil.example.com"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

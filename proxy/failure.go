@@ -74,9 +74,9 @@ func networkFailure(ctx context.Context, err error, sent bool) *failure {
 		return f
 	}
 	f.status, f.code = http.StatusInternalServerError, "ERROR_UNEXPECTED_ANSWER"
-	f.description, f.reason = "The connection to the portal broke before its answer", reasonReset
+	f.description, f.reason = "The connection to the portal broke before its answer; the call may have run", reasonReset
 	if errors.Is(err, errTimeout) {
-		f.description, f.reason = "The portal did not answer in time: "+cause(err), reasonTimeout
+		f.description, f.reason = "The portal did not answer in time: "+cause(err)+"; the call may have run", reasonTimeout
 	}
 	return f
 }

@@ -56,11 +56,11 @@ func (r *router) follow(from route, resp *http.Response) (route, *failure) {
 	base := &url.URL{Scheme: from.scheme, Host: from.portal, Path: decoded(from.path), RawPath: from.path}
 	location, err := base.Parse(resp.Header.Get("Location"))
 	if err != nil || resp.Header.Get("Location") == "" || !slices.Contains(keepsMethod, resp.StatusCode) {
-		return route{}, notFollowed("The portal redirects to another page", bitrix24.Unknown)
+		return route{}, notFollowed("The portal redirects to another page; the call may have run", bitrix24.Unknown)
 	}
 	path, isSame := samePath(from.path, location.EscapedPath())
 	if !isSame {
-		return route{}, notFollowed("The portal redirects to another page", bitrix24.Unknown)
+		return route{}, notFollowed("The portal redirects to another page; the call may have run", bitrix24.Unknown)
 	}
 	return r.elsewhere(from, location, path+from.query)
 }

@@ -288,8 +288,11 @@ func TestNoAnswers(t *testing.T) {
 		if a.Kind != NoAnswer || a.Reason != test.reason || a.Executed() != Unknown || a.Retryable() {
 			t.Errorf("%q: %v, reason %q, executed %v, retryable %v", test.body, a.Kind, a.Reason, a.Executed(), a.Retryable())
 		}
-		want := fmt.Sprintf(`{"error":"ERROR_UNEXPECTED_ANSWER","error_description":"Server returned an unexpected response",`+
-			`"proxy":{"source":"portal","reason":%q,"executed":"unknown","retryable":false,"portal_status":%d,"request_id":""}}`, test.reason, test.status)
+		which := map[string]string{
+			ReasonHTML: "an HTML page", ReasonEmpty: "an empty answer", ReasonTruncated: "an answer that breaks off", ReasonNotJSON: "an answer that is not one of the API",
+		}[test.reason]
+		want := fmt.Sprintf(`{"error":"ERROR_UNEXPECTED_ANSWER","error_description":"Server returned an unexpected response: %s at status %d; the call may have run",`+
+			`"proxy":{"source":"portal","reason":%q,"executed":"unknown","retryable":false,"portal_status":%d,"request_id":""}}`, which, test.status, test.reason, test.status)
 		if status != 500 || contentType != typeJSON || string(out) != want {
 			t.Errorf("%q becomes %d %s\n got %s\nwant %s", test.body, status, contentType, out, want)
 		}

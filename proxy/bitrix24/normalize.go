@@ -61,13 +61,32 @@ func (a Answer) Normalized(p Proxy) (status int, contentType string, body []byte
 	case NoAnswer:
 		known := Lookup(unexpected)
 		status = known.Status
-		body = Error(known.Name, known.Text, p, a.call.XML)
+		body = Error(known.Name, known.Text+": "+a.unexpected(p.Executed), p, a.call.XML)
 	case MethodError:
 		return a.methodErrorStatus(), a.contentType, a.body
 	default:
 		return a.status, a.contentType, a.body
 	}
 	return status, ContentType(a.call.XML), body
+}
+
+// unexpected says what came in the place of an answer, and whether the call may
+// have run.
+func (a Answer) unexpected(executed Ran) string {
+	text := map[string]string{
+		ReasonHTML:      "an HTML page",
+		ReasonEmpty:     "an empty answer",
+		ReasonTruncated: "an answer that breaks off",
+		ReasonNotJSON:   "an answer that is not one of the API",
+	}[a.Reason]
+	if text == "" {
+		text = "no whole answer" // for a reason of the caller's own
+	}
+	text = fmt.Sprintf("%s at status %d", text, a.status)
+	if executed == Unknown {
+		text += "; the call may have run"
+	}
+	return text
 }
 
 // methodErrorStatus is never that of a success; where a method uses a word of the
