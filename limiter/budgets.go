@@ -9,7 +9,7 @@ import (
 
 // Operating is the reason of a Rejection for a method whose operating time is
 // spent.
-const Operating = "operating"
+const Operating = "operating_time"
 
 // What the upstream does with operating time, and what we make of it.
 const (

@@ -41,7 +41,7 @@ func TestOperatingGuard(t *testing.T) {
 					continue
 				}
 				e := tell(t, w)
-				if w.Code != 429 || e.Error != "OPERATION_TIME_LIMIT" || e.Proxy.Source != "proxy" || e.Proxy.Reason != "operating" || e.Proxy.Executed != "no" {
+				if w.Code != 429 || e.Error != "OPERATION_TIME_LIMIT" || e.Proxy.Source != "proxy" || e.Proxy.Reason != "operating_time" || e.Proxy.Executed != "no" {
 					t.Fatalf("%d %+v", w.Code, e)
 				}
 				after := must(time.ParseDuration(w.Header().Get("Retry-After") + "s"))
@@ -358,7 +358,7 @@ func TestObserveOperatingTime(t *testing.T) {
 			p.call("POST", list, "")
 		}
 		const portal = `b24proxy_rejected_total{portal="acme.bitrix24.com",reason=`
-		if operating, full := p.metric(portal+`"operating"}`), p.metric(portal+`"queue_full"}`)+p.metric(portal+`"queue_wait"}`); operating < 100 || full > 0 {
+		if operating, full := p.metric(portal+`"operating_time"}`), p.metric(portal+`"queue_full"}`)+p.metric(portal+`"queue_wait"}`); operating < 100 || full > 0 {
 			t.Errorf("%v would be refused for operating time, %v by the queue", operating, full)
 		}
 		if s, _ := p.limiter.State("acme.bitrix24.com"); s.Level > 0 {
