@@ -12,36 +12,45 @@ const (
 	Other = "other" // whatever lies outside a label's bound
 )
 
-// Outcomes of a call, for [Metrics.Request].
+// An Outcome is how a client's call ended.
+type Outcome string
+
 const (
-	OK          = "ok"           // the portal's success
-	PortalError = "portal_error" // a system error of the portal, or no answer of the API
-	MethodError = "method_error" // an error of the method called
-	Rejected    = "rejected"     // answered by the proxy, nothing sent
-	Unreachable = "unreachable"  // no connection to the portal, nothing sent
-	Abandoned   = "abandoned"    // the client hung up
+	OK          Outcome = "ok"           // the portal's success
+	PortalError Outcome = "portal_error" // a system error of the portal, or no answer of the API
+	MethodError Outcome = "method_error" // an error of the method called
+	Rejected    Outcome = "rejected"     // answered by the proxy, nothing sent
+	Unreachable Outcome = "unreachable"  // no connection to the portal, nothing sent
+	Abandoned   Outcome = "abandoned"    // the client hung up
 )
 
-// Sources of an error, for [Metrics.Error].
+// A Source is where an error arose.
+type Source string
+
 const (
-	FromPortal  = "portal"  // the portal's answer
-	FromBatch   = "batch"   // a command inside a batch's answer
-	FromNetwork = "network" // no answer, or a broken one
-	FromProxy   = "proxy"   // made by the proxy
+	FromPortal  Source = "portal"  // the portal's answer
+	FromBatch   Source = "batch"   // a command inside a batch's answer
+	FromNetwork Source = "network" // no answer, or a broken one
+	FromProxy   Source = "proxy"   // made by the proxy
 )
 
-// Ranks of a waiting call, the index of [Portal.Depth].
+// A Priority groups the urgencies of waiting calls. It is the index of
+// [Portal.Depth].
+type Priority int
+
 const (
-	High = iota
+	High Priority = iota
 	Normal
 	Low
 )
 
-var ranks = [...]string{High: "high", Normal: "normal", Low: "low"}
+var priorities = [...]string{High: "high", Normal: "normal", Low: "low"}
 
-// Rank gives the rank of an urgency of RFC 9218, where 0 is the most urgent
-// and 3 is usual.
-func Rank(urgency int) int {
+func (p Priority) String() string { return priorities[p] }
+
+// PriorityOf is the priority of an urgency of RFC 9218, where 0 is the most
+// urgent and 3 is the default.
+func PriorityOf(urgency int) Priority {
 	switch {
 	case urgency < 3:
 		return High
@@ -52,18 +61,18 @@ func Rank(urgency int) int {
 	}
 }
 
-func outcome(s string) string {
-	switch s {
+func (o Outcome) label() string {
+	switch o {
 	case OK, PortalError, MethodError, Rejected, Unreachable, Abandoned:
-		return s
+		return string(o)
 	}
 	return Other
 }
 
-func source(s string) string {
+func (s Source) label() string {
 	switch s {
 	case FromPortal, FromBatch, FromNetwork, FromProxy:
-		return s
+		return string(s)
 	}
 	return Other
 }

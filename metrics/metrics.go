@@ -6,9 +6,8 @@
 // a path, a query or a credential; they are hosts, codes and words of the
 // proxy.
 //
-// A series appears when it first has something to tell. So nothing is shown
-// for a feature that is switched off: without a store there is no store_up,
-// rather than one that says 0.
+// A series appears when it first has something to show, so a feature that is
+// switched off shows nothing.
 package metrics
 
 import (
@@ -26,9 +25,8 @@ const namespace = "b24proxy"
 
 // Options say what is fixed for the life of the process.
 type Options struct {
-	Portals           int      // portals with a label of their own, the first that come
-	Clients           []string // names that client_requests_total tells apart
-	Version, Revision string   // of the program
+	Portals           int    // portals with a label of their own, the first that come
+	Version, Revision string // of the program
 }
 
 // Metrics counts what the proxy does. Its methods may be called at the same
@@ -37,7 +35,6 @@ type Metrics struct {
 	registry *prometheus.Registry
 
 	portals, codes, reasons *names
-	clients                 map[string]bool
 	watched                 atomic.Pointer[func() []Portal]
 	spool                   atomic.Pointer[func() (memory, disk int64)]
 
@@ -45,7 +42,6 @@ type Metrics struct {
 	requestDuration *prometheus.HistogramVec
 	errors          *prometheus.CounterVec
 	rejected        *prometheus.CounterVec
-	clientRequests  *prometheus.CounterVec
 
 	queueWait      *prometheus.HistogramVec
 	queueAbandoned *prometheus.CounterVec
@@ -54,9 +50,6 @@ type Metrics struct {
 	attemptDuration *prometheus.HistogramVec
 	inFlight        *prometheus.GaugeVec
 	resends         *prometheus.CounterVec
-
-	store     storeMetrics
-	autobatch autobatchMetrics
 }
 
 // New makes and registers the collectors, those of the Go runtime and of the
@@ -68,7 +61,6 @@ func New(o Options) *Metrics {
 		portals: newNames(o.Portals),
 		codes:   newNames(maxCodes),
 		reasons: newNames(maxReasons),
-		clients: make(map[string]bool),
 
 		requests: counter("requests_total",
 			"Calls of clients that ended, by how they ended and by the status class of the answer.",
@@ -82,9 +74,6 @@ func New(o Options) *Metrics {
 		rejected: counter("rejected_total",
 			"Calls that the proxy answered itself instead of sending them.",
 			"portal", "reason"),
-		clientRequests: counter("client_requests_total",
-			"Calls that ended, by the client whose key they carried.",
-			"client", "outcome"),
 
 		queueWait: histogram("queue_wait_seconds",
 			"Time that calls waited for a slot.",
@@ -105,23 +94,15 @@ func New(o Options) *Metrics {
 		resends: counter("resends_total",
 			"Attempts after the first of a call, by why it was sent again.",
 			"portal", "reason"),
-
-		store:     newStoreMetrics(),
-		autobatch: newAutobatchMetrics(),
-	}
-	for _, name := range o.Clients {
-		m.clients[name] = true
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(o),
-		m.requests, m.requestDuration, m.errors, m.rejected, m.clientRequests,
+		m.requests, m.requestDuration, m.errors, m.rejected,
 		m.queueWait, m.queueAbandoned,
 		m.attempts, m.attemptDuration, m.inFlight, m.resends,
 		portalGauges{m}, spoolGauges{m},
-		m.store.up, m.store.duration, m.store.errors,
-		m.autobatch.calls, m.autobatch.batches, m.autobatch.fallbacks, m.autobatch.size,
 	)
 	return m
 }

@@ -23,10 +23,8 @@ var contract string
 
 // fed returns metrics in which every collector has something to show.
 func fed() *Metrics {
-	m := New(Options{Portals: 2, Clients: []string{"crm-sync"}, Version: "1.2.3", Revision: "abcdef"})
+	m := New(Options{Portals: 2, Version: "1.2.3", Revision: "abcdef"})
 	feed(m, "acme.bitrix24.com", "req-1")
-	m.StoreUp(true)
-	m.StoreRequest(time.Millisecond, true)
 	m.WatchSpool(func() (memory, disk int64) { return 1, 2 })
 	m.Watch(func() []Portal {
 		return []Portal{{Name: "acme.bitrix24.com", Capacity: 1000, Level: 20, Burst: 50, Rate: 2, PlanRate: 2}}
@@ -36,7 +34,7 @@ func fed() *Metrics {
 
 // feed lets one portal have one of everything.
 func feed(m *Metrics, portal, requestID string) {
-	m.Request(portal, "crm-sync", OK, 200, 300*time.Millisecond, requestID)
+	m.Request(portal, OK, 200, 300*time.Millisecond, requestID)
 	m.Error(portal, "QUERY_LIMIT_EXCEEDED", FromPortal)
 	m.Rejected(portal, "queue_full")
 	m.QueueWait(portal, 3, 200*time.Millisecond, requestID)
@@ -44,8 +42,6 @@ func feed(m *Metrics, portal, requestID string) {
 	m.AttemptStarted(portal)
 	m.AttemptDone(portal, 200, 100*time.Millisecond, requestID)
 	m.Resend(portal, "refused")
-	m.Autobatch(portal, 20)
-	m.AutobatchFallback(portal)
 }
 
 // gather returns the proxy's own metric families by their name without prefix.
@@ -111,8 +107,7 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// A fresh process shows its build and nothing that could mislead, such as a
-// store that is down where none is configured.
+// A fresh process shows its build and nothing that could mislead.
 func TestFreshProcessShowsBuildOnly(t *testing.T) {
 	own := gather(t, New(Options{Portals: 10, Version: "1.2.3"}))
 	if len(own) != 1 || own["build_info"] == nil {

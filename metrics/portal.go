@@ -9,7 +9,7 @@ import (
 // Portal is what the limiter knows of a portal at one moment.
 type Portal struct {
 	Name     string
-	Depth    [3]int // calls waiting, by rank: High, Normal, Low
+	Depth    [3]int // calls waiting, by Priority
 	Capacity int    // calls that may wait
 
 	// Level is the number of calls that the portal still counts, from 0 to
@@ -78,8 +78,8 @@ func (g portalGauges) Collect(to chan<- prometheus.Metric) {
 // together joins portals that share a label: amounts are summed, ratios and
 // states are the worst. A portal without a limit adds nothing to the bucket.
 func together(a, b Portal) Portal {
-	for rank := range a.Depth {
-		a.Depth[rank] += b.Depth[rank]
+	for priority := range a.Depth {
+		a.Depth[priority] += b.Depth[priority]
 	}
 	a.Capacity += b.Capacity
 	switch {
@@ -107,8 +107,8 @@ func (p Portal) collect(to chan<- prometheus.Metric) {
 			to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{p.Name}, labels...)...)
 		}
 	}
-	for rank, name := range ranks {
-		show(queueDepth, float64(p.Depth[rank]), name)
+	for priority, name := range priorities {
+		show(queueDepth, float64(p.Depth[priority]), name)
 	}
 	show(queueCapacity, float64(p.Capacity))
 	if p.limited() {

@@ -4,23 +4,18 @@ import "time"
 
 // Request counts a client's call that has ended: with what outcome, the status
 // of the answer (0 if there was none) and the time it took, waiting included.
-// client is the name its key told, "" if it had none; names that are not in
-// [Options] are not counted apart.
-func (m *Metrics) Request(portal, client, result string, status int, took time.Duration, requestID string) {
-	portal, result = m.portal(portal), outcome(result)
-	m.requests.WithLabelValues(portal, result, statusClass(status)).Inc()
+func (m *Metrics) Request(portal string, outcome Outcome, status int, took time.Duration, requestID string) {
+	portal = m.portal(portal)
+	m.requests.WithLabelValues(portal, outcome.label(), statusClass(status)).Inc()
 	observe(m.requestDuration.WithLabelValues(portal), took, requestID)
-	if m.clients[client] {
-		m.clientRequests.WithLabelValues(client, result).Inc()
-	}
 }
 
 // Error counts an error that was recognised in an answer or made here. An
 // attempt that is refused and sent again counts too: errors tell what portals
 // answer, requests what clients get. code is a system code in its own
 // spelling, or a word for the rest, never what an answer said.
-func (m *Metrics) Error(portal, code, from string) {
-	m.errors.WithLabelValues(m.portal(portal), m.codes.label(code), source(from)).Inc()
+func (m *Metrics) Error(portal, code string, from Source) {
+	m.errors.WithLabelValues(m.portal(portal), m.codes.label(code), from.label()).Inc()
 }
 
 // Rejected counts a call that the proxy answered itself. One that the portal
@@ -34,7 +29,7 @@ func (m *Metrics) Rejected(portal, reason string) {
 // QueueWait records how long a call of this urgency (0 to 7) waited before it
 // got a slot; 0 for one that found it free.
 func (m *Metrics) QueueWait(portal string, urgency int, waited time.Duration, requestID string) {
-	observe(m.queueWait.WithLabelValues(m.portal(portal), ranks[Rank(urgency)]), waited, requestID)
+	observe(m.queueWait.WithLabelValues(m.portal(portal), PriorityOf(urgency).String()), waited, requestID)
 }
 
 // Abandoned counts a call whose client hung up while it waited for a slot.
