@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -111,12 +112,12 @@ func (l *lesson) lost() {
 func (t *transport) learn(l *lesson, h http.Header, a bitrix24.Answer) {
 	portal := l.route.portal
 	if isError(a.Kind) {
-		t.metrics.Error(portal, bitrix24.Label(codeOf(a)), "portal")
-		t.recent.errored(time.Now(), portal, codeOf(a), "portal", l.route.call.Method, l.id)
+		t.metrics.Error(portal, bitrix24.Label(codeOf(a)), metrics.FromPortal)
+		t.recent.errored(time.Now(), portal, codeOf(a), metrics.FromPortal, l.route.call.Method, l.id)
 	}
 	for _, inner := range a.Inner {
-		t.metrics.Error(portal, bitrix24.Label(inner.Code), "batch")
-		t.recent.errored(time.Now(), portal, inner.Code, "batch", l.route.call.Method, l.id)
+		t.metrics.Error(portal, bitrix24.Label(inner.Code), metrics.FromBatch)
+		t.recent.errored(time.Now(), portal, inner.Code, metrics.FromBatch, l.route.call.Method, l.id)
 	}
 	if !l.route.call.REST() {
 		return

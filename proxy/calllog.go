@@ -20,9 +20,9 @@ const (
 )
 
 // logCall writes the one line that each call of a client has when it ends.
-func (p *Proxy) logCall(ex *exchange, r *http.Request, outcome string, took time.Duration) {
+func (p *Proxy) logCall(ex *exchange, r *http.Request, outcome metrics.Outcome, took time.Duration) {
 	level := ex.level(outcome)
-	if outcome == ok && p.config.LogAllCalls {
+	if outcome == metrics.OK && p.config.LogAllCalls {
 		level = slog.LevelInfo
 	}
 	if !p.log.Enabled(context.Background(), level) {
@@ -62,39 +62,39 @@ func (ex *exchange) named(method string) []any {
 // level is how loud the end of a call is. Mistakes of clients and refusals are
 // theirs to see, and what lasts has a line when it begins (recent); what is lost
 // on the way is new each time.
-func (ex *exchange) level(outcome string) slog.Level {
+func (ex *exchange) level(outcome metrics.Outcome) slog.Level {
 	switch {
-	case outcome == ok:
+	case outcome == metrics.OK:
 		return slog.LevelDebug
-	case outcome == portalError && ex.failed != nil:
+	case outcome == metrics.PortalError && ex.failed != nil:
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo
 }
 
 // reason is why a call failed: the one that its caller read, where there is one.
-func (ex *exchange) reason(outcome string) string {
+func (ex *exchange) reason(outcome metrics.Outcome) string {
 	switch {
-	case outcome == ok:
+	case outcome == metrics.OK:
 		return metrics.None
 	case ex.failed != nil && ex.failed.reason != "":
 		return ex.failed.reason
-	case outcome == abandoned:
+	case outcome == metrics.Abandoned:
 		return reasonClientLeft
 	case ex.would != nil:
 		return ex.would.reason
-	case outcome == methodError:
+	case outcome == metrics.MethodError:
 		return reasonMethodError
 	}
 	return cmp.Or(ex.answer.Proxy().Reason, reasonStatus)
 }
 
 // ran reports whether the call ran, as far as is known at its end.
-func (ex *exchange) ran(outcome string) bitrix24.Ran {
+func (ex *exchange) ran(outcome metrics.Outcome) bitrix24.Ran {
 	switch {
 	case ex.attempts == 0:
 		return bitrix24.No
-	case outcome == ok:
+	case outcome == metrics.OK:
 		return bitrix24.Yes
 	case ex.failed != nil:
 		return ex.executed(ex.failed.executed)

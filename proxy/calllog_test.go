@@ -11,18 +11,21 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"b24proxy/metrics"
 )
 
 // A logged line is one of the log, as JSON.
 type logged struct {
-	Level, Msg, Portal, Call, Client, Code, Reason, Executed, Outcome, Error string
-	RequestID                                                                string `json:"request_id"`
-	HTTPMethod                                                               string `json:"http_method"`
-	RequestedPortal                                                          string `json:"requested_portal"`
-	Status, Attempts                                                         int
-	RetryAfter                                                               int `json:"retry_after"`
-	PortalStatus                                                             int `json:"portal_status"`
-	Took                                                                     time.Duration
+	Level, Msg, Portal, Call, Client, Code, Reason, Executed, Error string
+	Outcome                                                         metrics.Outcome
+	RequestID                                                       string `json:"request_id"`
+	HTTPMethod                                                      string `json:"http_method"`
+	RequestedPortal                                                 string `json:"requested_portal"`
+	Status, Attempts                                                int
+	RetryAfter                                                      int `json:"retry_after"`
+	PortalStatus                                                    int `json:"portal_status"`
+	Took                                                            time.Duration
 }
 
 // jsonLog writes lines of JSON from a level on.
@@ -55,12 +58,12 @@ func TestCallLog(t *testing.T) {
 		header [2]string
 		want   logged
 	}{
-		{"a system error", "*:expired_token", deal, [2]string{}, logged{Level: "INFO", Status: 401, Code: "expired_token", Reason: "auth", Executed: "no", Outcome: portalError, Attempts: 1, PortalStatus: 401}},
-		{"a page", "*:html:status=502", deal, [2]string{}, logged{Level: "INFO", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "html", Executed: "unknown", Outcome: portalError, Attempts: 1, PortalStatus: 502}},
-		{"a method's own error", "*:error=\"ERROR_CORE\"", deal, [2]string{}, logged{Level: "INFO", Status: 400, Code: "ERROR_CORE", Reason: "method_error", Executed: "yes", Outcome: methodError, Attempts: 1, PortalStatus: 400}},
-		{"a reset", "*:reset-after", deal, [2]string{}, logged{Level: "WARN", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "reset", Executed: "unknown", Outcome: portalError, Attempts: 1}},
-		{"silence", "*:slow=5m", deal, [2]string{}, logged{Level: "WARN", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "timeout", Executed: "unknown", Outcome: portalError, Attempts: 1, Error: "The portal did not answer in time: silent for 1m5s (B24PROXY_UPSTREAM_TIMEOUT); the call may have run"}},
-		{"a wrong host", "", deal, [2]string{"B24-Portal", "evil.example.com"}, logged{Level: "INFO", Portal: "none", Status: 403, Code: "PORTAL_NOT_ALLOWED", Reason: "portal_not_allowed", Executed: "no", Outcome: rejected, RequestedPortal: "evil.example.com"}},
+		{"a system error", "*:expired_token", deal, [2]string{}, logged{Level: "INFO", Status: 401, Code: "expired_token", Reason: "auth", Executed: "no", Outcome: metrics.PortalError, Attempts: 1, PortalStatus: 401}},
+		{"a page", "*:html:status=502", deal, [2]string{}, logged{Level: "INFO", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "html", Executed: "unknown", Outcome: metrics.PortalError, Attempts: 1, PortalStatus: 502}},
+		{"a method's own error", "*:error=\"ERROR_CORE\"", deal, [2]string{}, logged{Level: "INFO", Status: 400, Code: "ERROR_CORE", Reason: "method_error", Executed: "yes", Outcome: metrics.MethodError, Attempts: 1, PortalStatus: 400}},
+		{"a reset", "*:reset-after", deal, [2]string{}, logged{Level: "WARN", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "reset", Executed: "unknown", Outcome: metrics.PortalError, Attempts: 1}},
+		{"silence", "*:slow=5m", deal, [2]string{}, logged{Level: "WARN", Status: 500, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "timeout", Executed: "unknown", Outcome: metrics.PortalError, Attempts: 1, Error: "The portal did not answer in time: silent for 1m5s (B24PROXY_UPSTREAM_TIMEOUT); the call may have run"}},
+		{"a wrong host", "", deal, [2]string{"B24-Portal", "evil.example.com"}, logged{Level: "INFO", Portal: "none", Status: 403, Code: "PORTAL_NOT_ALLOWED", Reason: "portal_not_allowed", Executed: "no", Outcome: metrics.Rejected, RequestedPortal: "evil.example.com"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -157,7 +160,7 @@ func TestCallLogWithoutAnObject(t *testing.T) {
 				p.call("POST", c.target, "", "X-Request-Id", "r1")
 			}()
 			lines := about(t, &log, "r1")
-			if len(lines) != 1 || lines[0].Outcome != portalError || lines[0].Reason != c.reason || lines[0].Code != c.code || lines[0].Executed != "unknown" {
+			if len(lines) != 1 || lines[0].Outcome != metrics.PortalError || lines[0].Reason != c.reason || lines[0].Code != c.code || lines[0].Executed != "unknown" {
 				t.Errorf("%s", log.String())
 			}
 		})
@@ -180,7 +183,7 @@ func TestCallLogOfAbandoned(t *testing.T) {
 		defer leave()
 		p.callContext(ctx, "POST", deal, "{}", "X-Request-Id", "r1")
 		lines := about(t, &log, "r1")
-		if len(lines) != 1 || lines[0].Outcome != abandoned || lines[0].Reason != "client_left" || lines[0].Executed != "unknown" || lines[0].Status != 0 {
+		if len(lines) != 1 || lines[0].Outcome != metrics.Abandoned || lines[0].Reason != "client_left" || lines[0].Executed != "unknown" || lines[0].Status != 0 {
 			t.Errorf("%s", log.String())
 		}
 		time.Sleep(time.Minute)
@@ -210,7 +213,7 @@ func TestCallLogOfSuccess(t *testing.T) {
 		}
 		want := logged{
 			Level: c.want, Msg: "call", Portal: "acme.bitrix24.com", Call: "v2 crm.deal.add", Client: "webhook 1", RequestID: "r1", HTTPMethod: http.MethodGet,
-			Status: 200, Code: "none", Reason: "none", Executed: "yes", Outcome: ok, Attempts: 1,
+			Status: 200, Code: "none", Reason: "none", Executed: "yes", Outcome: metrics.OK, Attempts: 1,
 		}
 		if len(lines) != 1 {
 			t.Fatalf("all=%v from %v: %s", c.all, c.level, log.String())

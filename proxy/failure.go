@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -18,12 +19,12 @@ type failure struct {
 	status      int
 	code        string
 	description string
-	source      string // proxy where empty
+	source      metrics.Source // proxy where empty
 	reason      string
 	executed    bitrix24.Ran
 	retryable   bool
 	retryAfter  time.Duration // 0: not sent
-	outcome     string
+	outcome     metrics.Outcome
 	cause       error
 
 	portalStatus int    // that led to it; 0: none
@@ -42,7 +43,7 @@ const (
 func rejection(r *limiter.Rejection) *failure {
 	f := &failure{
 		status: http.StatusServiceUnavailable, code: "QUERY_LIMIT_EXCEEDED", reason: r.Reason,
-		executed: bitrix24.No, retryable: true, retryAfter: soon(r.RetryAfter), outcome: rejected, cause: r,
+		executed: bitrix24.No, retryable: true, retryAfter: soon(r.RetryAfter), outcome: metrics.Rejected, cause: r,
 	}
 	switch r.Reason {
 	case limiter.QueueFull:
@@ -66,11 +67,11 @@ func networkFailure(ctx context.Context, err error, sent bool) *failure {
 	if ended := context.Cause(ctx); ended != nil {
 		err = ended // net/http says only that it was canceled
 	}
-	f := &failure{source: "network", cause: err, outcome: portalError}
+	f := &failure{source: metrics.FromNetwork, cause: err, outcome: metrics.PortalError}
 	if !sent {
 		f.status, f.code, f.reason = http.StatusServiceUnavailable, "PORTAL_UNREACHABLE", "unreachable"
 		f.description = "The portal could not be reached: " + cause(err)
-		f.executed, f.retryable, f.retryAfter, f.outcome = bitrix24.No, true, jitter(4*time.Second), unreachable
+		f.executed, f.retryable, f.retryAfter, f.outcome = bitrix24.No, true, jitter(4*time.Second), metrics.Unreachable
 		return f
 	}
 	f.status, f.code = http.StatusInternalServerError, "ERROR_UNEXPECTED_ANSWER"
@@ -84,7 +85,7 @@ func networkFailure(ctx context.Context, err error, sent bool) *failure {
 // logged is the description with what only the log may say of its cause.
 func (f *failure) logged() string {
 	text := f.description
-	if f.cause == nil || f.outcome == rejected {
+	if f.cause == nil || f.outcome == metrics.Rejected {
 		return text
 	}
 	if words := cause(f.cause); !strings.Contains(text, words) {
@@ -96,9 +97,9 @@ func (f *failure) logged() string {
 	return text
 }
 
-func (f *failure) from() string {
+func (f *failure) from() metrics.Source {
 	if f.source == "" {
-		return "proxy"
+		return metrics.FromProxy
 	}
 	return f.source
 }
@@ -112,16 +113,16 @@ func draining() *failure {
 // proxy had to end.
 func stopped(after time.Duration) *failure {
 	return &failure{
-		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", reason: limiter.Draining, outcome: portalError,
+		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", reason: limiter.Draining, outcome: metrics.PortalError,
 		description: fmt.Sprintf("The proxy restarts; the portal has not answered for %.1f s, and the call may have run", after.Seconds()),
 	}
 }
 
 var (
 	// gone stands for the answer to a caller who has left.
-	gone = &failure{outcome: abandoned}
+	gone = &failure{outcome: metrics.Abandoned}
 	// brokeOff stands for a long answer of which the caller has got a part.
-	brokeOff = &failure{outcome: portalError, code: "ERROR_UNEXPECTED_ANSWER", reason: bitrix24.ReasonTruncated}
+	brokeOff = &failure{outcome: metrics.PortalError, code: "ERROR_UNEXPECTED_ANSWER", reason: bitrix24.ReasonTruncated}
 )
 
 // soon is a time to try again, from 1 to 60 seconds. It is not spread further:

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 
+	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -45,7 +46,7 @@ func bearsBody(method string) bool {
 }
 
 var notFramed = &failure{
-	outcome: rejected, executed: bitrix24.No,
+	outcome: metrics.Rejected, executed: bitrix24.No,
 	status: http.StatusBadRequest, code: "REQUEST_NOT_READ", reason: "request_not_read",
 	description: "It is not clear where the body of this request ends. Send its Content-Length, or with HTTP/1.1 Transfer-Encoding: chunked, and not both.",
 }

@@ -11,17 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
-)
-
-// How an exchange ended, as requests_total has it.
-const (
-	ok          = "ok"
-	portalError = "portal_error"
-	methodError = "method_error"
-	rejected    = "rejected"
-	unreachable = "unreachable"
-	abandoned   = "abandoned"
 )
 
 // answer is ReverseProxy's ModifyResponse: what the caller gets of an answer.
@@ -29,7 +20,7 @@ func (p *Proxy) answer(resp *http.Response) error {
 	ex := exchangeOf(resp.Request.Context())
 	a := ex.answer
 	if isError(a.Kind) {
-		resp.Header.Set("B24-Error-Source", "portal")
+		resp.Header.Set("B24-Error-Source", string(metrics.FromPortal))
 		p.retryAfter(resp.Header, ex)
 		if p.config.Normalize {
 			told := a.Proxy()
@@ -113,21 +104,21 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		f = networkFailure(r.Context(), err, true)
 	}
 	ex.failed, ex.status = f, f.status
-	if f.outcome == rejected {
+	if f.outcome == metrics.Rejected {
 		p.metrics.Rejected(ex.route.portal, f.reason)
 	}
 	p.metrics.Error(ex.route.portal, f.code, f.from()) // its code is one of ours, and so bounded
 	p.recent.errored(time.Now(), ex.route.portal, f.code, f.from(), ex.route.call.Method, ex.id)
 
 	told := bitrix24.Proxy{
-		Source: f.from(), Reason: f.reason, Executed: ex.executed(f.executed), RequestID: ex.id, PortalStatus: f.portalStatus,
+		Source: string(f.from()), Reason: f.reason, Executed: ex.executed(f.executed), RequestID: ex.id, PortalStatus: f.portalStatus,
 		Retryable: f.retryable || f.executed == bitrix24.Unknown && ex.repeatable,
 	}
 	content := bitrix24.Error(f.code, f.description, told, ex.route.call.XML)
 	h := w.Header()
 	h.Set("Content-Type", bitrix24.ContentType(ex.route.call.XML))
 	h.Set("Content-Length", strconv.Itoa(len(content)))
-	h.Set("B24-Error-Source", f.from())
+	h.Set("B24-Error-Source", string(f.from()))
 	allowOrigin(h, r.Header)
 	if f.retryAfter > 0 {
 		setRetryAfter(h, f.retryAfter)
@@ -175,28 +166,28 @@ func (ex *exchange) code() string {
 }
 
 // outcome tells how the exchange ended.
-func (ex *exchange) outcome() string {
+func (ex *exchange) outcome() metrics.Outcome {
 	switch {
 	case ex.failed != nil:
 		return ex.failed.outcome
 	case ex.would != nil:
 		return ex.would.outcome
 	case !ex.finished:
-		return abandoned
+		return metrics.Abandoned
 	case ex.rejected:
-		return rejected
+		return metrics.Rejected
 	}
 	switch ex.answer.Kind {
 	case bitrix24.SystemError, bitrix24.NoAnswer:
-		return portalError
+		return metrics.PortalError
 	case bitrix24.MethodError:
-		return methodError
+		return metrics.MethodError
 	case bitrix24.Untouched:
 		if ex.status >= 500 {
-			return portalError
+			return metrics.PortalError
 		}
 	}
-	return ok
+	return metrics.OK
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

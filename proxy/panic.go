@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime/debug"
 
+	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -14,7 +15,7 @@ func crashed(log *slog.Logger, id string, cause any) *failure {
 	log.Error("a panic ended a call; this is a fault of b24proxy, please report it",
 		"request_id", id, "panic", bitrix24.Redact(fmt.Sprint(cause)), "stack", bitrix24.Redact(string(debug.Stack())))
 	return &failure{
-		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", reason: "internal", outcome: portalError,
+		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", reason: "internal", outcome: metrics.PortalError,
 		description: "The proxy failed on this call, see its log",
 	}
 }
@@ -31,7 +32,7 @@ func (p *Proxy) recovered(w *answerWriter, r *http.Request, ex *exchange) {
 	}
 	f := crashed(p.log, ex.id, cause)
 	if ex.attempts == 0 {
-		f.executed, f.outcome = bitrix24.No, rejected
+		f.executed, f.outcome = bitrix24.No, metrics.Rejected
 	}
 	if w.wrote {
 		ex.failed = f

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"b24proxy/metrics"
 )
 
 // panicking is a transport below ours.
@@ -21,20 +23,20 @@ func TestPanic(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit     func(*Proxy)
 		executed string
-		outcome  string
+		outcome  metrics.Outcome
 	}{
-		"before the call is sent": {func(p *Proxy) { p.router = nil }, "no", rejected},
+		"before the call is sent": {func(p *Proxy) { p.router = nil }, "no", metrics.Rejected},
 		"while it is sent": {func(p *Proxy) {
 			p.reverse.Transport.(*transport).base = panicking(func(*http.Request) *http.Response { panic("at /rest/1/s3cretcode/crm.deal.add") })
-		}, "unknown", portalError},
+		}, "unknown", metrics.PortalError},
 		"when its answer is looked at": {func(p *Proxy) {
 			p.reverse.Transport.(*transport).base = panicking(func(req *http.Request) *http.Response {
 				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: panickingBody{}, Request: req}
 			})
-		}, "unknown", portalError},
+		}, "unknown", metrics.PortalError},
 		"when it is answered": {func(p *Proxy) {
 			p.behind(good).reverse.ModifyResponse = func(*http.Response) error { panic("oh") }
-		}, "unknown", portalError},
+		}, "unknown", metrics.PortalError},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -49,7 +51,7 @@ func TestPanic(t *testing.T) {
 			if strings.Count(text, "level=ERROR") != 1 || !strings.Contains(text, "request_id=r1 panic=") || !strings.Contains(text, "stack=") || strings.Contains(text, "s3cret") {
 				t.Errorf("the log: %s", text)
 			}
-			if !strings.Contains(text, "msg=call request_id=r1") || !strings.Contains(text, "outcome="+c.outcome) {
+			if !strings.Contains(text, "msg=call request_id=r1") || !strings.Contains(text, "outcome="+string(c.outcome)) {
 				t.Errorf("not counted as %s: %s", c.outcome, text)
 			}
 			if s, found := p.limiter.State("acme.bitrix24.com"); found && c.executed == "unknown" && s.Level == 0 {

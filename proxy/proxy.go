@@ -229,11 +229,11 @@ func (p *Proxy) full(r *http.Request, ex *exchange, wait time.Duration) *failure
 func (p *Proxy) ended(ex *exchange, r *http.Request) {
 	took := time.Since(ex.began)
 	portal, result := ex.route.portal, ex.outcome()
-	if result == abandoned {
+	if result == metrics.Abandoned {
 		ex.status = 0
 	}
 	p.recent.ended(time.Now(), portal, result, ex.code(), ex.queued+ex.foretold)
-	p.metrics.Request(portal, "", result, ex.status, took, ex.id)
+	p.metrics.Request(portal, result, ex.status, took, ex.id)
 	if ex.route.call.REST() && ex.attempts > 0 && ex.would == nil {
 		p.metrics.QueueWait(portal, ex.urgency, ex.queued+ex.foretold, ex.id)
 	}
@@ -262,7 +262,7 @@ func (p *Proxy) portals() []metrics.Portal {
 			m.Burst, m.Rate, m.PlanRate = math.Inf(1), math.Inf(1), math.Inf(1)
 		}
 		for u, n := range s.Waiting {
-			m.Depth[metrics.Rank(u)] += n
+			m.Depth[metrics.PriorityOf(u)] += n
 		}
 		all = append(all, m)
 	}
@@ -271,7 +271,7 @@ func (p *Proxy) portals() []metrics.Portal {
 
 // bodyFailure is the answer to a request whose body could not be read.
 func bodyFailure(err error, limit int64) *failure {
-	f := &failure{executed: bitrix24.No, outcome: rejected, cause: err}
+	f := &failure{executed: bitrix24.No, outcome: metrics.Rejected, cause: err}
 	switch {
 	case errors.Is(err, errTooLarge):
 		f.status, f.code, f.reason = http.StatusRequestEntityTooLarge, "REQUEST_TOO_LARGE", "request_too_large"
@@ -281,7 +281,7 @@ func bodyFailure(err error, limit int64) *failure {
 		f.description, f.retryable, f.retryAfter = "The call was not sent: "+cause(err), true, jitter(4*time.Second)
 	default:
 		f.status, f.code, f.reason = http.StatusBadRequest, "REQUEST_NOT_READ", "request_not_read"
-		f.description, f.outcome = "The request body could not be read to its end.", abandoned
+		f.description, f.outcome = "The request body could not be read to its end.", metrics.Abandoned
 	}
 	return f
 }

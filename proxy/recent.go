@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -43,7 +44,10 @@ type notes struct {
 	errors      []errorStatus // the newest last
 }
 
-type codeKey struct{ code, source string }
+type codeKey struct {
+	code   string
+	source metrics.Source
+}
 
 func newRecent(log *slog.Logger, began time.Time) *recent {
 	return &recent{log: log, began: began, portals: limiter.NewLRU[string, *notes](recentPortals)}
@@ -65,11 +69,11 @@ func (r *recent) ofLocked(now time.Time, portal string) *notes {
 }
 
 // ended notes how a client's call ended; code is that of a failure.
-func (r *recent) ended(now time.Time, portal, outcome, code string, queued time.Duration) {
+func (r *recent) ended(now time.Time, portal string, outcome metrics.Outcome, code string, queued time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.ofLocked(now, portal)
-	failed := outcome == portalError || outcome == unreachable || outcome == rejected
+	failed := outcome == metrics.PortalError || outcome == metrics.Unreachable || outcome == metrics.Rejected
 	if failed {
 		n.cause = shownCode(code)
 	}
@@ -79,7 +83,7 @@ func (r *recent) ended(now time.Time, portal, outcome, code string, queued time.
 		switch {
 		case failed:
 			s.failed++
-		case outcome == methodError:
+		case outcome == metrics.MethodError:
 			s.methodErrors++
 		}
 	}
@@ -87,11 +91,11 @@ func (r *recent) ended(now time.Time, portal, outcome, code string, queued time.
 
 // errored notes an error, as errors_total counts it: also of attempts that are
 // sent again, and of commands inside a batch.
-func (r *recent) errored(now time.Time, portal, code, source, method, requestID string) {
+func (r *recent) errored(now time.Time, portal, code string, source metrics.Source, method, requestID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.ofLocked(now, portal)
-	if known := bitrix24.Lookup(code); source == "portal" && known != nil && known.Category == bitrix24.RateLimit {
+	if known := bitrix24.Lookup(code); source == metrics.FromPortal && known != nil && known.Category == bitrix24.RateLimit {
 		n.series.at(now.Sub(r.began)).refused++
 		r.all.at(now.Sub(r.began)).refused++
 	}
@@ -115,7 +119,7 @@ func (r *recent) errored(now time.Time, portal, code, source, method, requestID 
 // reached notes whether an attempt came to its portal, and logs when that
 // changes.
 func (r *recent) reached(now time.Time, portal, requestID string, failed *failure) {
-	lost := failed != nil && failed.outcome == unreachable
+	lost := failed != nil && failed.outcome == metrics.Unreachable
 	since, changed := r.setReached(now, portal, lost)
 	switch {
 	case !changed:
@@ -210,7 +214,7 @@ func (r *recent) requestOf(portal string, category bitrix24.Category) string {
 		return ""
 	}
 	for _, e := range slices.Backward(n.errors) {
-		if known := bitrix24.Lookup(e.Code); e.Source == "portal" && known != nil && known.Category == category {
+		if known := bitrix24.Lookup(e.Code); e.Source == metrics.FromPortal && known != nil && known.Category == category {
 			return e.RequestID
 		}
 	}

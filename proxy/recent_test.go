@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"b24proxy/metrics"
 )
 
 const acme = "acme.bitrix24.com"
@@ -12,13 +14,13 @@ const acme = "acme.bitrix24.com"
 // Each call counts once, as what it was; the cause is the code of the last that
 // failed.
 func TestRecentCountsCalls(t *testing.T) {
-	for outcome, want := range map[string]minuteStatus{
-		ok:          {Calls: 1},
-		portalError: {Calls: 1, Failed: 1},
-		unreachable: {Calls: 1, Failed: 1},
-		rejected:    {Calls: 1, Failed: 1},
-		methodError: {Calls: 1, MethodErrors: 1},
-		abandoned:   {Calls: 1},
+	for outcome, want := range map[metrics.Outcome]minuteStatus{
+		metrics.OK:          {Calls: 1},
+		metrics.PortalError: {Calls: 1, Failed: 1},
+		metrics.Unreachable: {Calls: 1, Failed: 1},
+		metrics.Rejected:    {Calls: 1, Failed: 1},
+		metrics.MethodError: {Calls: 1, MethodErrors: 1},
+		metrics.Abandoned:   {Calls: 1},
 	} {
 		r := newRecent(debugLog(t.Output()), epochAt(0))
 		r.ended(epochAt(1), acme, outcome, "ERROR_CORE", 2*time.Second)
@@ -37,11 +39,12 @@ func TestRecentCountsCalls(t *testing.T) {
 // An attempt is refused when the portal itself says so, for its rate limit.
 func TestRecentCountsErrors(t *testing.T) {
 	for _, c := range []struct {
-		code, source string
-		refused      int32
+		code    string
+		source  metrics.Source
+		refused int32
 	}{
-		{"QUERY_LIMIT_EXCEEDED", "portal", 2}, {"QUERY_LIMIT_EXCEEDED", "proxy", 0}, {"QUERY_LIMIT_EXCEEDED", "batch", 0},
-		{"OPERATION_TIME_LIMIT", "portal", 0}, {"ERROR_CORE", "portal", 0},
+		{"QUERY_LIMIT_EXCEEDED", metrics.FromPortal, 2}, {"QUERY_LIMIT_EXCEEDED", metrics.FromProxy, 0}, {"QUERY_LIMIT_EXCEEDED", metrics.FromBatch, 0},
+		{"OPERATION_TIME_LIMIT", metrics.FromPortal, 0}, {"ERROR_CORE", metrics.FromPortal, 0},
 	} {
 		r := newRecent(debugLog(t.Output()), epochAt(0))
 		for range 2 {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -27,8 +28,8 @@ func (t *transport) moved(ex *exchange, resp *http.Response) (to route, moved bo
 	to, failed = t.router.follow(ex.route, resp)
 	if ex.moves++; failed == nil && (ex.moves > maxMoves || to.at(ex.route)) {
 		failed = &failure{
-			status: http.StatusServiceUnavailable, code: "PORTAL_UNREACHABLE", source: "portal", reason: "redirect_loop",
-			description: "The portal redirects in a circle, or to itself", executed: bitrix24.No, outcome: unreachable,
+			status: http.StatusServiceUnavailable, code: "PORTAL_UNREACHABLE", source: metrics.FromPortal, reason: "redirect_loop",
+			description: "The portal redirects in a circle, or to itself", executed: bitrix24.No, outcome: metrics.Unreachable,
 		}
 	}
 	if failed != nil {
@@ -136,8 +137,8 @@ func isPrivateIP(host string) bool {
 
 func notFollowed(description string, executed bitrix24.Ran) *failure {
 	return &failure{
-		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", source: "portal", reason: "redirect",
-		description: description, executed: executed, outcome: portalError,
+		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", source: metrics.FromPortal, reason: "redirect",
+		description: description, executed: executed, outcome: metrics.PortalError,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/metrics"
 )
 
 // The JSON that /status gives. Names stay; new ones may come. Instants are RFC
@@ -105,18 +106,18 @@ type errorsStatus struct {
 }
 
 type codeStatus struct {
-	Code   string    `json:"code"`
-	Source string    `json:"source"` // as errors_total has it
-	Count  int64     `json:"count"`
-	LastAt time.Time `json:"last_at"`
+	Code   string         `json:"code"`
+	Source metrics.Source `json:"source"` // as errors_total has it
+	Count  int64          `json:"count"`
+	LastAt time.Time      `json:"last_at"`
 }
 
 type errorStatus struct {
-	At        time.Time `json:"at"`
-	Code      string    `json:"code"`
-	Source    string    `json:"source"`
-	Method    string    `json:"method,omitempty"`
-	RequestID string    `json:"request_id"`
+	At        time.Time      `json:"at"`
+	Code      string         `json:"code"`
+	Source    metrics.Source `json:"source"`
+	Method    string         `json:"method,omitempty"`
+	RequestID string         `json:"request_id"`
 }
 
 // seriesStatus has the intervals of the last five minutes that are over, the

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -85,7 +86,7 @@ func TestStatusAfterTheClockWasSet(t *testing.T) {
 func TestCodesInTheirOrder(t *testing.T) {
 	r := newRecent(debugLog(t.Output()), epochAt(0))
 	for i, code := range []string{"INVALID_REQUEST", "expired_token", "ERROR_CORE", "INVALID_REQUEST"} {
-		r.errored(epochAt(-100*i), "acme.bitrix24.com", code, "portal", "profile", "id")
+		r.errored(epochAt(-100*i), "acme.bitrix24.com", code, metrics.FromPortal, "profile", "id")
 	}
 	s := portalStatus{Portal: "acme.bitrix24.com"}
 	r.describe(epochAt(1), &s)
@@ -156,9 +157,9 @@ func TestRecentIsBounded(t *testing.T) {
 	for i := range 2000 {
 		portal := fmt.Sprintf("p%d.bitrix24.com", i)
 		for n := range 40 {
-			r.errored(now, portal, fmt.Sprintf("CODE_%d", n), "portal", "crm.deal.add", "id")
+			r.errored(now, portal, fmt.Sprintf("CODE_%d", n), metrics.FromPortal, "crm.deal.add", "id")
 		}
-		r.ended(now, portal, portalError, "CODE_1", time.Second)
+		r.ended(now, portal, metrics.PortalError, "CODE_1", time.Second)
 	}
 	if n := len(r.names()); n != recentPortals {
 		t.Errorf("%d portals are remembered", n)
@@ -316,8 +317,8 @@ func TestRoundTo(t *testing.T) {
 // one that the proxy rejected later, for the same code.
 func TestChangesNameTheRefusedCall(t *testing.T) {
 	r := newRecent(debugLog(t.Output()), epochAt(0))
-	for i, source := range []string{"portal", "proxy", "batch"} {
-		r.errored(epochAt(i), "acme.bitrix24.com", "QUERY_LIMIT_EXCEEDED", source, "crm.deal.add", source)
+	for i, source := range []metrics.Source{metrics.FromPortal, metrics.FromProxy, metrics.FromBatch} {
+		r.errored(epochAt(i), "acme.bitrix24.com", "QUERY_LIMIT_EXCEEDED", source, "crm.deal.add", string(source))
 	}
 	if got := r.requestOf("acme.bitrix24.com", bitrix24.RateLimit); got != "portal" {
 		t.Errorf("the request of %q is named", got)

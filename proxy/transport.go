@@ -85,7 +85,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // another attempt.
 func (t *transport) keeps(ex *exchange, reason string, err error) bool {
 	var f *failure
-	switch isRejected := errors.As(err, &f) && f.outcome == rejected; {
+	switch isRejected := errors.As(err, &f) && f.outcome == metrics.Rejected; {
 	case !isRejected || reason == refused && f.reason == limiter.Draining:
 		return false
 	case reason == refused:
