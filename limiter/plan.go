@@ -37,7 +37,7 @@ func ParsePlan(s string) (Plan, error) {
 	r, errRate := strconv.ParseFloat(rate, 64)
 	b, errBurst := strconv.Atoi(burst)
 	if !ok || errRate != nil || errBurst != nil || !(r >= 0.01 && r <= 100_000) || b < 1 || b > 1_000_000 {
-		return Plan{}, fmt.Errorf("%q is no plan: standard, enterprise, unlimited, or RATE/BURST with 0.01 to 100000 calls a second and a burst of 1 to 1000000, such as 10/100", s)
+		return Plan{}, fmt.Errorf("%q is not a plan: write standard, enterprise, unlimited, or RATE/BURST such as 10/100, with 0.01 to 100000 calls per second and a burst of 1 to 1000000", s)
 	}
 	return Plan{Rate: r, Burst: b}, nil
 }

@@ -22,7 +22,7 @@ func ParseHostPattern(s string) (HostPattern, error) {
 	host, wildcard := strings.CutPrefix(s, "*.")
 	name, err := cleanHost(host, portalPort)
 	if err != nil {
-		return HostPattern{}, fmt.Errorf("%q is no host: a name such as acme.bitrix24.com or *.bitrix24.com, with a port only where the portal has one; %s", s, asciiOnly)
+		return HostPattern{}, fmt.Errorf("%q is not a valid host: write a name such as acme.bitrix24.com or *.bitrix24.com, with a port only if the portal has one; %s", s, asciiOnly)
 	}
 	if wildcard {
 		name = "." + name
@@ -43,8 +43,8 @@ func (p HostPattern) matches(host string) bool {
 	return host == p.host
 }
 
-// exacter reports whether p says more than o, where both match.
-func (p HostPattern) exacter(o HostPattern) bool {
+// moreSpecific reports whether p wins over o where both match.
+func (p HostPattern) moreSpecific(o HostPattern) bool {
 	return !p.wildcard && o.wildcard || p.wildcard == o.wildcard && len(p.host) > len(o.host)
 }
 
@@ -64,11 +64,11 @@ type HostEntry[V any] struct {
 	Value   V
 }
 
-// find returns the value of the most exact pattern that matches.
+// find returns the value of the most specific pattern that matches.
 func (m HostMap[V]) find(host string) (value V, found bool) {
 	var best HostPattern
 	for _, e := range m {
-		if e.Pattern.matches(host) && (!found || e.Pattern.exacter(best)) {
+		if e.Pattern.matches(host) && (!found || e.Pattern.moreSpecific(best)) {
 			best, value, found = e.Pattern, e.Value, true
 		}
 	}
@@ -80,7 +80,7 @@ const portalPort = "443"
 
 // asciiOnly is the hint at what a name may look like. Letters beyond ASCII are
 // not folded: some become letters of another portal's name (U+212A a k).
-const asciiOnly = "a name in other letters than a to z is written in its xn-- form (xn--80awhdgm.xn--p1ai)"
+const asciiOnly = "write a name with other letters than a to z in its xn-- form (xn--80awhdgm.xn--p1ai)"
 
 // cleanHost brings a host, with or without a port, into the one form that is
 // compared: ASCII in lower case, no dot at the end, an IP address as netip
@@ -97,7 +97,7 @@ func cleanHost(s, defaultPort string) (string, error) {
 	port, okPort := cleanPort(port)
 	switch {
 	case !okName || !okPort:
-		return "", fmt.Errorf("%q is no host", s)
+		return "", fmt.Errorf("%q is not a valid host", s)
 	case port != "" && port != defaultPort:
 		return net.JoinHostPort(name, port), nil
 	case strings.Contains(name, ":"):

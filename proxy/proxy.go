@@ -27,7 +27,7 @@ type Config struct {
 	Upstream        *url.URL              // one portal for requests that name none; may be nil
 	Portals         []HostPattern         // the hosts that may be called, beside Upstream
 	Plan            limiter.Plan          // of portals that PortalPlans does not name
-	PortalPlans     HostMap[limiter.Plan] // the most exact wins
+	PortalPlans     HostMap[limiter.Plan] // the longest match wins
 	QueueWait       time.Duration         // longest wait for a slot
 	QueueDepth      int                   // waiting requests a portal
 	InFlight        int                   // calls of a portal under way at once; 0: no bound

@@ -182,7 +182,7 @@ func TestAddressPassesUnchanged(t *testing.T) {
 	}
 }
 
-// The most exact pattern decides.
+// The most specific pattern decides.
 func TestHostMap(t *testing.T) {
 	m := HostMap[string]{}
 	for _, h := range []string{"*.bitrix24.com", "acme.bitrix24.com", "*.de.bitrix24.com", "*.example.org:8443"} {

@@ -5,12 +5,12 @@ import (
 	"b24proxy/proxy"
 )
 
-// warnOfCapped says of each plan whose rate its counter does not let through
-// which rate is in force.
+// warnOfCapped logs, for each plan whose rate is above its burst, which rate is
+// in force.
 func warnOfCapped(c proxy.Config) {
 	warn := func(setting string, plan limiter.Plan) {
 		if capped := plan.Capped(); capped != plan {
-			c.Log.Warn("the rate is above the burst: the portal's counter falls once a second and never below zero, so no more calls a second pass than the burst has",
+			c.Log.Warn("the rate is above the burst: the portal's counter falls once a second and never below zero, so at most the burst passes per second",
 				"setting", setting, "plan", plan, "rate", capped.Rate)
 		}
 	}

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// A start says of each plan whose rate is above its burst which rate is in
-// force, and says nothing of the others.
-func TestRateAboveBurstIsSaid(t *testing.T) {
+// The start logs the rate in force for each plan whose rate is above its burst,
+// and nothing for the others.
+func TestRateAboveBurstIsLogged(t *testing.T) {
 	s, _, err := readSettings([]string{"B24PROXY_PLAN=50/3", "B24PROXY_PORTAL_PLANS=acme.bitrix24.com=2/1,*.bitrix24.com=2/50"})
 	if err != nil {
 		t.Fatal(err)
@@ -22,7 +22,7 @@ func TestRateAboveBurstIsSaid(t *testing.T) {
 	for i, want := range []string{"level=WARN setting=B24PROXY_PLAN plan=50/3 rate=3", `level=WARN setting="B24PROXY_PORTAL_PLANS: acme.bitrix24.com" plan=2/1 rate=1`} {
 		for part := range strings.SplitSeq(want, " setting=") {
 			if !strings.Contains(lines[i], part) {
-				t.Errorf("line %d is %q, want %q in it", i, lines[i], part)
+				t.Errorf("line %d: got %q, want %q in it", i, lines[i], part)
 			}
 		}
 	}

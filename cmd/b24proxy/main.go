@@ -1,6 +1,5 @@
 // Command b24proxy is a rate-limiting reverse proxy in front of the REST API
-// of Bitrix24. It takes its settings from the environment alone; -help prints
-// their table.
+// of Bitrix24. All its settings come from the environment; -help lists them.
 package main
 
 import (
@@ -25,11 +24,11 @@ import (
 const usage = `b24proxy is a rate-limiting reverse proxy in front of the Bitrix24 REST API.
 
   b24proxy           serve until SIGTERM or SIGINT
-  b24proxy -check    name what is wrong with the settings or probably is, and exit with 1 or 0
+  b24proxy -check    check the settings and print all faults and warnings; exit with 1 if there is a fault
   b24proxy -version  print the version
-  b24proxy -help     print this
+  b24proxy -help     print this help
 
-It takes its settings from the environment alone:
+All settings come from the environment:
 
 `
 
@@ -54,7 +53,7 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		case "-check":
 			check = true
 		default:
-			fmt.Fprintf(stderr, "b24proxy: unknown argument %q; there are -help, -version and -check\n", arg)
+			fmt.Fprintf(stderr, "b24proxy: unknown argument %q; the arguments are -help, -version and -check\n", arg)
 			return 1
 		}
 	}
@@ -81,7 +80,7 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 	return 0
 }
 
-// warningsOf are those of variables that have our prefix and are no settings.
+// warningsOf returns a warning for each unknown variable.
 func warningsOf(unknown []string) (all []string) {
 	for _, name := range unknown {
 		all = append(all, name+" is not a setting, see -help")
@@ -93,7 +92,7 @@ func warningsOf(unknown []string) (all []string) {
 func run(ctx context.Context, s settings, warnings []string, stderr io.Writer) error {
 	log := newLog(s, stderr)
 	stdlog.SetFlags(0)
-	stdlog.SetOutput(proxy.StdLog(log, slog.LevelDebug).Writer()) // net/http has lines of its own
+	stdlog.SetOutput(proxy.StdLog(log, slog.LevelDebug).Writer()) // net/http writes lines of its own
 	for _, warning := range warnings {
 		log.Warn(warning)
 	}
@@ -116,7 +115,7 @@ func run(ctx context.Context, s settings, warnings []string, stderr io.Writer) e
 	return proxy.New(config).Serve(ctx, clients, admin, time.Duration(s.DrainTimeout))
 }
 
-// keepOnHangup has SIGHUP end nothing until stop is called.
+// keepOnHangup makes the program ignore SIGHUP until stop is called.
 func keepOnHangup(log *slog.Logger) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -139,7 +138,7 @@ func newLog(s settings, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// config translates the settings.
+// config translates the settings into the proxy's.
 func (s settings) config(log *slog.Logger) proxy.Config {
 	version, revision := buildInfo()
 	return proxy.Config{
@@ -169,8 +168,8 @@ func (s settings) config(log *slog.Logger) proxy.Config {
 	}
 }
 
-// version and revision are set when a release is built: -ldflags "-X
-// main.version=v1.2.3". Else they are what Go knows of the checkout.
+// A release build sets version and revision: -ldflags "-X
+// main.version=v1.2.3". Otherwise they are what Go knows about the checkout.
 var (
 	version  = ""
 	revision = "unknown"

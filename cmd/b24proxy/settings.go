@@ -17,37 +17,37 @@ import (
 
 const prefix = "B24PROXY_"
 
-// settings is what the environment says, a field a variable. The table of
-// -help is made of the tags, and the README's is compared with it.
+// settings has one field per variable. -help prints its tags as a table, and a
+// test compares the README's table with them.
 type settings struct {
 	Listen          address   `env:"LISTEN" envDefault:"127.0.0.1:8080" about:"where clients connect"`
 	AdminListen     address   `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:8081" about:"/metrics, /healthz, /readyz, /status (JSON), / (page), /debug/pprof/ when B24PROXY_PPROF=true"`
-	Upstream        upstream  `env:"UPSTREAM" about:"one portal for all requests that name none (https://acme.bitrix24.com); an http or loopback address only here"`
-	Portals         hosts     `env:"PORTALS" about:"comma-separated allow-list of portal hosts, *. allowed in front; unset: the cloud zones *.bitrix24.<tld> that Bitrix24 runs"`
-	Plan            plan      `env:"PLAN" envDefault:"standard" about:"standard (2/50), enterprise (5/250), unlimited, or RATE/BURST such as 10/100"`
-	PortalPlans     plans     `env:"PORTAL_PLANS" about:"acme.bitrix24.com=enterprise,*.example.org=unlimited; the most exact wins"`
-	Mode            mode      `env:"MODE" envDefault:"enforce" about:"observe: nothing waits or is refused here; what would have been is counted"`
-	QueueWait       wait      `env:"QUEUE_WAIT" envDefault:"60s" about:"longest wait for a slot; a request may ask for less with Prefer: wait=N"`
-	QueueDepth      count     `env:"QUEUE_DEPTH" envDefault:"1000" about:"waiting requests a portal"`
-	InFlight        count     `env:"IN_FLIGHT" envDefault:"0" about:"calls of one portal under way at once; 0: no bound. For self-hosted portals that fall over"`
-	OperatingLimit  wait      `env:"OPERATING_LIMIT" envDefault:"480s" about:"operating-time budget a method; 0s turns the local guard off"`
-	Normalize       flag      `env:"NORMALIZE" envDefault:"true" about:"false: answers pass untouched, still classified and counted"`
-	StateFile       path      `env:"STATE_FILE" about:"keeps bucket levels over a restart or a kill"`
-	ConnectTo       addresses `env:"CONNECT_TO" about:"*.bitrix24.com=10.0.0.5:443: dial there instead (host names, SNI and Host stay)"`
-	UpstreamCAFile  roots     `env:"UPSTREAM_CA_FILE" about:"further roots for portals, a PEM file; unset: the system's alone"`
-	UpstreamTimeout timeout   `env:"UPSTREAM_TIMEOUT" envDefault:"65s" about:"longest silence of a portal: while it takes a request, until the answer's header, and between the bytes of the answer"`
-	OutboundProxy   httpProxy `env:"OUTBOUND_PROXY" about:"an HTTP proxy towards the portals"`
-	MaxBody         size      `env:"MAX_BODY" envDefault:"100MiB" about:"larger request bodies get 413"`
-	SpoolLimit      size      `env:"SPOOL_LIMIT" envDefault:"1GiB" about:"request bodies kept on disk at once; above it new large ones get 503 REQUEST_NOT_KEPT"`
-	DrainTimeout    timeout   `env:"DRAIN_TIMEOUT" envDefault:"30s" about:"after SIGTERM or SIGINT"`
-	MetricsPortals  count     `env:"METRICS_PORTALS" envDefault:"1000" about:"portals with a label of their own; later ones count as other"`
-	PProf           flag      `env:"PPROF" envDefault:"false" about:"profiles on the admin listener"`
-	LogLevel        logLevel  `env:"LOG_LEVEL" envDefault:"info" about:"debug, info, warn or error"`
+	Upstream        upstream  `env:"UPSTREAM" about:"the portal of all requests that name none, such as https://acme.bitrix24.com; http:// and loopback addresses are allowed only in this setting"`
+	Portals         hosts     `env:"PORTALS" about:"comma-separated list of the portal hosts that may be called, *. allowed in front; unset: the cloud zones *.bitrix24.<tld> that Bitrix24 runs"`
+	Plan            plan      `env:"PLAN" envDefault:"standard" about:"limit of each portal: standard (2/50), enterprise (5/250), unlimited, or RATE/BURST such as 10/100 (calls per second / calls at once)"`
+	PortalPlans     plans     `env:"PORTAL_PLANS" about:"plans of single portals: acme.bitrix24.com=enterprise,*.example.org=unlimited; the longest match wins"`
+	Mode            mode      `env:"MODE" envDefault:"enforce" about:"enforce, or observe: limits are not enforced, only what enforcing would have done is counted; invalid requests are still refused"`
+	QueueWait       wait      `env:"QUEUE_WAIT" envDefault:"60s" about:"longest wait for a slot; a request may ask for a shorter one with Prefer: wait=N"`
+	QueueDepth      count     `env:"QUEUE_DEPTH" envDefault:"1000" about:"maximum waiting requests per portal"`
+	InFlight        count     `env:"IN_FLIGHT" envDefault:"0" about:"maximum calls under way at once per portal, for self-hosted portals that more would overload; 0: no maximum"`
+	OperatingLimit  wait      `env:"OPERATING_LIMIT" envDefault:"480s" about:"operating time that a method may use within 10 minutes, per portal and application; 0s turns the local guard off"`
+	Normalize       flag      `env:"NORMALIZE" envDefault:"true" about:"false: answers pass unchanged; they are still classified and counted"`
+	StateFile       path      `env:"STATE_FILE" about:"file that keeps the bucket levels over a restart or a kill; unset: they are kept in memory alone"`
+	ConnectTo       addresses `env:"CONNECT_TO" about:"other addresses to connect to: *.bitrix24.com=10.0.0.5:443; host names, SNI and Host stay the same"`
+	UpstreamCAFile  roots     `env:"UPSTREAM_CA_FILE" about:"PEM file with more root certificates for portals; unset: the system's alone"`
+	UpstreamTimeout timeout   `env:"UPSTREAM_TIMEOUT" envDefault:"65s" about:"longest silence of a portal: until it has taken the next piece of the request, then until the header of its answer, then until the next piece of the answer; a transfer that makes progress may take longer"`
+	OutboundProxy   httpProxy `env:"OUTBOUND_PROXY" about:"HTTP proxy through which the portals are called: http://HOST:PORT"`
+	MaxBody         size      `env:"MAX_BODY" envDefault:"100MiB" about:"largest request body; a larger one gets 413 REQUEST_TOO_LARGE"`
+	SpoolLimit      size      `env:"SPOOL_LIMIT" envDefault:"1GiB" about:"maximum bytes of request bodies on disk at once; a large body beyond it gets 503 REQUEST_NOT_KEPT"`
+	DrainTimeout    timeout   `env:"DRAIN_TIMEOUT" envDefault:"30s" about:"longest time for open calls to end after SIGTERM or SIGINT"`
+	MetricsPortals  count     `env:"METRICS_PORTALS" envDefault:"1000" about:"maximum portals with a label of their own in the metrics; later ones count as other"`
+	PProf           flag      `env:"PPROF" envDefault:"false" about:"true: profiles at /debug/pprof/ of the admin listener"`
+	LogLevel        logLevel  `env:"LOG_LEVEL" envDefault:"info" about:"lowest level that is logged: debug, info, warn or error"`
 	LogFormat       logFormat `env:"LOG_FORMAT" envDefault:"text" about:"text or json"`
-	LogCalls        logCalls  `env:"LOG_CALLS" envDefault:"failed" about:"failed, or all: a line for every call at info, not only for failed ones"`
+	LogCalls        logCalls  `env:"LOG_CALLS" envDefault:"failed" about:"failed, or all: one line at info for every call, not only for failed ones"`
 }
 
-// later are the variables whose features are still to come, each with the one
+// later has the variables whose features are not built yet, each with the one
 // value that changes nothing.
 var later = map[string]string{
 	"REDIS_URL":     "",
@@ -62,9 +62,9 @@ var later = map[string]string{
 	"TUNNEL_HOSTS":  "",
 }
 
-// readSettings reads NAME=value pairs; an empty value is an unset one. The
-// error joins all faults, each with its variable. unknown lists what has our
-// prefix and is no setting.
+// readSettings reads NAME=value pairs; an empty value counts as unset. The error
+// joins all faults, each with its variable. unknown lists the variables that
+// have our prefix and are not settings.
 func readSettings(environ []string) (s settings, unknown []string, err error) {
 	variables := make(map[string]string)
 	for _, pair := range environ {
@@ -77,7 +77,7 @@ func readSettings(environ []string) (s settings, unknown []string, err error) {
 		faults = append(faults, named(err)...)
 	}
 	if s.Listen != "" && s.Listen == s.AdminListen && !strings.HasSuffix(string(s.Listen), ":0") {
-		faults = append(faults, fmt.Errorf("%sADMIN_LISTEN: %s is where clients connect; another address is needed", prefix, s.AdminListen))
+		faults = append(faults, fmt.Errorf("%sADMIN_LISTEN: %s is also B24PROXY_LISTEN; write another address", prefix, s.AdminListen))
 	}
 	for name, value := range variables {
 		short := strings.TrimPrefix(name, prefix)
@@ -94,25 +94,25 @@ func readSettings(environ []string) (s settings, unknown []string, err error) {
 	return s, unknown, errors.Join(faults...)
 }
 
-// blanks takes out the settings that are spaces alone, and returns a fault for
-// each: an empty list would allow what was meant to be restricted.
+// blanks removes the settings that hold only spaces, and returns a fault for
+// each: an empty list would allow what the owner meant to restrict.
 func blanks(variables map[string]string) (faults []error) {
 	for name, value := range variables {
 		if strings.TrimSpace(value) == "" && isSetting(strings.TrimPrefix(name, prefix)) {
-			faults = append(faults, fmt.Errorf("%s: %q is blank; unset the variable for its default", name, value))
+			faults = append(faults, fmt.Errorf("%s: %q is blank; unset the variable to get its default", name, value))
 			delete(variables, name)
 		}
 	}
 	return faults
 }
 
-// fromKubernetes matches what Kubernetes puts into the environment of pods
-// beside a service named b24proxy.
+// fromKubernetes matches the variables that Kubernetes sets in pods when there
+// is a service named b24proxy.
 var fromKubernetes = regexp.MustCompile(`^B24PROXY_(SERVICE_HOST|(SERVICE_)?PORT(_[A-Z0-9_]+)?)$`)
 
-// named puts the variable before each fault that env found, since env knows
-// fields, and masks secrets in the values that the faults repeat: people paste
-// their webhooks into any setting.
+// named puts the variable before each fault that env found, because env knows
+// only fields, and masks secrets in the values that the faults repeat: people
+// paste their webhooks into any setting.
 func named(err error) []error {
 	var all env.AggregateError
 	if !errors.As(err, &all) {

@@ -13,7 +13,7 @@ import (
 	"b24proxy/limiter"
 )
 
-// fault reads settings and returns what is wrong with them, "" if nothing is.
+// fault reads settings and returns the error, "" if there is none.
 func fault(t *testing.T, environ ...string) string {
 	t.Helper()
 	_, _, err := readSettings(environ)
@@ -23,8 +23,8 @@ func fault(t *testing.T, environ ...string) string {
 	return err.Error()
 }
 
-// Each broken setting is refused with its variable, its value, and what is
-// allowed in its place.
+// The program refuses a broken setting with an error that names the variable,
+// the value, and what is allowed instead.
 func TestBrokenSettings(t *testing.T) {
 	notPEM := filepath.Join(t.TempDir(), "roots.pem")
 	if err := os.WriteFile(notPEM, []byte("-----BEGIN NOTHING-----"), 0o600); err != nil {
@@ -44,11 +44,11 @@ func TestBrokenSettings(t *testing.T) {
 		{"UPSTREAM", "https://acme.bitrix24.com/crm/", "without path"},
 		{"UPSTREAM", "https://acme.bitrix24.com?x=1", "without path"},
 		{"UPSTREAM", "https://acme_.bit rix24.com", "https://HOST"},
-		{"PORTALS", "acme.bitrix24.com,*", "no host"},
-		{"PORTALS", "acme..com", "no host"},
-		{"PORTALS", "a.*.com", "no host"},
-		{"PORTALS", "acme.bitrix24.com:port", "no host"},
-		{"PORTALS", "acme bitrix24.com", "no host"},
+		{"PORTALS", "acme.bitrix24.com,*", "not a valid host"},
+		{"PORTALS", "acme..com", "not a valid host"},
+		{"PORTALS", "a.*.com", "not a valid host"},
+		{"PORTALS", "acme.bitrix24.com:port", "not a valid host"},
+		{"PORTALS", "acme bitrix24.com", "not a valid host"},
 		{"PLAN", "premium", "standard, enterprise, unlimited"},
 		{"PLAN", "2", "RATE/BURST"},
 		{"PLAN", "0/50", "RATE/BURST"},
@@ -58,8 +58,8 @@ func TestBrokenSettings(t *testing.T) {
 		{"PLAN", "Inf/50", "RATE/BURST"},
 		{"PLAN", "2/50/3", "RATE/BURST"},
 		{"PORTAL_PLANS", "acme.bitrix24.com", "HOST=VALUE"},
-		{"PORTAL_PLANS", "acme.bitrix24.com=gold", "no plan"},
-		{"PORTAL_PLANS", "*=standard", "no host"},
+		{"PORTAL_PLANS", "acme.bitrix24.com=gold", "not a plan"},
+		{"PORTAL_PLANS", "*=standard", "not a valid host"},
 		{"QUEUE_WAIT", "25", "has no unit: write 25s"},
 		{"QUEUE_WAIT", "1.5", "has no unit: write 1.5s"},
 		{"QUEUE_WAIT", "-1s", "0s to 1h"},
@@ -68,14 +68,14 @@ func TestBrokenSettings(t *testing.T) {
 		{"QUEUE_DEPTH", "1e3", "0 to 1000000"},
 		{"QUEUE_DEPTH", "99999999999999999999", "0 to 1000000"},
 		{"IN_FLIGHT", "-1", "0 to 1000000"},
-		{"MODE", "watch", "enforce nor observe"},
+		{"MODE", "watch", "enforce or observe"},
 		{"OPERATING_LIMIT", "480", "0s to 1h"},
-		{"STATE_FILE", "/missing/directory/state", "no directory"},
+		{"STATE_FILE", "/missing/directory/state", "does not exist"},
 		{"NORMALIZE", "maybe", "true"},
 		{"CONNECT_TO", "acme.bitrix24.com", "HOST=VALUE"},
 		{"CONNECT_TO", "acme.bitrix24.com=10.0.0.5", "host:port"},
 		{"CONNECT_TO", "acme.bitrix24.com=:443", "host:port"},
-		{"CONNECT_TO", "a..b=10.0.0.5:443", "no host"},
+		{"CONNECT_TO", "a..b=10.0.0.5:443", "not a valid host"},
 		{"UPSTREAM_CA_FILE", filepath.Join(t.TempDir(), "missing.pem"), "no such file"},
 		{"UPSTREAM_CA_FILE", notPEM, "PEM"},
 		{"UPSTREAM_TIMEOUT", "0s", "100ms to 1h"},
@@ -97,22 +97,24 @@ func TestBrokenSettings(t *testing.T) {
 		{"METRICS_PORTALS", "many", "0 to 1000000"},
 		{"PPROF", "2", "true"},
 		{"LOG_LEVEL", "loud", "debug, info, warn or error"},
-		{"LOG_FORMAT", "xml", "text nor json"},
-		{"LOG_CALLS", "none", "failed nor all"},
+		{"LOG_FORMAT", "xml", "text or json"},
+		{"LOG_CALLS", "none", "failed or all"},
 	} {
-		got := fault(t, prefix+c.name+"="+c.value)
-		if !strings.HasPrefix(got, prefix+c.name+": ") || !strings.Contains(got, c.want) || strings.Contains(got, "\n") {
-			t.Errorf("%s=%s: %q, want one line that names the variable and %q", c.name, c.value, got, c.want)
-		}
-		hidden := strings.Contains(got, "not shown") || strings.Contains(got, "without path")
-		parts := strings.FieldsFunc(c.value, func(r rune) bool { return r == ',' || r == '=' })
-		if !hidden && !slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(got, part) }) {
-			t.Errorf("%s=%s: %q does not tell the value", c.name, c.value, got)
-		}
+		t.Run(c.name+"="+c.value+" is refused", func(t *testing.T) {
+			got := fault(t, prefix+c.name+"="+c.value)
+			if !strings.HasPrefix(got, prefix+c.name+": ") || !strings.Contains(got, c.want) || strings.Contains(got, "\n") {
+				t.Errorf("got %q, want one line that names the variable and %q", got, c.want)
+			}
+			hidden := strings.Contains(got, "not shown") || strings.Contains(got, "without path")
+			parts := strings.FieldsFunc(c.value, func(r rune) bool { return r == ',' || r == '=' })
+			if !hidden && !slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(got, part) }) {
+				t.Errorf("got %q, want the value in it", got)
+			}
+		})
 	}
 }
 
-// All faults are told at once, each once, in an order that does not change.
+// One error lists all faults, each once, always in the same order.
 func TestAllFaultsAtOnce(t *testing.T) {
 	var environ, names []string
 	for field := range reflect.TypeFor[settings]().Fields() {
@@ -127,26 +129,26 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	first := fault(t, environ...)
 	for _, name := range names {
 		if n := strings.Count("\n"+first, "\n"+name+": "); n != 1 {
-			t.Errorf("%s is named %d times in\n%s", name, n, first)
+			t.Errorf("%s is named %d times, want once, in\n%s", name, n, first)
 		}
 	}
 	if n := len(strings.Split(first, "\n")); n != len(names) {
-		t.Errorf("%d lines for %d faults:\n%s", n, len(names), first)
+		t.Errorf("got %d lines, want %d:\n%s", n, len(names), first)
 	}
 	for range 10 {
 		if again := fault(t, environ...); again != first {
-			t.Fatalf("the faults are told in two orders:\n%s\n\n%s", first, again)
+			t.Fatalf("got the faults in the order\n%s\n\nwant that of the first time\n%s", again, first)
 		}
 	}
 	list := fault(t, prefix+"PORTALS=a..b, acme.bitrix24.com, c..d")
 	if !strings.Contains(list, "a..b") || !strings.Contains(list, "c..d") || strings.Contains(list, `"acme`) {
-		t.Errorf("of a list, the faulty parts are to be told, not %q", list)
+		t.Errorf("got %q, want the faulty parts of the list and no others", list)
 	}
 }
 
-// Where an address with a webhook, a password or a token stands in a wrong
-// place, it is refused without being repeated.
-func TestFaultsTellNoSecret(t *testing.T) {
+// An address with a webhook, a password or a token in the wrong place is
+// refused, and the error does not repeat it.
+func TestFaultsHideSecrets(t *testing.T) {
 	const hook = "https://acme.bitrix24.com/rest/1/s3cretcode/"
 	for _, setting := range []string{
 		"LISTEN=" + hook, "ADMIN_LISTEN=http://user:s3cret@127.0.0.1:8081",
@@ -161,14 +163,17 @@ func TestFaultsTellNoSecret(t *testing.T) {
 		"OUTBOUND_PROXY=http://user:s3cret@[proxy", "OUTBOUND_PROXY=user:s3cret@proxy.example:3128",
 		"CLIENT_KEYS=crm=s3cretkey", "REDIS_URL=redis://:s3cret@redis.example:6379",
 	} {
-		got := fault(t, prefix+setting)
-		if name, _, _ := strings.Cut(setting, "="); !strings.HasPrefix(got, prefix+name+": ") || strings.Contains(got, "s3cret") {
-			t.Errorf("%s: %q", setting, got)
-		}
+		t.Run(setting, func(t *testing.T) {
+			got := fault(t, prefix+setting)
+			if name, _, _ := strings.Cut(setting, "="); !strings.HasPrefix(got, prefix+name+": ") || strings.Contains(got, "s3cret") {
+				t.Errorf("got %q, want a fault of %s without the secret", got, name)
+			}
+		})
 	}
 }
 
-// A list names something, and a host is one host of ASCII characters.
+// A list that names nothing is refused, and so is a host that is not one host of
+// ASCII characters.
 func TestHostsAndListsInSettings(t *testing.T) {
 	for _, c := range [][3]string{
 		{"PORTALS", ",", "lists nothing"},
@@ -176,7 +181,7 @@ func TestHostsAndListsInSettings(t *testing.T) {
 		{"PORTALS", "\u212arm.example.org", "xn--"},
 		{"PORTALS", "портал.рф", "xn--"},
 		{"PORTALS", "acme\u00ad.example.org", "xn--"},
-		{"PORTALS", "127.1", "no host"},
+		{"PORTALS", "127.1", "not a valid host"},
 		{"UPSTREAM", "https://портал.рф", "xn--"},
 		{"UPSTREAM", "https://%E2%84%AArm.example.org", "xn--"},
 		{"UPSTREAM", "https://*.bitrix24.com", "many hosts"},
@@ -186,26 +191,28 @@ func TestHostsAndListsInSettings(t *testing.T) {
 		{"CONNECT_TO", " , ,", "lists nothing"},
 		{"CONNECT_TO", "b\u0130trix.example=10.0.0.5:443", "xn--"},
 	} {
-		if got := fault(t, prefix+c[0]+"="+c[1]); !strings.HasPrefix(got, prefix+c[0]+": ") || !strings.Contains(got, c[2]) {
-			t.Errorf("%s=%s: %q, want a fault with %q", c[0], c[1], got, c[2])
-		}
+		t.Run(c[0]+"="+c[1]+" is refused", func(t *testing.T) {
+			if got := fault(t, prefix+c[0]+"="+c[1]); !strings.HasPrefix(got, prefix+c[0]+": ") || !strings.Contains(got, c[2]) {
+				t.Errorf("got %q, want a fault of the variable with %q", got, c[2])
+			}
+		})
 	}
 }
 
-// A setting of spaces alone is a mistake, not an unset one.
+// A setting that holds only spaces is a mistake; it does not count as unset.
 func TestBlankSettings(t *testing.T) {
 	for field := range reflect.TypeFor[settings]().Fields() {
 		name := prefix + field.Tag.Get("env")
 		for _, value := range []string{" ", "\t \n"} {
 			if got := fault(t, name+"="+value); !strings.HasPrefix(got, name+": ") || !strings.Contains(got, "is blank") || strings.Contains(got, "\n") {
-				t.Errorf("%s=%q: %q", name, value, got)
+				t.Errorf("%s=%q: got %q, want one line that says that it is blank", name, value, got)
 			}
 		}
 	}
 }
 
-// With nothing set, and with everything set to nothing, the defaults apply.
-func TestEmptyIsUnset(t *testing.T) {
+// The defaults apply when nothing is set, and when everything is empty.
+func TestDefaults(t *testing.T) {
 	var empty []string
 	for field := range reflect.TypeFor[settings]().Fields() {
 		empty = append(empty, prefix+field.Tag.Get("env")+"=")
@@ -213,21 +220,21 @@ func TestEmptyIsUnset(t *testing.T) {
 	for name := range later {
 		empty = append(empty, prefix+name+"=")
 	}
-	for _, environ := range [][]string{nil, empty} {
+	for name, environ := range map[string][]string{"nothing is set": nil, "everything is empty": empty} {
 		s, unknown, err := readSettings(environ)
 		if err != nil || unknown != nil {
-			t.Fatalf("%v, unknown %v", err, unknown)
+			t.Fatalf("%s: got the error %v and the unknown variables %v, want neither", name, err, unknown)
 		}
 		if s.Listen != "127.0.0.1:8080" || s.AdminListen != "127.0.0.1:8081" || limiter.Plan(s.Plan) != limiter.Standard ||
 			time.Duration(s.QueueWait) != 60*time.Second || s.QueueDepth != 1000 || s.MaxBody != 100<<20 || !bool(s.Normalize) ||
 			time.Duration(s.UpstreamTimeout) != 65*time.Second || time.Duration(s.DrainTimeout) != 30*time.Second ||
 			s.Mode != "enforce" || time.Duration(s.OperatingLimit) != 480*time.Second || s.StateFile != "" || s.Portals != nil || s.Upstream.URL != nil || s.LogFormat != "text" || s.LogLevel != 0 {
-			t.Errorf("defaults are not the contract's: %+v", s)
+			t.Errorf("%s: got %+v, want the contract's defaults", name, s)
 		}
 	}
 }
 
-// Every setting takes what the contract gives as its example.
+// Every setting accepts the examples of the contract.
 func TestGoodSettings(t *testing.T) {
 	for _, setting := range []string{
 		"LISTEN=:8080", "LISTEN=[::1]:0", "LISTEN=localhost:8080", "UPSTREAM=https://acme.bitrix24.com", "UPSTREAM=https://acme.bitrix24.com/",
@@ -239,13 +246,13 @@ func TestGoodSettings(t *testing.T) {
 		"MODE=enforce", "MODE=observe", "OPERATING_LIMIT=0s", "STATE_FILE=" + filepath.Join(t.TempDir(), "state"), "EGRESS_ID=default", "AUTOBATCH=off",
 	} {
 		if got := fault(t, prefix+setting); got != "" {
-			t.Errorf("%s: %s", setting, got)
+			t.Errorf("%s: got the fault %q, want none", setting, got)
 		}
 	}
 }
 
-// What has the prefix and is no setting is warned of; what Kubernetes sets for
-// a service named b24proxy is not, nor what is somebody else's.
+// The program warns of a variable that has the prefix and is not a setting, but
+// not of those that Kubernetes sets for a service named b24proxy.
 func TestUnknownVariables(t *testing.T) {
 	_, unknown, err := readSettings([]string{
 		"B24PROXY_SERVICE_HOST=10.1.2.3", "B24PROXY_SERVICE_PORT=8080", "B24PROXY_SERVICE_PORT_HTTP=8080", "B24PROXY_PORT=tcp://10.1.2.3:8080",
@@ -254,27 +261,26 @@ func TestUnknownVariables(t *testing.T) {
 		"B24PROXY_QUEUE_WIAT=3s", "B24PROXY_PORTAL=acme.bitrix24.com", "B24PROXY_listen=:1",
 	})
 	if want := "[B24PROXY_PORTAL B24PROXY_QUEUE_WIAT B24PROXY_listen]"; err != nil || fmt.Sprint(unknown) != want {
-		t.Errorf("%v, unknown %v, want %s", err, unknown, want)
+		t.Errorf("got the unknown variables %v and the error %v, want %s and no error", unknown, err, want)
 	}
 }
 
-// A feature that is not built yet is refused with a clear word rather than
-// silently missing.
+// A setting of a feature that is not built yet is refused, not silently ignored.
 func TestLaterFeatures(t *testing.T) {
-	for _, name := range []string{"REPEAT_GUARD", "TUNNEL_HOSTS"} { // the contract has them, and a default that is a promise
+	for _, name := range []string{"REPEAT_GUARD", "TUNNEL_HOSTS"} { // the contract promises both by default
 		if _, listed := later[name]; !listed {
-			t.Errorf("%s is not refused", name)
+			t.Errorf("%s is accepted, want it refused", name)
 		}
 	}
 	for name := range later {
 		if got := fault(t, prefix+name+"=something"); !strings.HasPrefix(got, prefix+name+": ") || !strings.Contains(got, "not built yet") || strings.Contains(got, "something") {
-			t.Errorf("%s: %q", name, got)
+			t.Errorf("%s: got %q, want a fault that says that it is not built yet", name, got)
 		}
 	}
 }
 
-// The README's table of settings says what the program's tags say. Code is
-// marked with backticks there, and only there.
+// The README's table of settings has the texts that -help prints. Only the
+// README marks code with backticks.
 func TestReadmeTable(t *testing.T) {
 	content, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -302,7 +308,7 @@ func TestReadmeTable(t *testing.T) {
 			w = want[i]
 		}
 		if g != w {
-			t.Fatalf("README.md, ## Settings, line %d of the table:\n%s\nthe program says\n%s", i+1, g, w)
+			t.Fatalf("README.md, ## Settings, line %d of the table: got\n%s\nwant\n%s", i+1, g, w)
 		}
 	}
 }

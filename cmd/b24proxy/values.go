@@ -18,8 +18,8 @@ import (
 	"b24proxy/proxy"
 )
 
-// The types of the settings. Each says what it allows when it refuses, and
-// repeats no value that may hold a secret.
+// The types of the settings. When one refuses a value, it says what it allows,
+// and does not repeat a value that may hold a secret.
 type (
 	address   string
 	upstream  struct{ *url.URL }
@@ -66,10 +66,10 @@ func isAddress(s string) bool {
 func (u *upstream) UnmarshalText(text []byte) error {
 	parsed, err := url.Parse(string(text))
 	if err != nil || parsed.Scheme != "https" && parsed.Scheme != "http" || parsed.Host == "" {
-		return errors.New("no address of a portal: https://HOST or http://HOST:PORT (the value is not shown, it may hold a webhook)")
+		return errors.New("the value is not the address of a portal; write https://HOST or http://HOST:PORT (the value is not shown, because it may hold a webhook)")
 	}
 	if parsed.User != nil || strings.Trim(parsed.Path, "/") != "" || parsed.RawQuery != "" || parsed.Fragment != "" {
-		return fmt.Errorf("only scheme and host are allowed, %s://%s without path, query and user", parsed.Scheme, parsed.Host)
+		return fmt.Errorf("write %s://%s, without path, query and user", parsed.Scheme, parsed.Host)
 	}
 	if err := checkHost(parsed.Host); err != nil {
 		return err
@@ -78,11 +78,11 @@ func (u *upstream) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// checkHost takes one host, where a list may have patterns.
+// checkHost refuses what is not one host; only lists may have patterns.
 func checkHost(host string) error {
 	pattern, err := proxy.ParseHostPattern(host)
 	if err == nil && strings.HasPrefix(pattern.String(), "*") {
-		err = fmt.Errorf("%q stands for many hosts; one is needed", host)
+		err = fmt.Errorf("%q stands for many hosts; write one host", host)
 	}
 	return err
 }
@@ -90,7 +90,7 @@ func checkHost(host string) error {
 func (p *httpProxy) UnmarshalText(text []byte) error {
 	parsed, err := url.Parse(string(text))
 	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" || strings.Trim(parsed.Path, "/") != "" {
-		return errors.New("no address of an HTTP proxy: http://HOST:PORT, with USER:PASSWORD@ before HOST where it asks for them (the value is not shown)")
+		return errors.New("the value is not the address of an HTTP proxy; write http://HOST:PORT, with USER:PASSWORD@ before HOST if the proxy asks for them (the value is not shown, because it may hold a password)")
 	}
 	if err := checkHost(parsed.Host); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (h *hosts) UnmarshalText(text []byte) error {
 	return eachPart(text, func(part string) error {
 		pattern, err := proxy.ParseHostPattern(part)
 		if err == nil && pattern.Loopback() {
-			err = fmt.Errorf("%q is this machine; only %sUPSTREAM may be", part, prefix)
+			err = fmt.Errorf("%q is a loopback address, which is allowed only in %sUPSTREAM", part, prefix)
 		}
 		*h = append(*h, pattern)
 		return err
@@ -127,7 +127,7 @@ func (p *plans) UnmarshalText(text []byte) error {
 func (a *addresses) UnmarshalText(text []byte) error {
 	return eachPair(text, "*.bitrix24.com=10.0.0.5:443", func(pattern proxy.HostPattern, value string) error {
 		if host, _, err := net.SplitHostPort(value); !isAddress(value) || err != nil || host == "" {
-			return fmt.Errorf("%q is not an address to dial: host:port, such as 10.0.0.5:443", value)
+			return fmt.Errorf("%q is not host:port, such as 10.0.0.5:443", value)
 		}
 		*a = append(*a, proxy.HostEntry[string]{Pattern: pattern, Value: value})
 		return nil
@@ -144,7 +144,7 @@ func (r *roots) UnmarshalText(text []byte) error {
 		pool = x509.NewCertPool()
 	}
 	if !pool.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("%s holds no certificate: a PEM file with CERTIFICATE blocks is needed", text)
+		return fmt.Errorf("%s holds no certificate; name a PEM file with CERTIFICATE blocks", text)
 	}
 	r.CertPool = pool
 	return nil
@@ -164,7 +164,7 @@ func (t *timeout) UnmarshalText(text []byte) (err error) {
 
 func parseDuration(text []byte, low, high time.Duration) (time.Duration, error) {
 	if _, err := strconv.ParseFloat(string(text), 64); err == nil && string(text) != "0" {
-		return 0, fmt.Errorf("%q has no unit: write %ss; %v to %v are allowed", text, text, low, high)
+		return 0, fmt.Errorf("%q has no unit: write %ss; allowed are %v to %v", text, text, low, high)
 	}
 	d, err := time.ParseDuration(string(text))
 	if err != nil || d < low || d > high {
@@ -183,7 +183,7 @@ func (c *count) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// otherUnit matches sizes as others write them: 100MB, 100 M, 1g.
+// otherUnit matches sizes in other spellings: 100MB, 100 M, 1g.
 var otherUnit = regexp.MustCompile(`(?i)^(\d+) *([KMG])i?B?$`)
 
 func (s *size) UnmarshalText(text []byte) error {
@@ -195,12 +195,12 @@ func (s *size) UnmarshalText(text []byte) error {
 		}
 	}
 	if parts := otherUnit.FindStringSubmatch(number); parts != nil && unit == 1 {
-		return fmt.Errorf("%q: write %s%siB; units are KiB, MiB or GiB", text, parts[1], strings.ToUpper(parts[2]))
+		return fmt.Errorf("%q has a unit that is not known: write %s%siB; the units are KiB, MiB and GiB", text, parts[1], strings.ToUpper(parts[2]))
 	}
 	const most = 64 << 30
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n < 0 || n > most/unit {
-		return fmt.Errorf("%q is not a size from 0 to 64GiB: bytes, or with KiB, MiB or GiB", text)
+		return fmt.Errorf("%q is not a size from 0 to 64GiB; write a number of bytes, or one with KiB, MiB or GiB, such as 100MiB", text)
 	}
 	*s = size(n * unit)
 	return nil
@@ -209,7 +209,7 @@ func (s *size) UnmarshalText(text []byte) error {
 func (f *flag) UnmarshalText(text []byte) error {
 	on, err := strconv.ParseBool(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is neither true nor false", text)
+		return fmt.Errorf("%q is not true or false", text)
 	}
 	*f = flag(on)
 	return nil
@@ -218,7 +218,7 @@ func (f *flag) UnmarshalText(text []byte) error {
 func (l *logLevel) UnmarshalText(text []byte) error {
 	var level slog.Level
 	if err := level.UnmarshalText(text); err != nil {
-		return fmt.Errorf("%q is not a level: debug, info, warn or error", text)
+		return fmt.Errorf("%q is not a level; write debug, info, warn or error", text)
 	}
 	*l = logLevel(level)
 	return nil
@@ -226,7 +226,7 @@ func (l *logLevel) UnmarshalText(text []byte) error {
 
 func (f *logFormat) UnmarshalText(text []byte) error {
 	if s := string(text); s != "text" && s != "json" {
-		return fmt.Errorf("%q is neither text nor json", text)
+		return fmt.Errorf("%q is not text or json", text)
 	}
 	*f = logFormat(text)
 	return nil
@@ -234,7 +234,7 @@ func (f *logFormat) UnmarshalText(text []byte) error {
 
 func (c *logCalls) UnmarshalText(text []byte) error {
 	if s := string(text); s != "failed" && s != "all" {
-		return fmt.Errorf("%q is neither failed nor all", text)
+		return fmt.Errorf("%q is not failed or all", text)
 	}
 	*c = logCalls(text)
 	return nil
@@ -242,7 +242,7 @@ func (c *logCalls) UnmarshalText(text []byte) error {
 
 func (m *mode) UnmarshalText(text []byte) error {
 	if s := string(text); s != "enforce" && s != "observe" {
-		return fmt.Errorf("%q is neither enforce nor observe", text)
+		return fmt.Errorf("%q is not enforce or observe", text)
 	}
 	*m = mode(text)
 	return nil
@@ -250,7 +250,7 @@ func (m *mode) UnmarshalText(text []byte) error {
 
 func (p *path) UnmarshalText(text []byte) error {
 	if info, err := os.Stat(filepath.Dir(string(text))); err != nil || !info.IsDir() {
-		return fmt.Errorf("%q cannot be written: there is no directory %s", text, filepath.Dir(string(text)))
+		return fmt.Errorf("%q cannot be written: the directory %s does not exist", text, filepath.Dir(string(text)))
 	}
 	info, err := os.Lstat(string(text))
 	switch {
@@ -279,7 +279,7 @@ func eachPart(text []byte, read func(string) error) error {
 		}
 	}
 	if empty {
-		return fmt.Errorf("%q lists nothing; unset the variable for its default", text)
+		return fmt.Errorf("%q lists nothing; unset the variable to get its default", text)
 	}
 	if faults != nil {
 		return errors.New(strings.Join(faults, "; "))
@@ -293,7 +293,7 @@ func eachPair(text []byte, example string, read func(proxy.HostPattern, string) 
 	return eachPart(text, func(part string) error {
 		host, value, found := strings.Cut(part, "=")
 		if !found {
-			return fmt.Errorf("%q is not a pair: HOST=VALUE, such as %s", part, example)
+			return fmt.Errorf("%q is not HOST=VALUE, such as %s", part, example)
 		}
 		pattern, err := proxy.ParseHostPattern(strings.TrimSpace(host))
 		if err != nil {

@@ -11,14 +11,15 @@ import (
 	"b24proxy/proxy"
 )
 
-// Bounds beyond which a setting is probably not what was meant.
+// A setting beyond one of these bounds is probably a mistake.
 const (
-	longestRequest = 60 * time.Second  // that the cloud lets run
-	cloudOperating = 480 * time.Second // the cloud's own budget of a method
+	longestRequest = 60 * time.Second  // the cloud ends a call after that
+	cloudOperating = 480 * time.Second // the cloud blocks a method after that
 	smallestBody   = 64 << 10
 )
 
-// warnings are what is valid and probably wrong, each with its variable.
+// warnings lists settings that are valid but probably wrong, each with its
+// variable.
 func (s settings) warnings() (all []string) {
 	warn := func(isWrong bool, name, format string, args ...any) {
 		if isWrong {
@@ -34,39 +35,39 @@ func (s settings) warnings() (all []string) {
 	for _, entry := range s.ConnectTo {
 		warn(!s.serves(entry.Pattern), "CONNECT_TO", "%v is not a portal that may be called; is it spelled right, and listed in %sPORTALS?", entry.Pattern, prefix)
 	}
-	warn(s.MaxBody < smallestBody, "MAX_BODY", "requests of more than %d bytes get 413; write KiB, MiB or GiB behind the number if these are meant", s.MaxBody)
+	warn(s.MaxBody < smallestBody, "MAX_BODY", "requests of more than %d bytes get 413; write a unit (KiB, MiB, GiB) behind the number if you mean one", s.MaxBody)
 	if u := s.Upstream.URL; u != nil {
 		warn(u.Scheme == "http" && proxy.Listed(proxy.CloudPortals(), u.Hostname()), "UPSTREAM", "calls and their secrets would travel unencrypted to a portal of the cloud; write https://%s", u.Hostname())
-		warn(u.Scheme == "http" && u.Port() == "443", "UPSTREAM", "port 443 is that of https; write https://%s", u.Hostname())
-		warn(u.Scheme == "https" && u.Port() == "80", "UPSTREAM", "port 80 is that of http; write http://%s, or https:// without the port", u.Hostname())
-		warn(u.Host == string(s.Listen), "UPSTREAM", "%s is where the proxy itself listens: calls would go in a circle", u.Host)
+		warn(u.Scheme == "http" && u.Port() == "443", "UPSTREAM", "port 443 is the port of https; write https://%s", u.Hostname())
+		warn(u.Scheme == "https" && u.Port() == "80", "UPSTREAM", "port 80 is the port of http; write http://%s, or https:// without the port", u.Hostname())
+		warn(u.Host == string(s.Listen), "UPSTREAM", "%s is the address of the proxy itself: it would call itself", u.Host)
 	}
 	if u := s.OutboundProxy.URL; u != nil {
-		warn(u.Host == string(s.Listen), "OUTBOUND_PROXY", "%s is where this proxy itself listens: calls would go in a circle", u.Host)
+		warn(u.Host == string(s.Listen), "OUTBOUND_PROXY", "%s is the address of this proxy itself: it would call itself", u.Host)
 	}
 	isStandard := s.DrainTimeout == standard.DrainTimeout && s.UpstreamTimeout == standard.UpstreamTimeout
-	warn(s.DrainTimeout < s.UpstreamTimeout && !isStandard, "DRAIN_TIMEOUT", "%v is shorter than %sUPSTREAM_TIMEOUT (%v): a stop cuts calls that the portal would still answer",
+	warn(s.DrainTimeout < s.UpstreamTimeout && !isStandard, "DRAIN_TIMEOUT", "%v is shorter than %sUPSTREAM_TIMEOUT (%v): a stop ends calls that the portal would still answer",
 		time.Duration(s.DrainTimeout), prefix, time.Duration(s.UpstreamTimeout))
-	warn(time.Duration(s.UpstreamTimeout) < longestRequest, "UPSTREAM_TIMEOUT", "%v is shorter than the %v that a call may run in the cloud: the proxy would give up calls that go on running", time.Duration(s.UpstreamTimeout), longestRequest)
+	warn(time.Duration(s.UpstreamTimeout) < longestRequest, "UPSTREAM_TIMEOUT", "%v is shorter than the %v that a call may run in the cloud: the proxy would give up on calls that go on running", time.Duration(s.UpstreamTimeout), longestRequest)
 	warn(s.QueueWait == 0, "QUEUE_WAIT", "0s: no call waits; each that finds no slot is rejected at once")
 	warn(s.QueueDepth == 0, "QUEUE_DEPTH", "0: no call may wait; each that finds no slot is rejected at once")
 	warn(time.Duration(s.OperatingLimit) > cloudOperating, "OPERATING_LIMIT", "%v is more than the %v after which the cloud blocks a method", time.Duration(s.OperatingLimit), cloudOperating)
-	warn(s.MetricsPortals == 0, "METRICS_PORTALS", "0: every portal counts as other; dashboards and alerts of single portals stay empty")
-	warn(bool(s.PProf) && isEverywhere(s.AdminListen), "PPROF", "profiles would be open to all networks: %sADMIN_LISTEN is %s", prefix, s.AdminListen)
-	warn(s.LogCalls == "all" && slog.Level(s.LogLevel) > slog.LevelInfo, "LOG_CALLS", "all has no effect: these lines are at info, and %sLOG_LEVEL is higher", prefix)
+	warn(s.MetricsPortals == 0, "METRICS_PORTALS", "0: every portal counts as other, so dashboards and alerts show no single portal")
+	warn(bool(s.PProf) && isEverywhere(s.AdminListen), "PPROF", "every network could read the profiles: %sADMIN_LISTEN is %s", prefix, s.AdminListen)
+	warn(s.LogCalls == "all" && slog.Level(s.LogLevel) > slog.LevelInfo, "LOG_CALLS", "all has no effect: these lines have the level info, and %sLOG_LEVEL is higher", prefix)
 	return all
 }
 
 // isSwapped reports whether a plan's rate is above its burst. No portal has such
-// a limit: its counter lets no more through in a second than the burst.
+// a limit: in one second its counter accepts at most the burst.
 func isSwapped(p plan) bool { return p.Rate > float64(p.Burst) }
 
 func swapped(p plan) string {
-	return fmt.Sprintf("%v is RATE/BURST, and only %d calls a second pass; is %d/%g meant?", limiter.Plan(p), p.Burst, p.Burst, p.Rate)
+	return fmt.Sprintf("%v is RATE/BURST, and only %d calls per second pass; do you mean %d/%g?", limiter.Plan(p), p.Burst, p.Burst, p.Rate)
 }
 
-// serves reports whether calls to what a pattern names are possible. A pattern
-// for many hosts may meet some.
+// serves reports whether the proxy may call a host that the pattern names. It
+// assumes so of a pattern for many hosts.
 func (s settings) serves(pattern proxy.HostPattern) bool {
 	host := pattern.String()
 	if strings.HasPrefix(host, "*") || s.Upstream.URL != nil && proxy.Listed([]proxy.HostPattern{pattern}, s.Upstream.Host) {
@@ -75,7 +76,7 @@ func (s settings) serves(pattern proxy.HostPattern) bool {
 	return proxy.Listed(s.portals(), host)
 }
 
-// portals are the hosts that may be called beside the upstream.
+// portals returns the hosts that may be called beside the upstream.
 func (s settings) portals() []proxy.HostPattern {
 	if len(s.Portals) == 0 {
 		return proxy.CloudPortals()
@@ -83,7 +84,7 @@ func (s settings) portals() []proxy.HostPattern {
 	return s.Portals
 }
 
-// isEverywhere reports whether an address is that of every interface.
+// isEverywhere reports whether an address stands for every interface.
 func isEverywhere(a address) bool {
 	ip := net.ParseIP(a.host())
 	return a.host() == "" || ip != nil && ip.IsUnspecified()

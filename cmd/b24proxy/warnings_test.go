@@ -1,21 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 )
 
-// What is valid and probably wrong is warned of, with the variable and a reason;
-// -check goes on to exit with 0.
+// -check warns of settings that are valid but probably wrong, with the variable
+// and a reason, and exits with 0.
 func TestWarnings(t *testing.T) {
 	for _, c := range []struct {
 		environ string
 		want    string // "VARIABLE: … words", "" for no warning
 	}{
-		{"PLAN=50/2", "PLAN: is 2/50 meant?"},
-		{"PLAN=50/3", "PLAN: only 3 calls a second pass"},
+		{"PLAN=50/2", "PLAN: do you mean 2/50?"},
+		{"PLAN=50/3", "PLAN: only 3 calls per second pass"},
 		{"PLAN=0.5/1", ""}, {"PLAN=5/5", ""}, {"PLAN=20/50", ""}, {"PLAN=unlimited", ""}, {"PLAN=enterprise", ""},
-		{"PORTAL_PLANS=acme.bitrix24.com=250/5", "PORTAL_PLANS: is 5/250 meant?"},
+		{"PORTAL_PLANS=acme.bitrix24.com=250/5", "PORTAL_PLANS: do you mean 5/250?"},
 		{"PORTAL_PLANS=acme.bitrix24.com=enterprise", ""},
 		{"PORTAL_PLANS=acme.bitrx24.com=enterprise", "PORTAL_PLANS: acme.bitrx24.com is not a portal that may be called"},
 		{"PORTAL_PLANS=box.example.com=enterprise UPSTREAM=http://box.example.com", ""},
@@ -29,8 +30,8 @@ func TestWarnings(t *testing.T) {
 		{"UPSTREAM=https://acme.bitrix24.com", ""}, {"UPSTREAM=http://box.example.com", ""}, {"UPSTREAM=http://127.0.0.1:8090", ""},
 		{"UPSTREAM=http://box.example.com:443", "UPSTREAM: 443"},
 		{"UPSTREAM=https://box.example.com:80", "UPSTREAM: port 80"},
-		{"UPSTREAM=http://127.0.0.1:8080", "UPSTREAM: in a circle"},
-		{"OUTBOUND_PROXY=http://127.0.0.1:8080", "OUTBOUND_PROXY: in a circle"},
+		{"UPSTREAM=http://127.0.0.1:8080", "UPSTREAM: it would call itself"},
+		{"OUTBOUND_PROXY=http://127.0.0.1:8080", "OUTBOUND_PROXY: it would call itself"},
 		{"OUTBOUND_PROXY=http://user:s3cret@proxy.example:3128", ""},
 		{"DRAIN_TIMEOUT=20s", "DRAIN_TIMEOUT: shorter than B24PROXY_UPSTREAM_TIMEOUT (1m5s)"},
 		{"UPSTREAM_TIMEOUT=5m", "DRAIN_TIMEOUT: 30s is shorter"},
@@ -41,44 +42,46 @@ func TestWarnings(t *testing.T) {
 		{"QUEUE_DEPTH=0", "QUEUE_DEPTH: rejected at once"}, {"QUEUE_DEPTH=1", ""},
 		{"OPERATING_LIMIT=600s", "OPERATING_LIMIT: 8m0s"}, {"OPERATING_LIMIT=0s", ""}, {"OPERATING_LIMIT=480s", ""},
 		{"METRICS_PORTALS=0", "METRICS_PORTALS: other"}, {"METRICS_PORTALS=1", ""},
-		{"PPROF=true ADMIN_LISTEN=:8081", "PPROF: open to all networks"}, {"PPROF=true ADMIN_LISTEN=[::]:8081", "PPROF: open"},
+		{"PPROF=true ADMIN_LISTEN=:8081", "PPROF: every network"}, {"PPROF=true ADMIN_LISTEN=[::]:8081", "PPROF: every network"},
 		{"PPROF=true", ""}, {"ADMIN_LISTEN=0.0.0.0:8081", ""},
 		{"LOG_CALLS=all LOG_LEVEL=warn", "LOG_CALLS: no effect"}, {"LOG_CALLS=all", ""}, {"LOG_LEVEL=error", ""},
 		{"", ""},
 	} {
-		var environ []string
-		for setting := range strings.FieldsSeq(c.environ) {
-			environ = append(environ, prefix+setting)
-		}
-		code, stdout, stderr := tell(t, environ, "-check")
-		if code != 0 || !strings.Contains(stdout, "valid") || strings.Contains(stderr, "s3cret") {
-			t.Errorf("%s: exit %d, %q, %q", c.environ, code, stdout, stderr)
-		}
-		if c.want == "" {
-			if stderr != "" {
-				t.Errorf("%s is warned of: %s", c.environ, stderr)
+		t.Run(cmp.Or(c.environ, "nothing set"), func(t *testing.T) {
+			var environ []string
+			for setting := range strings.FieldsSeq(c.environ) {
+				environ = append(environ, prefix+setting)
 			}
-			continue
-		}
-		name, words, _ := strings.Cut(c.want, ": ")
-		if strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "b24proxy: warning: "+prefix+name+": ") || !strings.Contains(stderr, words) {
-			t.Errorf("%s: %q, want one warning of %s with %q", c.environ, stderr, name, words)
-		}
+			code, stdout, stderr := runCommand(t, environ, "-check")
+			if code != 0 || !strings.Contains(stdout, "valid") || strings.Contains(stderr, "s3cret") {
+				t.Errorf("got exit code %d, output %q, errors %q, want 0, a word that they are valid, and no secret", code, stdout, stderr)
+			}
+			if c.want == "" {
+				if stderr != "" {
+					t.Errorf("got the warning %q, want none", stderr)
+				}
+				return
+			}
+			name, words, _ := strings.Cut(c.want, ": ")
+			if strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "b24proxy: warning: "+prefix+name+": ") || !strings.Contains(stderr, words) {
+				t.Errorf("got %q, want one warning of %s with %q", stderr, name, words)
+			}
+		})
 	}
 }
 
-// At the start the same warnings are lines of the log, in its format.
+// When the program starts, it logs the same warnings, in the format of its log.
 func TestWarningsAtTheStart(t *testing.T) {
 	t.Parallel()
 	p := launch(t, "LOG_FORMAT=json", "MAX_BODY=100", "QUEUE_WIAT=3s")
 	for _, want := range []string{"B24PROXY_MAX_BODY: ", "B24PROXY_QUEUE_WIAT is not a setting"} {
 		if !strings.Contains(p.logged(), want) {
-			t.Errorf("%s is not in the log", want)
+			t.Errorf("got a log without %q, want it there", want)
 		}
 	}
 	for line := range strings.Lines(p.logged()) {
 		if !wellFormed("json", line) {
-			t.Errorf("not a line of JSON: %q", line)
+			t.Errorf("got the line %q, want JSON", line)
 		}
 	}
 }
