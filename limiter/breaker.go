@@ -2,10 +2,6 @@ package limiter
 
 import "time"
 
-// Overload is the reason of a Rejection while an upstream is blocked as a
-// whole.
-const Overload = "overload"
-
 // probeInterval is the time between two calls that ask whether a blocked
 // upstream is open again. Such a block is lifted by hand (documented), so
 // haste gains nothing.

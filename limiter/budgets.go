@@ -7,10 +7,6 @@ import (
 	"time"
 )
 
-// Operating is the reason of a Rejection for a method whose operating time is
-// spent.
-const Operating = "operating_time"
-
 // What the upstream does with operating time, and what we make of it.
 const (
 	budgetWindow = 10 * time.Minute // how far back a sum reaches (documented)
@@ -105,7 +101,7 @@ func (g *Budgets) Enter(now time.Time, k BudgetKey, wait time.Duration) (pass *B
 	if g.limit > 0 {
 		switch due := b.due(now, g.ceiling()); {
 		case due > 0 && due > wait:
-			return nil, 0, &Rejection{Reason: Operating, RetryAfter: due}
+			return nil, 0, &Rejection{Reason: OperatingTime, RetryAfter: due}
 		case due > 0:
 			return nil, due, nil
 		}

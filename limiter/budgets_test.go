@@ -32,7 +32,7 @@ func mustEnter(t *testing.T, g *Budgets, now time.Time, k BudgetKey) *BudgetPass
 func mustWait(t *testing.T, g *Budgets, now time.Time, k BudgetKey) time.Duration {
 	t.Helper()
 	_, _, r := g.Enter(now, k, 0)
-	if r == nil || r.Reason != Operating || r.RetryAfter <= 0 {
+	if r == nil || r.Reason != OperatingTime || r.RetryAfter <= 0 {
 		t.Fatalf("at %v: not refused: %v", now.Sub(epoch), r)
 	}
 	return r.RetryAfter

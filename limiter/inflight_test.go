@@ -168,7 +168,7 @@ func TestInFlightComesBack(t *testing.T) {
 			s.Answered(Refused)
 			s.Done()
 			again := patient
-			again.Again = true
+			again.Refused = true
 			s, err := l.Acquire(t.Context(), again)
 			if err != nil {
 				t.Fatal(err)

@@ -391,7 +391,7 @@ func TestLimiterBesideAStranger(t *testing.T) {
 		}
 		var sent, refused int
 		call := func() error {
-			for r := patient; ; r.Again = true {
+			for r := patient; ; r.Refused = true {
 				s, err := l.Acquire(t.Context(), r)
 				if err != nil {
 					return err

@@ -79,7 +79,7 @@ func TestObserverLearnsNothingWrong(t *testing.T) {
 		free := 0
 		for range 100 {
 			s, _ := l.Acquire(t.Context(), patient)
-			if s.Foretold == 0 && s.Would == nil {
+			if s.EstimatedWait == 0 && s.WouldReject == nil {
 				free++
 			}
 			s.Answered(Accepted)

@@ -12,7 +12,6 @@ package limiter
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -58,27 +57,7 @@ type Request struct {
 	Client   string        // who asks: slots are shared evenly among clients
 	Urgency  int           // 0 (most) to 7, as RFC 9218 has it
 	Wait     time.Duration // how long the caller would wait
-	Again    bool          // the upstream refused this call: it is next
-}
-
-// Reasons of a Rejection.
-const (
-	QueueFull = "queue_full" // as many wait as may
-	QueueWait = "queue_wait" // the wait would be, or was, longer than asked for
-	Draining  = "draining"   // the limiter was closed
-	// and Overload, see breaker, and Operating, see Budgets
-)
-
-// A Rejection says that a call got no slot. It was not sent.
-type Rejection struct {
-	Reason     string
-	RetryAfter time.Duration // when asking again is worth while; for a place in the queue 1 min at most, later for those refused later
-}
-
-func draining() *Rejection { return &Rejection{Reason: Draining, RetryAfter: time.Second} }
-
-func (r *Rejection) Error() string {
-	return fmt.Sprintf("no slot (%s), try again in %v", r.Reason, r.RetryAfter)
+	Refused  bool          // the upstream refused this call before: it goes to the head of the queue
 }
 
 // Acquire waits for a slot and spends it. It fails with a *Rejection, at once
@@ -108,16 +87,16 @@ func (l *Limiter) WouldReject(r Request) *Rejection {
 	return nil
 }
 
-// Turn says when a call that the upstream refused is to come again, as
-// Rejection.RetryAfter does for one that was rejected here.
-func (l *Limiter) Turn(upstream string) time.Duration {
+// RetryAfter says when a caller should repeat a call that the upstream refused,
+// as Rejection.RetryAfter does for one that was rejected here.
+func (l *Limiter) RetryAfter(upstream string) time.Duration {
 	l.mu.Lock()
 	line := l.lines[upstream]
 	l.mu.Unlock()
 	if line == nil {
 		return 0
 	}
-	return line.turn()
+	return line.retryAfter()
 }
 
 // Close rejects all who wait and all who come, as Draining.

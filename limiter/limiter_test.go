@@ -24,12 +24,13 @@ func send(ctx context.Context, l *Limiter, r Request) error {
 	return err
 }
 
-func reason(err error) string {
+// reason is why a call was rejected, or what else went wrong.
+func reason(err error) Reason {
 	var r *Rejection
 	if errors.As(err, &r) {
 		return r.Reason
 	}
-	return fmt.Sprint(err)
+	return Reason(fmt.Sprint(err))
 }
 
 var patient = Request{Upstream: "u", Wait: time.Hour}
@@ -200,7 +201,7 @@ func TestAcquireWithJustEnoughPatience(t *testing.T) {
 		if _, err := l.Acquire(t.Context(), Request{Upstream: "u"}); !errors.As(err, &r) {
 			t.Fatalf("got %v", err)
 		}
-		for missing, want := range map[time.Duration]string{0: "", 1: QueueWait} {
+		for missing, want := range map[time.Duration]Reason{0: "", 1: QueueWait} {
 			refused := l.WouldReject(Request{Upstream: "u", Wait: r.RetryAfter - missing})
 			if (refused == nil) != (want == "") {
 				t.Errorf("with %v less than the wait: %v", missing, refused)
@@ -220,9 +221,9 @@ func TestObserverForetellsAFullQueue(t *testing.T) {
 			for range 60 {
 				s, _ := l.Acquire(t.Context(), patient)
 				switch {
-				case s.Would != nil && s.Would.Reason == QueueFull:
+				case s.WouldReject != nil && s.WouldReject.Reason == QueueFull:
 					refused++
-				case s.Foretold > 0:
+				case s.EstimatedWait > 0:
 					waiting++
 				default:
 					atOnce++
@@ -261,7 +262,7 @@ func TestAcquireAgain(t *testing.T) {
 		var order []string
 		var mu sync.Mutex
 		ask := func(name string, again bool) {
-			send(t.Context(), l, Request{Upstream: "u", Wait: time.Hour, Again: again})
+			send(t.Context(), l, Request{Upstream: "u", Wait: time.Hour, Refused: again})
 			mu.Lock()
 			order = append(order, name)
 			mu.Unlock()
@@ -373,7 +374,7 @@ func TestSoak(t *testing.T) {
 				time.Sleep(time.Duration(i*7919%3_600_000) * time.Millisecond)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*31%400)*time.Millisecond)
 				defer cancel()
-				s, err := l.Acquire(ctx, Request{Upstream: "u", Client: fmt.Sprint(i % 7), Urgency: i % 8, Wait: time.Duration(i*17%300) * time.Millisecond, Again: i%11 == 0})
+				s, err := l.Acquire(ctx, Request{Upstream: "u", Client: fmt.Sprint(i % 7), Urgency: i % 8, Wait: time.Duration(i*17%300) * time.Millisecond, Refused: i%11 == 0})
 				if err != nil {
 					return
 				}

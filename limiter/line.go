@@ -98,7 +98,7 @@ func (l *line) enter(r Request) (w *waiter, wait time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	w = &waiter{client: r.Client, urgency: r.Urgency, again: r.Again, wait: r.Wait, ready: make(chan struct{})}
+	w = &waiter{client: r.Client, urgency: r.Urgency, again: r.Refused, wait: r.Wait, ready: make(chan struct{})}
 	wait, refused := l.foretellLocked(now, r)
 	w.probe = refused == nil && l.breaker.open()
 	switch {
@@ -107,7 +107,7 @@ func (l *line) enter(r Request) (w *waiter, wait time.Duration, err error) {
 	case wait == 0:
 		l.grantLocked(now, w)
 	default:
-		if l.queue.length >= l.depth && !r.Again {
+		if l.queue.length >= l.depth && !r.Refused {
 			longest := l.queue.last(l.queue.longest())
 			l.queue.remove(longest)
 			longest.refuse(l.refusalLocked(now, QueueFull, 0))
@@ -158,12 +158,12 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, ref
 		return 0, nil
 	}
 	ahead := l.queue.again.Len()
-	if !r.Again {
+	if !r.Refused {
 		ahead = l.queue.ahead(r.Client, r.Urgency)
 	}
 	wait = max(1, l.waitLocked(now, ahead))
 	switch {
-	case !r.Again && l.queue.length >= l.depth && !l.queue.displaces(r.Client):
+	case !r.Refused && l.queue.length >= l.depth && !l.queue.displaces(r.Client):
 		return 0, l.refusalLocked(now, QueueFull, wait-r.Wait)
 	case wait > r.Wait:
 		return 0, l.refusalLocked(now, QueueWait, wait-r.Wait)
@@ -173,7 +173,7 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, ref
 
 // refusalLocked refuses a call whose wait would be too long by so much, until
 // its turn: then a place in the queue has opened for it.
-func (l *line) refusalLocked(now time.Time, reason string, excess time.Duration) *Rejection {
+func (l *line) refusalLocked(now time.Time, reason Reason, excess time.Duration) *Rejection {
 	return &Rejection{Reason: reason, RetryAfter: l.turnLocked(now, max(excess, l.waitLocked(now, 0)))}
 }
 
@@ -182,8 +182,8 @@ func (l *line) turnLocked(now time.Time, base time.Duration) time.Duration {
 	return l.turns.next(now, base, l.stepLocked(now))
 }
 
-// turn is Limiter.Turn.
-func (l *line) turn() time.Duration {
+// retryAfter is Limiter.RetryAfter.
+func (l *line) retryAfter() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()

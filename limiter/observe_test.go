@@ -21,7 +21,7 @@ func TestShadowsHoldPlaces(t *testing.T) {
 		full := 0
 		for range 5 {
 			s, _ := l.Acquire(t.Context(), patient)
-			if s.Would != nil && s.Would.Reason == QueueFull {
+			if s.WouldReject != nil && s.WouldReject.Reason == QueueFull {
 				full++
 			}
 			calls.Go(func() {
@@ -42,8 +42,8 @@ func TestShadowsHoldPlaces(t *testing.T) {
 			time.Sleep(3 * time.Second)
 		}
 		synctest.Wait()
-		if s, _ := l.Acquire(t.Context(), patient); s.Foretold != 0 {
-			t.Errorf("when all are done, the next waits for %v", s.Foretold)
+		if s, _ := l.Acquire(t.Context(), patient); s.EstimatedWait != 0 {
+			t.Errorf("when all are done, the next waits for %v", s.EstimatedWait)
 		}
 	})
 }

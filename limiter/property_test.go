@@ -103,7 +103,7 @@ func play(t *testing.T, all []caller, plan Plan, phase time.Duration, stranger b
 				if !stranger {
 					fail("refused with nobody else there")
 				}
-				r.Again, r.Wait = true, c.wait-time.Since(began)
+				r.Refused, r.Wait = true, c.wait-time.Since(began)
 				if r.Wait < 0 || ctx.Err() != nil {
 					return
 				}

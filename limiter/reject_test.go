@@ -9,7 +9,7 @@ import (
 
 // WouldReject says what Acquire would do at once, and asking changes nothing.
 func TestWouldReject(t *testing.T) {
-	would := func(l *Limiter, r Request) string {
+	would := func(l *Limiter, r Request) Reason {
 		if refused := l.WouldReject(r); refused != nil {
 			return refused.Reason
 		}
@@ -74,14 +74,14 @@ func TestWouldReject(t *testing.T) {
 // as places open at the rate, and not later than in a minute: told the same
 // time, all would come at once and all but two a second be rejected again.
 func TestRejectedCallsComeAgainInTurn(t *testing.T) {
-	for name, c := range map[string]struct {
+	for reason, c := range map[Reason]struct {
 		depth int
 		wait  time.Duration
 	}{
 		QueueFull: {5, patient.Wait},
 		QueueWait: {1000, time.Second},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(string(reason), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newTest(Standard, c.depth)
 				defer l.Close()
@@ -108,7 +108,7 @@ func TestRejectedCallsComeAgainInTurn(t *testing.T) {
 					last = after
 				}
 				time.Sleep(2 * time.Minute)
-				if refused := l.line("u").refusalLocked(time.Now(), name, time.Second); refused.RetryAfter != time.Second {
+				if refused := l.line("u").refusalLocked(time.Now(), reason, time.Second); refused.RetryAfter != time.Second {
 					t.Errorf("when all places have opened: told %v, want 1s", refused.RetryAfter)
 				}
 			})

@@ -20,8 +20,8 @@ const unsent Outcome = -1
 type Slot struct {
 	// What enforcing would have done, from an observing limiter: the wait, as
 	// estimated on arrival, or the Rejection.
-	Foretold time.Duration
-	Would    *Rejection
+	EstimatedWait time.Duration
+	WouldReject   *Rejection
 
 	line   *line
 	sent   time.Time

@@ -43,7 +43,7 @@ func (t *transport) pay(ctx context.Context, ex *exchange, again bool) (a admiss
 			return a, err
 		}
 		if due := t.budgets.Due(time.Now(), a.key); t.observe && due > time.Until(ex.deadline) { // it would not get into the queue
-			ex.would = rejection(&limiter.Rejection{Reason: limiter.Operating, RetryAfter: due})
+			ex.would = rejection(&limiter.Rejection{Reason: limiter.OperatingTime, RetryAfter: due})
 			return a, nil
 		}
 		a.slot, err = t.limiter.Acquire(ctx, limiter.Request{
@@ -51,7 +51,7 @@ func (t *transport) pay(ctx context.Context, ex *exchange, again bool) (a admiss
 			Client:   ex.client,
 			Urgency:  ex.urgency,
 			Wait:     time.Until(ex.deadline),
-			Again:    again,
+			Refused:  again,
 		})
 		if err != nil {
 			return a, err

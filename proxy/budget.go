@@ -32,7 +32,7 @@ func (t *transport) open(ctx context.Context, ex *exchange, k limiter.BudgetKey)
 		case due == 0:
 			return nil
 		case due > time.Until(ex.deadline):
-			return &limiter.Rejection{Reason: limiter.Operating, RetryAfter: due}
+			return &limiter.Rejection{Reason: limiter.OperatingTime, RetryAfter: due}
 		case !t.holders.enter(k.Upstream):
 			return &limiter.Rejection{Reason: limiter.QueueFull, RetryAfter: due}
 		}

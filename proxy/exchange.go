@@ -46,10 +46,10 @@ type exchange struct {
 
 // watch notes what an observing proxy would have done with a call.
 func (ex *exchange) watch(slot *limiter.Slot, hold time.Duration, operating *limiter.Rejection) {
-	ex.foretold += slot.Foretold + hold
+	ex.foretold += slot.EstimatedWait + hold
 	switch {
-	case slot.Would != nil:
-		ex.would = rejection(slot.Would)
+	case slot.WouldReject != nil:
+		ex.would = rejection(slot.WouldReject)
 	case operating != nil:
 		ex.would = rejection(operating)
 	}

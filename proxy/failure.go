@@ -42,7 +42,7 @@ const (
 // rejection is the answer to a call that got no slot.
 func rejection(r *limiter.Rejection) *failure {
 	f := &failure{
-		status: http.StatusServiceUnavailable, code: "QUERY_LIMIT_EXCEEDED", reason: r.Reason,
+		status: http.StatusServiceUnavailable, code: "QUERY_LIMIT_EXCEEDED", reason: string(r.Reason),
 		executed: bitrix24.No, retryable: true, retryAfter: soon(r.RetryAfter), outcome: metrics.Rejected, cause: r,
 	}
 	switch r.Reason {
@@ -52,7 +52,7 @@ func rejection(r *limiter.Rejection) *failure {
 		f.description = "Too many requests: the wait for a slot of this portal would be too long"
 	case limiter.Draining:
 		f.description = "The proxy restarts; the call was not sent, repeat it"
-	case limiter.Operating:
+	case limiter.OperatingTime:
 		f.status, f.code, f.retryAfter = http.StatusTooManyRequests, "OPERATION_TIME_LIMIT", max(r.RetryAfter, time.Second)
 		f.description = "Method is blocked due to operation time limit, by the proxy, until its operating time is reset"
 	case limiter.Overload:
@@ -113,7 +113,7 @@ func draining() *failure {
 // proxy had to end.
 func stopped(after time.Duration) *failure {
 	return &failure{
-		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", reason: limiter.Draining, outcome: metrics.PortalError,
+		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", reason: string(limiter.Draining), outcome: metrics.PortalError,
 		description: fmt.Sprintf("The proxy restarts; the portal has not answered for %.1f s, and the call may have run", after.Seconds()),
 	}
 }

@@ -45,7 +45,7 @@ func (p *Proxy) retryAfter(h http.Header, ex *exchange) {
 	switch known.Category {
 	case bitrix24.RateLimit:
 		if ex.retryAfter == 0 {
-			ex.retryAfter = soon(p.limiter.Turn(ex.route.portal))
+			ex.retryAfter = soon(p.limiter.RetryAfter(ex.route.portal))
 		}
 		setRetryAfter(h, ex.retryAfter)
 	case bitrix24.OperatingTime:

@@ -86,7 +86,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *transport) keeps(ex *exchange, reason string, err error) bool {
 	var f *failure
 	switch isRejected := errors.As(err, &f) && f.outcome == metrics.Rejected; {
-	case !isRejected || reason == refused && f.reason == limiter.Draining:
+	case !isRejected || reason == refused && f.reason == string(limiter.Draining):
 		return false
 	case reason == refused:
 		t.metrics.Rejected(ex.route.portal, f.reason)

@@ -22,7 +22,7 @@ func TestRetryAfterIsSpread(t *testing.T) {
 		calls    int
 		body     string // where there is one, it is refused before that is read
 		headers  []string
-		reason   string
+		reason   limiter.Reason
 		refused  int
 		last     int // Retry-After
 		rate     int // places a second
@@ -44,7 +44,7 @@ func TestRetryAfterIsSpread(t *testing.T) {
 					if w.Code == http.StatusOK {
 						return
 					}
-					if e := tell(t, w); e.Proxy.Reason != c.reason {
+					if e := tell(t, w); e.Proxy.Reason != string(c.reason) {
 						t.Errorf("%d %+v", w.Code, e)
 					}
 					told <- must(strconv.Atoi(w.Header().Get("Retry-After")))
