@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Which package may import which of ours: commands the proxy and what is below
-// it, the proxy its parts, and the parts nothing.
+// arrows says which of our packages each may import: commands import the proxy
+// and what is below it, the proxy imports its parts, and these import nothing.
 var arrows = map[string][]string{
 	"b24proxy/cmd/b24proxy":   {"limiter", "proxy", "proxy/bitrix24"},
 	"b24proxy/cmd/b24bench":   {"limiter", "proxy", "proxy/b24sim"},
@@ -22,14 +22,14 @@ var arrows = map[string][]string{
 	"b24proxy/deploy/grafana": {},
 }
 
-// Who alone may import what is not ours.
+// kept says which package alone may import a package that is not ours.
 var kept = map[string]string{
 	"github.com/prometheus/": "b24proxy/metrics",
 	"golang.org/x/time/rate": "b24proxy/limiter",
 	"github.com/caarlos0/":   "b24proxy/cmd/b24proxy",
 }
 
-// The code imports in the directions of the design alone: so one part can be
+// The code imports only in the directions of the design, so one part can be
 // read, tested and replaced without the others.
 func TestArrows(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "b24proxy/...").Output()
@@ -42,12 +42,12 @@ func TestArrows(t *testing.T) {
 		importer, imports := fields[0], fields[1:]
 		allowed, known := arrows[importer]
 		if !known {
-			t.Errorf("%s has no place in the design", importer)
+			t.Errorf("%s is not in the design; add it to arrows", importer)
 		}
 		seen++
 		for _, imported := range imports {
 			if ours, is := strings.CutPrefix(imported, "b24proxy/"); is && !slices.Contains(allowed, ours) {
-				t.Errorf("%s imports %s", importer, imported)
+				t.Errorf("%s imports %s, want only %v", importer, imported, allowed)
 			}
 			for prefix, owner := range kept {
 				if strings.HasPrefix(imported, prefix) && importer != owner {
@@ -57,7 +57,7 @@ func TestArrows(t *testing.T) {
 		}
 	}
 	if seen != len(arrows) {
-		t.Errorf("%d packages, the design has %d", seen, len(arrows))
+		t.Errorf("got %d packages, want %d", seen, len(arrows))
 	}
 }
 
@@ -69,6 +69,6 @@ func TestEnvironmentIsRead(t *testing.T) {
 	}
 	args := append([]string{"-lE", `os\.(Getenv|LookupEnv|Environ)\(`}, strings.Fields(string(out))...)
 	if found, _ := exec.Command("grep", args...).Output(); len(found) > 0 {
-		t.Errorf("the environment is read in\n%s", found)
+		t.Errorf("got readers of the environment outside cmd, want none:\n%s", found)
 	}
 }

@@ -23,7 +23,7 @@ import (
 	"b24proxy/proxy/b24sim"
 )
 
-// selfSigned makes a certificate for a host, and a PEM file that holds it.
+// selfSigned makes a certificate for a host and a PEM file that holds it.
 func selfSigned(t *testing.T, host string) (c tls.Certificate, file string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -51,13 +51,13 @@ func selfSigned(t *testing.T, host string) (c tls.Certificate, file string) {
 
 const acme = "acme.bitrix24.com"
 
-// A tlsPortal is a simulated portal as the world sees one: over TLS, under its
-// own name. It knows its connections and what was asked on them.
+// A tlsPortal is a simulated portal that is reached as a real one is: over TLS
+// and by its name.
 type tlsPortal struct {
 	*b24sim.Portal
 	connections atomic.Int64
-	settings    []string     // that lead the program to it
-	wrong       atomic.Value // a request that came under another name or protocol
+	settings    []string     // with them the program reaches it
+	wrong       atomic.Value // a request with another name or protocol than expected
 }
 
 func serveTLS(t *testing.T, http2 bool) *tlsPortal {
@@ -84,57 +84,54 @@ func serveTLS(t *testing.T, http2 bool) *tlsPortal {
 	return p
 }
 
-// A portal that CONNECT_TO dials elsewhere keeps its name in the certificate,
-// SNI and Host; its connections are kept, with HTTP/2 where it speaks that.
+// A portal that CONNECT_TO reaches at another address keeps its name in the
+// certificate, SNI and Host. The proxy reuses connections, and uses HTTP/2 if
+// the portal speaks it.
 func TestTLSPortal(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		http2 bool
-	}{{"HTTP/1.1", false}, {"HTTP/2", true}} {
+	}{{"the portal speaks HTTP/1.1", false}, {"the portal speaks HTTP/2", true}} {
 		t.Run(c.name, func(t *testing.T) {
 			portal := serveTLS(t, c.http2)
 			p := launch(t, portal.settings...)
 			for range 30 {
-				if a := call(t, "POST", p.clients+add, "{}", "B24-Portal", acme); a.status != 200 {
-					t.Fatalf("%d %s %v", a.status, a.body, a.err)
-				}
+				call(t, "POST", p.clients+add, "{}", "B24-Portal", acme).wantOK(t)
 			}
 			if n := portal.connections.Load(); n != 1 {
-				t.Errorf("30 calls, one after the other, took %d connections", n)
+				t.Errorf("30 calls one after the other: got %d connections, want 1", n)
 			}
 			for _, a := range <-together(100, func(int) answer { return call(t, "POST", p.clients+add, "{}", "B24-Portal", acme) }) {
-				if a.status != 200 {
-					t.Errorf("%d %s %v", a.status, a.body, a.err)
-				}
+				a.wantOK(t)
 			}
 			if n := portal.connections.Load(); c.http2 && n > 5 {
-				t.Errorf("100 calls at once over HTTP/2 took %d connections", n)
+				t.Errorf("100 calls at once over HTTP/2: got %d connections, want at most 5", n)
 			}
 			if portal.Ran("crm.deal.add") != 130 || portal.wrong.Load() != nil {
-				t.Errorf("ran %d, came as %v", portal.Ran("crm.deal.add"), portal.wrong.Load())
+				t.Errorf("got %d runs and the wrong request %v, want 130 and none", portal.Ran("crm.deal.add"), portal.wrong.Load())
 			}
 		})
 	}
 }
 
-// Without its CA a portal is not trusted: nothing is sent, and the caller may
-// try again.
+// When the proxy does not trust the certificate of a portal, it sends nothing,
+// and the answer says so.
 func TestUntrustedPortal(t *testing.T) {
 	t.Parallel()
 	portal := serveTLS(t, true)
 	p := launch(t, portal.settings[0])
 	a := call(t, "POST", p.clients+add, "{}", "B24-Portal", acme)
-	if e := a.told(t); a.status != 503 || e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Executed != "no" || !strings.Contains(e.ErrorDescription, "certificate") {
-		t.Errorf("%d %s", a.status, a.body)
+	if read := a.json(t); a.status != 503 || read.Error != "PORTAL_UNREACHABLE" || read.Proxy.Executed != "no" || !strings.Contains(read.ErrorDescription, "certificate") {
+		t.Errorf("got %v, want 503 PORTAL_UNREACHABLE, executed no, with a word about the certificate", a)
 	}
-	if portal.Arrived() != 0 {
-		t.Error("something was sent to a portal that is not trusted")
+	if n := portal.Arrived(); n != 0 {
+		t.Errorf("got %d calls at the portal, want none", n)
 	}
 }
 
-// Each way of naming a portal reaches it with the same address, byte for byte;
-// a host off the list is not called.
+// Each way to name a portal reaches it with the same address, byte for byte. A
+// host that is not on the list is not called.
 func TestWaysToNameAPortal(t *testing.T) {
 	t.Parallel()
 	portal := serveTLS(t, true)
@@ -148,39 +145,38 @@ func TestWaysToNameAPortal(t *testing.T) {
 
 	const rest = "/rest/1/hookcode0123456/crm.deal.list.json?filter[%3EID]=1&x=b;c&start=%35"
 	for name, send := range map[string]func(host string) answer{
-		"absolute form, as for http_proxy": func(host string) answer {
+		"an absolute request target": func(host string) answer {
 			return callWith(t.Context(), forward, "POST", "http://"+host+rest, "start=0", "Content-Type", "application/x-www-form-urlencoded")
 		},
-		"the header B24-Portal": func(host string) answer { return call(t, "POST", p.clients+rest, "start=0", "B24-Portal", host) },
-		"a first path segment":  func(host string) answer { return call(t, "POST", p.clients+"/"+host+rest, "start=0") },
-		"the header Host":       func(host string) answer { return call(t, "POST", p.clients+rest, "start=0", "Host", host) },
+		"the header B24-Portal":  func(host string) answer { return call(t, "POST", p.clients+rest, "start=0", "B24-Portal", host) },
+		"the first path segment": func(host string) answer { return call(t, "POST", p.clients+"/"+host+rest, "start=0") },
+		"the header Host":        func(host string) answer { return call(t, "POST", p.clients+rest, "start=0", "Host", host) },
 	} {
-		portal.Reset()
-		for _, host := range []string{acme, "ACME.bitrix24.com:443"} {
-			if a := send(host); a.status != 200 {
-				t.Errorf("%s, %s: %d %s %v", name, host, a.status, a.body, a.err)
+		t.Run(name+" names the portal", func(t *testing.T) {
+			portal.Reset()
+			for _, host := range []string{acme, "ACME.bitrix24.com:443"} {
+				send(host).wantOK(t)
 			}
-		}
-		for _, host := range []string{"acme.bitrix24.com.evil.example", "acme.bitrix24.com:8443"} {
-			a := send(host)
-			if e := a.told(t); a.status != 403 || e.Error != "PORTAL_NOT_ALLOWED" {
-				t.Errorf("%s, %s: %d %s", name, host, a.status, a.body)
+			for _, host := range []string{"acme.bitrix24.com.evil.example", "acme.bitrix24.com:8443"} {
+				if a := send(host); a.status != 403 || a.json(t).Error != "PORTAL_NOT_ALLOWED" {
+					t.Errorf("%s: got %v, want 403 PORTAL_NOT_ALLOWED", host, a)
+				}
 			}
-		}
-		calls := portal.Calls()
-		if len(calls) != 2 {
-			t.Errorf("%s: the portal got %d calls, want 2", name, len(calls))
-		}
-		for _, c := range calls {
-			if got := c.Path + "?" + c.Query; got != rest || string(c.Body) != "start=0" || c.Verb != "POST" {
-				t.Errorf("%s: the portal got %s %s %q", name, c.Verb, got, c.Body)
+			calls := portal.Calls()
+			if len(calls) != 2 {
+				t.Errorf("got %d calls at the portal, want 2", len(calls))
 			}
-		}
+			for _, c := range calls {
+				if got := c.Path + "?" + c.Query; got != rest || string(c.Body) != "start=0" || c.Verb != "POST" {
+					t.Errorf("the portal got %s %s %q, want POST %s \"start=0\"", c.Verb, got, c.Body, rest)
+				}
+			}
+		})
 	}
-	if portal.wrong.Load() != nil {
-		t.Errorf("came as %v", portal.wrong.Load())
+	if wrong := portal.wrong.Load(); wrong != nil {
+		t.Errorf("the portal got %v, want its own name and HTTP/2", wrong)
 	}
-	if a := call(t, "POST", p.clients+rest, ""); a.status != 400 || a.told(t).Error != "PORTAL_NOT_NAMED" {
-		t.Errorf("without a name: %d %s", a.status, a.body)
+	if a := call(t, "POST", p.clients+rest, ""); a.status != 400 || a.json(t).Error != "PORTAL_NOT_NAMED" {
+		t.Errorf("a request that names no portal: got %v, want 400 PORTAL_NOT_NAMED", a)
 	}
 }

@@ -28,8 +28,8 @@ import (
 // binary is the program under test.
 var binary string
 
-// TestMain builds the program once, with the race detector when the tests run
-// under it: a race then ends the program with an exit code that is not 0.
+// TestMain builds the program once. When the tests run under the race detector,
+// so does the program: a race then makes it exit with a code that is not 0.
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "b24proxy-test-")
@@ -60,11 +60,11 @@ func underRace() bool {
 // patience bounds every wait of these tests, for slow machines.
 const patience = time.Minute
 
-// A process is the program, running.
+// A process is the running program.
 type process struct {
 	t              *testing.T
 	cmd            *exec.Cmd
-	clients, admin string // where it listens: http://host:port
+	clients, admin string // its addresses: http://host:port
 	exited         chan struct{}
 
 	mu  sync.Mutex
@@ -74,7 +74,7 @@ type process struct {
 var serving = regexp.MustCompile(`clients"?[=:]"?([^" ]+)"?[, ]"?admin"?[=:]"?([^" ]+)`)
 
 // launch runs the program with settings such as "PLAN=standard", on free ports
-// unless they say others.
+// unless they name others.
 func launch(t *testing.T, settings ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(binary), exited: make(chan struct{})}
@@ -98,14 +98,14 @@ func launch(t *testing.T, settings ...string) *process {
 	case line := <-lines:
 		found := serving.FindStringSubmatch(line)
 		p.clients, p.admin = "http://"+found[1], "http://"+found[2]
-	case <-p.exited: // a test of that asks for the code
+	case <-p.exited: // wait returns the exit code
 	case <-time.After(patience):
-		t.Fatal("the program does not serve:\n" + p.logged())
+		t.Fatalf("got no line with the addresses within %v, want one; the log:\n%s", patience, p.logged())
 	}
 	return p
 }
 
-// read keeps what the program writes, and passes on the line that tells its
+// read keeps what the program writes, and passes on the line with its
 // addresses. It ends with the program.
 func (p *process) read(stderr io.Reader, addresses chan<- string) {
 	defer close(p.exited)
@@ -131,33 +131,35 @@ func (p *process) logged() string {
 }
 
 func (p *process) signal(s os.Signal) {
+	p.t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
 		p.t.Error(err)
 	}
 }
 
-// wait returns the exit code, once the program has ended.
+// wait waits until the program has ended and returns its exit code.
 func (p *process) wait() int {
 	p.t.Helper()
 	select {
 	case <-p.exited:
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(patience):
-		p.t.Error("the program does not end:\n" + p.logged())
+		p.t.Errorf("the program still runs after %v, want it to end; the log:\n%s", patience, p.logged())
 		p.cmd.Process.Kill()
 		<-p.exited
 		return -1
 	}
 }
 
-// end stops a program that a test left running. Each must be able to leave well.
+// end stops a program that a test left running. It must exit with 0.
 func (p *process) end() {
+	p.t.Helper()
 	select {
 	case <-p.exited:
 	default:
 		p.signal(syscall.SIGTERM)
 		if code := p.wait(); code != 0 {
-			p.t.Errorf("the program ended with %d", code)
+			p.t.Errorf("got exit code %d, want 0", code)
 		}
 	}
 	if p.t.Failed() {
@@ -165,7 +167,7 @@ func (p *process) end() {
 	}
 }
 
-// metric adds up the samples of a metric that have all the labels, such as
+// metric returns the sum of a metric's samples that have all the labels, such as
 // `outcome="ok"`.
 func (p *process) metric(name string, labels ...string) (sum float64) {
 	p.t.Helper()
@@ -190,23 +192,23 @@ func (p *process) metric(name string, labels ...string) (sum float64) {
 	return sum
 }
 
-// eventually asks until the answer is yes.
-func eventually(t *testing.T, what string, yes func() bool) {
+// eventually waits until holds returns true; what says it in words.
+func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
-	for !yes() {
+	for !holds() {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			t.Fatalf("in vain waited until %s", what)
+			t.Fatalf("still not after %v: %s", patience, what)
 		}
 	}
 }
 
-// portal serves a simulated one for the time of a test.
+// portal serves a simulated portal until the test ends.
 func portal(t *testing.T, c b24sim.Config) (*b24sim.Portal, string) {
 	t.Helper()
 	c.Seed = cmp.Or(c.Seed, 7)
@@ -216,8 +218,8 @@ func portal(t *testing.T, c b24sim.Config) (*b24sim.Portal, string) {
 	return sim, server.URL
 }
 
-// fast is a portal of the standard plan at ten times real time; fastPlan is
-// what the proxy has to believe of it.
+// fast is a portal of the standard plan at ten times real time; fastPlan is the
+// setting that fits it.
 var fast = b24sim.Config{Rate: 2, Burst: 50, RefusedCount: true, Speed: 10}
 
 const fastPlan = "PLAN=20/50"
@@ -234,7 +236,7 @@ func faults(t *testing.T, texts ...string) []b24sim.Fault {
 	return all
 }
 
-// An answer is what a client got; err is all else that can happen to it.
+// An answer is what a client got; err is set when it got none.
 type answer struct {
 	status int
 	header http.Header
@@ -242,20 +244,36 @@ type answer struct {
 	err    error
 }
 
-// told is an error as a client reads it.
-type told struct {
+// An apiAnswer is the JSON that a client reads.
+type apiAnswer struct {
 	Result           json.RawMessage
 	Error            string
 	ErrorDescription string `json:"error_description"`
 	Proxy            struct{ Source, Reason, Executed string }
 }
 
-func (a answer) told(t *testing.T) (e told) {
+func (a answer) json(t *testing.T) (read apiAnswer) {
 	t.Helper()
-	if err := json.Unmarshal(a.body, &e); err != nil || a.err != nil {
-		t.Errorf("%v, %d %q: %v", a.err, a.status, a.body, err)
+	if err := json.Unmarshal(a.body, &read); err != nil || a.err != nil {
+		t.Errorf("got %v, want JSON: %v", a, err)
 	}
-	return e
+	return read
+}
+
+// String is the answer as failures show it.
+func (a answer) String() string {
+	if a.err != nil {
+		return a.err.Error()
+	}
+	return fmt.Sprintf("%d %s", a.status, a.body)
+}
+
+// wantOK fails the test unless the answer is a success.
+func (a answer) wantOK(t *testing.T) {
+	t.Helper()
+	if a.status != http.StatusOK || a.err != nil {
+		t.Errorf("got %v, want 200", a)
+	}
 }
 
 const (
@@ -263,7 +281,8 @@ const (
 	add  = hook + "/crm.deal.add"
 )
 
-// call sends one request on a connection of its own; headers are pairs.
+// call sends one request on its own connection; headers are pairs of name and
+// value.
 func call(t *testing.T, method, url, body string, headers ...string) answer {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * patience}
@@ -291,8 +310,7 @@ func callWith(ctx context.Context, client *http.Client, method, url, body string
 	return answer{resp.StatusCode, resp.Header, content, err}
 }
 
-// together makes n calls at once, with calls(i) saying which, and returns their
-// answers.
+// together makes the calls 0 to n-1 at once and returns their answers.
 func together(n int, calls func(i int) answer) <-chan []answer {
 	done := make(chan []answer, 1)
 	answers := make([]answer, n)

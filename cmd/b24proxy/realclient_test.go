@@ -12,15 +12,15 @@ import (
 // realClient names a copy of testdata/realclient where `npm ci` was run.
 const realClient = "B24PROXY_REALCLIENT"
 
-// Bitrix24's own SDK, unmodified, sends 200 calls at once: all succeed, the
-// portal refuses none, and the SDK saw nothing that it would have repeated.
+// The unmodified SDK of Bitrix24 sends 200 calls at once. All succeed, the
+// portal refuses none, and the SDK repeats none.
 func TestRealClient(t *testing.T) {
 	folder := os.Getenv(realClient)
 	if folder == "" {
 		if os.Getenv("CI") != "" {
-			t.Fatalf("CI is to run this with the SDK: %s is not set", realClient)
+			t.Fatalf("%s is not set; CI must run this test with the SDK", realClient)
 		}
-		t.Skipf("needs Node and the SDK: %s is to name a copy of testdata/realclient where npm ci was run (.ci/run does that)", realClient)
+		t.Skipf("needs Node and the SDK: %s must name a copy of testdata/realclient where npm ci was run (.ci/run does that)", realClient)
 	}
 	sim, url := portal(t, fast)
 	p := launch(t, "UPSTREAM="+url, fastPlan)
@@ -39,14 +39,14 @@ func TestRealClient(t *testing.T) {
 		t.Fatalf("%s: %v", out, err)
 	}
 	if got.Succeeded != 200 || got.Results != 200 || got.Retries != 0 || got.Errors != 0 {
-		t.Errorf("the SDK says %s", out)
+		t.Errorf("got %s, want 200 successes, no retry, no error", out)
 	}
 	if sim.Refused() != 0 || sim.Arrived() != 200 || sim.Ran("crm.deal.add") != 200 {
-		t.Errorf("the portal refused %d of %d, ran %d", sim.Refused(), sim.Arrived(), sim.Ran("crm.deal.add"))
+		t.Errorf("got %d calls at the portal, %d refused, %d run, want 200, 0, 200", sim.Arrived(), sim.Refused(), sim.Ran("crm.deal.add"))
 	}
 	for _, c := range sim.Calls() {
 		if c.Header.Get("User-Agent") != "b24-js-sdk/2.2.0" {
-			t.Fatalf("these are not the SDK's calls: %v", c.Masked().Header)
+			t.Fatalf("got the header %v, want that of the SDK", c.Masked().Header)
 		}
 	}
 	t.Logf("%s", out)

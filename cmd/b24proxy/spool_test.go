@@ -11,7 +11,7 @@ import (
 	"b24proxy/proxy/b24sim"
 )
 
-// Of a body that lies on the disk nothing is left when the program is killed.
+// When the program is killed, nothing is left of a body that was on disk.
 func TestNoBodyIsLeftAfterAKill(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
@@ -23,10 +23,10 @@ func TestNoBodyIsLeftAfterAKill(t *testing.T) {
 	}
 	defer c.Close()
 	fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n%s", add, strings.Repeat("x", 600_000))
-	eventually(t, "the body does not reach the disk", func() bool { return p.metric("spool_bytes") > 0 })
+	eventually(t, "the body is on disk", func() bool { return p.metric("spool_bytes") > 0 })
 	p.signal(syscall.SIGKILL)
 	<-p.exited
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-		t.Errorf("%v %v", left, err)
+		t.Errorf("got the files %v (%v), want none", left, err)
 	}
 }

@@ -7,18 +7,18 @@ import (
 	"testing"
 )
 
-// A bucket that was emptied is not full again because the program was stopped
-// or killed in the middle of a burst: with a state file the portal refuses
-// nothing afterwards. Without one it does, and callers do not notice.
+// With a state file, a new process knows what the one before it has used of the
+// limit, so the portal refuses nothing after a stop or a kill in the middle of a
+// burst. Without the file the portal refuses, and callers do not notice.
 func TestBucketsOutliveTheProgram(t *testing.T) {
 	for name, c := range map[string]struct {
 		signal  os.Signal
 		keep    bool
 		refuses bool
 	}{
-		"killed":               {syscall.SIGKILL, true, false},
-		"stopped":              {syscall.SIGTERM, true, false},
-		"killed, without file": {syscall.SIGKILL, false, true},
+		"it is killed and has a state file":  {syscall.SIGKILL, true, false},
+		"it is stopped and has a state file": {syscall.SIGTERM, true, false},
+		"it is killed and has no state file": {syscall.SIGKILL, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -36,19 +36,17 @@ func TestBucketsOutliveTheProgram(t *testing.T) {
 
 			second := launch(t, settings...)
 			for _, a := range <-together(60, func(int) answer { return call(t, "POST", second.clients+add, "{}") }) {
-				if a.status != 200 {
-					t.Errorf("%d %s", a.status, a.body)
-				}
+				a.wantOK(t)
 			}
 			if refused := sim.Refused(); c.refuses != (refused > 0) {
-				t.Errorf("the portal refused %d calls", refused)
+				t.Errorf("got %d refused calls, want some: %v", refused, c.refuses)
 			}
 		})
 	}
 }
 
-// A state file that is none is set aside with a warning, and the program
-// serves; a second program on the same file does not start.
+// The program sets aside a file that is not a state file, and serves. A second
+// program with the same file does not start.
 func TestStateFileOfAnother(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	if err := os.WriteFile(path, []byte("not ours"), 0o600); err != nil {
@@ -56,12 +54,12 @@ func TestStateFileOfAnother(t *testing.T) {
 	}
 	p := launch(t, "STATE_FILE="+path)
 	if code := call(t, "GET", p.admin+"/readyz", "").status; code != 200 {
-		t.Errorf("not ready: %d", code)
+		t.Errorf("got /readyz %d, want 200", code)
 	}
 	if aside, _ := filepath.Glob(path + ".damaged-*"); len(aside) != 1 {
-		t.Errorf("set aside: %v", aside)
+		t.Errorf("got the files %v, want one that was set aside", aside)
 	}
 	if code := launch(t, "STATE_FILE="+path).wait(); code != 1 {
-		t.Errorf("the second program ended with %d", code)
+		t.Errorf("the second program: got exit code %d, want 1", code)
 	}
 }

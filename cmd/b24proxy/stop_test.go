@@ -15,22 +15,22 @@ import (
 	"b24proxy/proxy/b24sim"
 )
 
-// Told to stop with 200 calls open, some at a slow portal and most in the
-// queue, the program answers all that are open, refuses those who come later in
-// an answer, and ends with 0 in the drain time.
+// When the program must stop with 200 calls open, some at a slow portal and most
+// in the queue, it answers all of them, answers later calls with a refusal, and
+// exits with 0 within the drain time.
 func TestStop(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name     string
-		signal   os.Signal
-		slow     string        // virtual time of each call
-		drain    time.Duration // real
-		answered map[string]int
+		name   string
+		signal os.Signal
+		slow   string         // virtual time of each call
+		drain  time.Duration  // real
+		least  map[string]int // answers, at least so many of each kind
 	}{
-		{"SIGTERM, and time enough for all", syscall.SIGTERM, "5s", 30 * time.Second, map[string]int{"200 ": 200}},
-		{"SIGINT, and time enough for all", os.Interrupt, "5s", 30 * time.Second, map[string]int{"200 ": 200}},
-		{"SIGTERM, and too little time for the queue", syscall.SIGTERM, "1s", 5 * time.Second, map[string]int{"200 ": 49, "503 draining": 1}},
-		{"SIGTERM, and too little time for the portal", syscall.SIGTERM, "5m", 3 * time.Second, map[string]int{"500 draining": 49, "503 draining": 1}},
+		{"SIGTERM with enough time for all", syscall.SIGTERM, "5s", 30 * time.Second, map[string]int{"200 ": 200}},
+		{"SIGINT with enough time for all", os.Interrupt, "5s", 30 * time.Second, map[string]int{"200 ": 200}},
+		{"SIGTERM with too little time for the queue", syscall.SIGTERM, "1s", 5 * time.Second, map[string]int{"200 ": 49, "503 draining": 1}},
+		{"SIGTERM with too little time for the portal", syscall.SIGTERM, "5m", 3 * time.Second, map[string]int{"500 draining": 49, "503 draining": 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -44,61 +44,68 @@ func TestStop(t *testing.T) {
 			p.signal(c.signal)
 			eventually(t, "it drains", func() bool { return call(t, "GET", p.admin+"/readyz", "").status == 503 })
 			late := call(t, "POST", p.clients+add, "{}")
-			if e := late.told(t); late.status != 503 || e.Proxy.Reason != "draining" || e.Proxy.Executed != "no" || late.header.Get("Retry-After") == "" {
-				t.Errorf("a late call: %d %s %v", late.status, late.body, late.header)
+			if kind := checkDrained(t, late); kind != "503 draining" {
+				t.Errorf("a late call: got %v, want 503 draining", late)
 			}
 			got := make(map[string]int)
 			for _, a := range <-open {
-				e := a.told(t)
-				reason := e.Proxy.Reason
-				if a.status == 503 && (e.Proxy.Executed != "no" || a.header.Get("Retry-After") == "") ||
-					a.status == 500 && (e.Proxy.Executed != "unknown" || e.Error != "ERROR_UNEXPECTED_ANSWER") {
-					t.Errorf("%d %s %v", a.status, a.body, a.header)
-				}
-				if a.status == 500 && portalTime(t, a.header) < 200*time.Millisecond { // between 7 and 8 tenths of the drain
-					t.Errorf("the call was longer at the portal than %v", a.header["Server-Timing"])
-				}
-				switch a.status {
-				case 200:
-					got["200 "]++
-				case 500:
-					got["500 "+reason]++
-				default:
-					got["503 "+reason]++
-				}
+				got[checkDrained(t, a)]++
 			}
 			if code := p.wait(); code != 0 {
-				t.Errorf("exit %d", code)
+				t.Errorf("got exit code %d, want 0", code)
 			}
 			if took := time.Since(began); took > c.drain+time.Second {
-				t.Errorf("ended after %v", took)
+				t.Errorf("it ended after %v, want at most %v and a second", took, c.drain)
 			}
 			sum := 0
-			for what, least := range c.answered {
-				sum += got[what]
-				if got[what] < least {
-					t.Errorf("%d answers %q, want at least %d", got[what], what, least)
+			for kind, least := range c.least {
+				sum += got[kind]
+				if got[kind] < least {
+					t.Errorf("got %d answers %q, want at least %d", got[kind], kind, least)
 				}
 			}
 			if sum != 200 {
-				t.Errorf("answers %v, want 200 of %v", got, c.answered)
+				t.Errorf("got the answers %v, want 200 of the kinds %v", got, c.least)
 			}
 		})
 	}
 }
 
-// portalTime is how long a call was at its portal.
+// checkDrained checks what an answer during a drain says of whether the call
+// ran, and returns its status and reason.
+func checkDrained(t *testing.T, a answer) (kind string) {
+	t.Helper()
+	read := a.json(t)
+	switch a.status {
+	case 503:
+		if read.Proxy.Executed != "no" || a.header.Get("Retry-After") == "" {
+			t.Errorf("got %v with the header %v, want executed no and Retry-After", a, a.header)
+		}
+	case 500:
+		if read.Proxy.Executed != "unknown" || read.Error != "ERROR_UNEXPECTED_ANSWER" {
+			t.Errorf("got %v, want ERROR_UNEXPECTED_ANSWER, executed unknown", a)
+		}
+		// The proxy gives up on portals after 8 tenths of 3 s.
+		if portalTime(t, a.header) < 200*time.Millisecond {
+			t.Errorf("got Server-Timing %v, want the time at the portal", a.header["Server-Timing"])
+		}
+	}
+	return strconv.Itoa(a.status) + " " + read.Proxy.Reason
+}
+
+// portalTime returns how long a call was at its portal.
 func portalTime(t *testing.T, h http.Header) time.Duration {
+	t.Helper()
 	_, after, _ := strings.Cut(h.Get("Server-Timing"), "portal;dur=")
 	ms, err := strconv.ParseFloat(after, 64)
 	if err != nil {
-		t.Error(h["Server-Timing"], err)
+		t.Errorf("got Server-Timing %v (%v), want the portal's duration", h["Server-Timing"], err)
 	}
 	return time.Duration(ms * float64(time.Millisecond))
 }
 
-// SIGHUP ends nothing: the log says that it is ignored, and the program serves
-// on. The lines of start and stop say what was set, and why it ended.
+// The program ignores SIGHUP, logs that, and goes on. Its log lines of the start
+// and the stop have the settings, and those of the stop the reason.
 func TestHangup(t *testing.T) {
 	t.Parallel()
 	_, url := portal(t, b24sim.Config{})
@@ -108,12 +115,10 @@ func TestHangup(t *testing.T) {
 		p.signal(syscall.SIGHUP)
 		eventually(t, "the signal is logged", func() bool { return strings.Contains(p.logged(), "SIGHUP is ignored") })
 	}
-	if a := call(t, "POST", p.clients+add, "{}"); a.status != 200 {
-		t.Errorf("%d %s %v", a.status, a.body, a.err)
-	}
+	call(t, "POST", p.clients+add, "{}").wantOK(t)
 	p.signal(syscall.SIGTERM)
 	if code := p.wait(); code != 0 {
-		t.Errorf("exit %d", code)
+		t.Errorf("got exit code %d, want 0", code)
 	}
 	for line := range strings.Lines(p.logged()) {
 		if !strings.Contains(line, "msg=serving") && !strings.Contains(line, "msg=stop") {
@@ -121,47 +126,45 @@ func TestHangup(t *testing.T) {
 		}
 		for _, want := range []string{"version=v1.2.3", "mode=observe", "plan=enterprise", "portals=acme.bitrix24.com,*.example.org", "upstream=" + url, "state_file=" + state} {
 			if !strings.Contains(line, want) {
-				t.Errorf("%s lacks in %s", want, line)
+				t.Errorf("got %s, want %s in it", line, want)
 			}
 		}
 		if strings.Contains(line, "msg=stop") && !strings.Contains(line, `reason="terminated signal received"`) {
-			t.Errorf("no reason in %s", line)
+			t.Errorf("got %s, want a reason in it", line)
 		}
 		if strings.Contains(line, "msg=stopped") && !strings.Contains(line, " after=") {
-			t.Errorf("no time in %s", line)
+			t.Errorf("got %s, want a time in it", line)
 		}
 	}
 	if n := strings.Count(p.logged(), "msg=stop"); n != 2 {
-		t.Errorf("%d lines of the stop in\n%s", n, p.logged())
+		t.Errorf("got %d lines of the stop, want 2, in\n%s", n, p.logged())
 	}
 }
 
-// While it drains, /readyz says so and /healthz does not.
+// While the program drains, /readyz answers 503 and /healthz 200.
 func TestReadyUntilStop(t *testing.T) {
 	t.Parallel()
 	sim, url := portal(t, b24sim.Config{Faults: faults(t, "*:slow=2s")})
 	p := launch(t, "UPSTREAM="+url)
 	ask := func(path string) int { return call(t, "GET", p.admin+path, "").status }
-	if ask("/readyz") != 200 || ask("/healthz") != 200 {
-		t.Error("not ready after the start")
+	if ready, healthy := ask("/readyz"), ask("/healthz"); ready != 200 || healthy != 200 {
+		t.Errorf("after the start: got /readyz %d and /healthz %d, want 200", ready, healthy)
 	}
 	open := together(1, func(int) answer { return call(t, "POST", p.clients+add, "{}") })
 	eventually(t, "the call is at the portal", func() bool { return sim.Arrived() == 1 })
 	p.signal(syscall.SIGTERM)
 	eventually(t, "it is not ready", func() bool { return ask("/readyz") == 503 })
-	if ask("/healthz") != 200 {
-		t.Error("not healthy while draining")
+	if healthy := ask("/healthz"); healthy != 200 {
+		t.Errorf("while it drains: got /healthz %d, want 200", healthy)
 	}
-	if a := (<-open)[0]; a.status != 200 {
-		t.Errorf("%d %s %v", a.status, a.body, a.err)
-	}
+	(<-open)[0].wantOK(t)
 	if code := p.wait(); code != 0 {
-		t.Errorf("exit %d", code)
+		t.Errorf("got exit code %d, want 0", code)
 	}
 }
 
-// An address that is taken ends the start with 1 and a line that names it; two
-// are named at once.
+// The program exits with 1 and names the address when an address is in use; it
+// names two at once.
 func TestBusyAddress(t *testing.T) {
 	t.Parallel()
 	var busy [2]string
@@ -174,27 +177,30 @@ func TestBusyAddress(t *testing.T) {
 		busy[i] = l.Addr().String()
 	}
 	for _, c := range []struct {
+		name     string
 		settings []string
 		named    []string
 	}{
-		{[]string{"LISTEN=" + busy[0]}, busy[:1]},
-		{[]string{"ADMIN_LISTEN=" + busy[1]}, busy[1:]},
-		{[]string{"LISTEN=" + busy[0], "ADMIN_LISTEN=" + busy[1]}, busy[:]},
+		{"the clients' address is in use", []string{"LISTEN=" + busy[0]}, busy[:1]},
+		{"the admin address is in use", []string{"ADMIN_LISTEN=" + busy[1]}, busy[1:]},
+		{"both addresses are in use", []string{"LISTEN=" + busy[0], "ADMIN_LISTEN=" + busy[1]}, busy[:]},
 	} {
-		p := launch(t, c.settings...)
-		if code := p.wait(); code != 1 {
-			t.Errorf("%v: exit %d", c.settings, code)
-		}
-		for _, address := range c.named {
-			if log := p.logged(); !strings.Contains(log, address) || !strings.Contains(log, "in use") {
-				t.Errorf("%v: %q does not name %s", c.settings, log, address)
+		t.Run(c.name, func(t *testing.T) {
+			p := launch(t, c.settings...)
+			if code := p.wait(); code != 1 {
+				t.Errorf("got exit code %d, want 1", code)
 			}
-		}
+			for _, address := range c.named {
+				if log := p.logged(); !strings.Contains(log, address) || !strings.Contains(log, "in use") {
+					t.Errorf("got the log %q, want %s in it", log, address)
+				}
+			}
+		})
 	}
 }
 
-// A connection on which no call was made does not keep the program from ending
-// well, nor one that says nothing more.
+// A connection without a call does not keep the program from exiting with 0, nor
+// does one that stops in the middle of a request.
 func TestStopWithSilentConnections(t *testing.T) {
 	t.Parallel()
 	_, url := portal(t, fast)
@@ -213,6 +219,6 @@ func TestStopWithSilentConnections(t *testing.T) {
 	call(t, "GET", p.clients+hook+"/user.current", "")
 	p.signal(syscall.SIGTERM)
 	if code := p.wait(); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("got exit code %d, want 0", code)
 	}
 }

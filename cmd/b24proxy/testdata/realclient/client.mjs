@@ -1,10 +1,10 @@
-// Sends calls at once with Bitrix24's own SDK, unmodified, and prints what came
-// of them. Usage: node client.mjs ADDRESS-OF-THE-PROXY CALLS
+// Sends calls at once with the unmodified SDK of Bitrix24 and prints how they
+// ended. Usage: node client.mjs ADDRESS-OF-THE-PROXY CALLS
 //
-// Webhooks make the SDK use https whatever their address says; its OAuth form
-// takes the address as it is. Its own rate limiter is set out of the way with
-// the parameters that it documents for that, since the proxy is to do the work;
-// all else, its retries too, is as it comes.
+// For webhooks the SDK always uses https, whatever their address says; with
+// OAuth it takes the address as it is. Its own rate limiter is switched off with
+// the parameters that it documents, because the proxy does that work. All else,
+// its retries too, is left at its defaults.
 import { B24OAuth, ParamsFactory } from '@bitrix24/b24jssdk'
 
 const [address, calls] = process.argv.slice(2)
