@@ -91,13 +91,13 @@ func (at *attempt) settle() {
 	slot := at.slot
 	switch {
 	case slot == nil:
-	case at.err != nil && at.err.executed == bitrix24.No:
+	case at.err != nil && at.err.executed == bitrix24.RanNo:
 		slot.Unsent()
-	case at.err != nil || at.answer.Kind == bitrix24.NoAnswer:
+	case at.err != nil || at.answer.Kind == bitrix24.KindNoAnswer:
 		slot.Answered(limiter.NoAnswer)
 	case isRefusal(at.answer):
 		slot.Answered(limiter.Refused)
-	case at.answer.Known != nil && at.answer.Known.Name == "OVERLOAD_LIMIT":
+	case at.answer.Known != nil && at.answer.Known.Code == bitrix24.CodeOverloadLimit:
 		slot.Answered(limiter.Overloaded)
 	default:
 		slot.Answered(limiter.Accepted)
@@ -107,11 +107,11 @@ func (at *attempt) settle() {
 // lost says how the answer was lost, "" where it was not, and where another
 // attempt would do no better: after a silence, and after a page that will be
 // there again.
-func (at *attempt) lost() string {
+func (at *attempt) lost() bitrix24.Reason {
 	switch {
-	case at.err != nil && at.err.reason == reasonReset:
-		return reasonReset
-	case at.err != nil || at.answer.Kind != bitrix24.NoAnswer || at.answer.Reason == reasonTimeout || lasts(at.resp.StatusCode):
+	case at.err != nil && at.err.reason == bitrix24.ReasonReset:
+		return bitrix24.ReasonReset
+	case at.err != nil || at.answer.Kind != bitrix24.KindNoAnswer || at.answer.Reason == bitrix24.ReasonTimeout || lasts(at.resp.StatusCode):
 		return ""
 	}
 	return at.answer.Reason

@@ -113,11 +113,11 @@ func (t *transport) learn(l *lesson, h http.Header, a bitrix24.Answer) {
 	portal := l.route.portal
 	if isError(a.Kind) {
 		t.metrics.Error(portal, bitrix24.Label(codeOf(a)), metrics.FromPortal)
-		t.recent.errored(time.Now(), portal, codeOf(a), metrics.FromPortal, l.route.call.Method, l.id)
+		t.recent.errored(time.Now(), portal, string(codeOf(a)), metrics.FromPortal, l.route.call.Method, l.id)
 	}
 	for _, inner := range a.Inner {
 		t.metrics.Error(portal, bitrix24.Label(inner.Code), metrics.FromBatch)
-		t.recent.errored(time.Now(), portal, inner.Code, metrics.FromBatch, l.route.call.Method, l.id)
+		t.recent.errored(time.Now(), portal, string(inner.Code), metrics.FromBatch, l.route.call.Method, l.id)
 	}
 	if !l.route.call.REST() {
 		return
@@ -125,7 +125,7 @@ func (t *transport) learn(l *lesson, h http.Header, a bitrix24.Answer) {
 	t.applications.learn(l.cred, h.Get("X-Bitrix-Rest-Application"))
 	now := time.Now()
 	answer := limiter.BudgetAnswer{
-		Ran:     a.Executed() == bitrix24.Yes,
+		Ran:     a.Executed() == bitrix24.RanYes,
 		Blocked: isOperatingLimit(a.Code),
 		Usage:   usage(now, a.Time),
 		Took:    l.took,
@@ -164,9 +164,9 @@ func (t *transport) learnInner(l *lesson, now time.Time, a bitrix24.Answer) {
 	}
 }
 
-func isOperatingLimit(code string) bool {
+func isOperatingLimit(code bitrix24.Code) bool {
 	known := bitrix24.Lookup(code)
-	return known != nil && known.Category == bitrix24.OperatingTime
+	return known != nil && known.Category == bitrix24.CategoryOperatingTime
 }
 
 func usage(now time.Time, told bitrix24.Time) limiter.Usage {

@@ -32,7 +32,7 @@ func (p *Proxy) logCall(ex *exchange, r *http.Request, outcome metrics.Outcome, 
 		"executed", ex.ran(outcome), "outcome", outcome, "attempts", ex.attempts,
 		"queued", shown(ex.queued), "portal_time", shown(ex.portal), "took", shown(took))
 	if isError(ex.answer.Kind) && ex.failed == nil {
-		fields = append(fields, "portal_status", ex.answer.Proxy().PortalStatus)
+		fields = append(fields, "portal_status", ex.answer.ErrorInfo().PortalStatus)
 	}
 	if f := ex.failed; f != nil {
 		fields = append(fields, f.fields()...)
@@ -42,12 +42,12 @@ func (p *Proxy) logCall(ex *exchange, r *http.Request, outcome metrics.Outcome, 
 
 // logAgain writes that a call is sent once more, for what came of the attempt
 // before: an answer of this status, or none.
-func (t *transport) logAgain(ex *exchange, method, reason string, status int) {
-	executed := bitrix24.No // refused, or redirected
+func (t *transport) logAgain(ex *exchange, method string, reason bitrix24.Reason, status int) {
+	executed := bitrix24.RanNo // refused, or redirected
 	if ex.mayHaveRun {
-		executed = bitrix24.Unknown
+		executed = bitrix24.RanUnknown
 	}
-	t.log.Info("sending again", append(ex.named(method), "status", status, "code", ex.shownCode(), "reason", reason,
+	t.log.Info("sending again", append(ex.named(method), "status", status, "code", ex.shownCode(), "reason", string(reason),
 		"executed", executed, "attempts", ex.attempts)...)
 }
 
@@ -78,24 +78,24 @@ func (ex *exchange) reason(outcome metrics.Outcome) string {
 	case outcome == metrics.OK:
 		return metrics.None
 	case ex.failed != nil && ex.failed.reason != "":
-		return ex.failed.reason
+		return string(ex.failed.reason)
 	case outcome == metrics.Abandoned:
 		return reasonClientLeft
 	case ex.would != nil:
-		return ex.would.reason
+		return string(ex.would.reason)
 	case outcome == metrics.MethodError:
 		return reasonMethodError
 	}
-	return cmp.Or(ex.answer.Proxy().Reason, reasonStatus)
+	return cmp.Or(string(ex.answer.ErrorInfo().Reason), reasonStatus)
 }
 
 // ran reports whether the call ran, as far as is known at its end.
 func (ex *exchange) ran(outcome metrics.Outcome) bitrix24.Ran {
 	switch {
 	case ex.attempts == 0:
-		return bitrix24.No
+		return bitrix24.RanNo
 	case outcome == metrics.OK:
-		return bitrix24.Yes
+		return bitrix24.RanYes
 	case ex.failed != nil:
 		return ex.executed(ex.failed.executed)
 	}
@@ -106,7 +106,7 @@ func (ex *exchange) shownCode() string {
 	if ex.code() == "" && !isError(ex.answer.Kind) {
 		return metrics.None
 	}
-	return shownCode(ex.code())
+	return shownCode(string(ex.code()))
 }
 
 func (ex *exchange) shownClient() string {

@@ -102,7 +102,7 @@ func TestSendingAgainIsLogged(t *testing.T) {
 		fault, target string
 		want          logged
 	}{
-		"a write that the portal refused": {"*:QUERY_LIMIT_EXCEEDED:first=1", deal, logged{Call: "v2 crm.deal.add", Status: 503, Code: "QUERY_LIMIT_EXCEEDED", Reason: refused, Executed: "no"}},
+		"a write that the portal refused": {"*:QUERY_LIMIT_EXCEEDED:first=1", deal, logged{Call: "v2 crm.deal.add", Status: 503, Code: "QUERY_LIMIT_EXCEEDED", Reason: "refused", Executed: "no"}},
 		"a read that came back as a page": {"*:html:status=502:first=1", list, logged{Call: "v2 crm.deal.list", Status: 502, Code: "ERROR_UNEXPECTED_ANSWER", Reason: "html", Executed: "unknown"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,13 +16,13 @@ import (
 // it will pass; of a long one the rest streams. What it means is learned once,
 // at its end, or when nobody reads on.
 type examination struct {
-	resp     *http.Response
-	call     bitrix24.Call
-	fileness bitrix24.Fileness
-	body     io.ReadCloser // the portal's, as it comes
-	scanner  *bitrix24.Scanner
-	learn    func(bitrix24.Answer)
-	once     sync.Once
+	resp    *http.Response
+	call    bitrix24.Call
+	hint    bitrix24.FileHint
+	body    io.ReadCloser // the portal's, as it comes
+	scanner *bitrix24.Scanner
+	learn   func(bitrix24.Answer)
+	once    sync.Once
 
 	source  tap       // of the decoder
 	decoder io.Reader // nil: the answer is plain
@@ -45,25 +45,25 @@ var errTooLong = errors.New("too much of the answer says nothing")
 // out of resp.Body afterwards is what came in.
 func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer)) bitrix24.Answer {
 	contentType := resp.Header.Get("Content-Type")
-	fileness := bitrix24.FileOf(resp.StatusCode, resp.Header.Get("Content-Disposition"), resp.Header.Get("Content-Range"), contentType)
-	if fileness == bitrix24.File || !call.REST() || isBare(resp) {
+	hint := bitrix24.FileHintOf(resp.StatusCode, resp.Header.Get("Content-Disposition"), resp.Header.Get("Content-Range"), contentType)
+	if hint == bitrix24.FileHintYes || !call.REST() || isBare(resp) {
 		learn(bitrix24.Answer{})
 		return bitrix24.Answer{}
 	}
 	x := &examination{
-		resp: resp, call: call, fileness: fileness, body: resp.Body, learn: learn,
+		resp: resp, call: call, hint: hint, body: resp.Body, learn: learn,
 		scanner: bitrix24.NewScanner(call, resp.StatusCode, contentType),
 	}
 	resp.Body = x
 	verdict := x.readHead()
 	switch {
-	case verdict == bitrix24.Stream:
+	case verdict == bitrix24.VerdictStream:
 		x.stream()
-		return bitrix24.Answer{Kind: bitrix24.OK}
-	case verdict == bitrix24.More: // it broke off: whatever came of it is no answer
+		return bitrix24.Answer{Kind: bitrix24.KindOK}
+	case verdict == bitrix24.VerdictMore: // it broke off: whatever came of it is no answer
 		answer := bitrix24.NewScanner(call, resp.StatusCode, "").Finish(false)
 		if errors.Is(context.Cause(resp.Request.Context()), errTimeout) {
-			answer.Reason = reasonTimeout
+			answer.Reason = bitrix24.ReasonTimeout
 		}
 		x.settle(answer)
 		return answer
@@ -90,9 +90,9 @@ func (x *examination) readHead() bitrix24.Verdict {
 	for {
 		whole := x.readSome()
 		if x.err != nil && !errors.Is(x.err, io.EOF) {
-			return bitrix24.More
+			return bitrix24.VerdictMore
 		}
-		if verdict := x.scanner.Head(x.text, whole); verdict != bitrix24.More {
+		if verdict := x.scanner.Head(x.text, whole); verdict != bitrix24.VerdictMore {
 			return verdict
 		}
 	}
@@ -139,10 +139,10 @@ func (x *examination) stream() {
 func (x *examination) judge(a bitrix24.Answer) bitrix24.Answer {
 	isPage := a.Reason == bitrix24.ReasonHTML
 	switch {
-	case a.Kind != bitrix24.NoAnswer:
+	case a.Kind != bitrix24.KindNoAnswer:
 	case x.garbled && !isPage && len(x.held) > 0:
 		return bitrix24.Unreadable(x.call, x.resp.StatusCode, x.resp.Header.Get("Content-Type"))
-	case x.fileness == bitrix24.MayBeFile && (isPage || a.Reason == bitrix24.ReasonNotJSON):
+	case x.hint == bitrix24.FileHintMaybe && (isPage || a.Reason == bitrix24.ReasonNotJSON):
 		return bitrix24.Answer{}
 	}
 	return a
@@ -162,7 +162,7 @@ func (x *examination) Read(p []byte) (n int, err error) {
 	if x.err == nil {
 		return n, nil
 	}
-	if a := x.finish(); errors.Is(x.err, io.EOF) && a.Kind == bitrix24.NoAnswer {
+	if a := x.finish(); errors.Is(x.err, io.EOF) && a.Kind == bitrix24.KindNoAnswer {
 		return n, io.ErrUnexpectedEOF // it ends in the middle; so must the caller's
 	}
 	return n, x.err
@@ -200,7 +200,7 @@ func (x *examination) outcome() bitrix24.Answer {
 	if broke || ended && sawAll && !x.garbled {
 		return x.scanner.Finish(ended)
 	}
-	return bitrix24.Answer{Kind: bitrix24.OK}
+	return bitrix24.Answer{Kind: bitrix24.KindOK}
 }
 
 // hasLeft reports whether an attempt was given up here, and not for the portal's

@@ -228,7 +228,7 @@ func TestAnswersThatCannotBeDecoded(t *testing.T) {
 // An answer that says it is encoded, and is not, is held until all of it is
 // there, however small its pieces.
 func TestPlainInPieces(t *testing.T) {
-	for status, want := range map[int]bitrix24.Kind{200: bitrix24.OK, 503: bitrix24.SystemError} {
+	for status, want := range map[int]bitrix24.Kind{200: bitrix24.KindOK, 503: bitrix24.KindSystemError} {
 		text := map[int]string{200: `{"result":true}`, 503: `{"error":"QUERY_LIMIT_EXCEEDED"}`}[status]
 		resp := &http.Response{
 			StatusCode: status, Header: http.Header{"Content-Encoding": {"gzip"}},
@@ -297,18 +297,18 @@ func TestBatchErrorsAreCounted(t *testing.T) {
 // Every documented code is recognised, brought to its documented status, and
 // counted, whichever status the portal sends it with.
 func TestSystemErrors(t *testing.T) {
-	for _, code := range bitrix24.Codes()[:16] {
+	for _, code := range bitrix24.SystemErrors()[:16] {
 		for _, status := range []int{code.Status, 200, 401, 403, 500, 503} {
 			description := code.Text
-			p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(status, "application/json", fmt.Appendf(nil, `{"error":%q,"error_description":%q,"more":1}`, code.Name, description)))
+			p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(status, "application/json", fmt.Appendf(nil, `{"error":%q,"error_description":%q,"more":1}`, code.Code, description)))
 			w := p.call("POST", deal, "")
 			e := tell(t, w)
-			if w.Code != code.Status || e.Error != code.Name || e.Description != description || e.Proxy.Source != "portal" ||
+			if w.Code != code.Status || e.Error != string(code.Code) || e.Description != description || e.Proxy.Source != "portal" ||
 				e.Proxy.Executed != code.Ran.String() || e.Proxy.PortalStatus != status || e.Proxy.RequestID == "" || w.Header().Get("B24-Error-Source") != "portal" {
-				t.Errorf("%s at %d: %d %+v", code.Name, status, w.Code, e)
+				t.Errorf("%s at %d: %d %+v", code.Code, status, w.Code, e)
 			}
-			if n := p.metric(errorsTotal(code.Name, "portal")); n != 1 {
-				t.Errorf("%s at %d: counted %v times", code.Name, status, n)
+			if n := p.metric(errorsTotal(string(code.Code), "portal")); n != 1 {
+				t.Errorf("%s at %d: counted %v times", code.Code, status, n)
 			}
 		}
 	}
@@ -360,7 +360,7 @@ func TestSamples(t *testing.T) {
 		}
 		p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(must(strconv.Atoi(column[1])), column[2], body, headers...))
 		w := p.call("POST", path, "")
-		known := bitrix24.Lookup(code)
+		known := bitrix24.Lookup(bitrix24.Code(code))
 		switch {
 		case name == "redirect-302.html":
 			if w.Code != 500 || tell(t, w).Proxy.Reason != "redirect" {
@@ -375,7 +375,7 @@ func TestSamples(t *testing.T) {
 				t.Errorf("%s: %d %s", name, w.Code, w.Body)
 			}
 		case known != nil:
-			if w.Code != known.Status || !strings.Contains(w.Body.String(), known.Name) || !strings.Contains(w.Body.String(), "request_id") {
+			if w.Code != known.Status || !strings.Contains(w.Body.String(), string(known.Code)) || !strings.Contains(w.Body.String(), "request_id") {
 				t.Errorf("%s: %d %s", name, w.Code, w.Body)
 			}
 		default: // a method's own

@@ -57,8 +57,8 @@ func (ex *exchange) watch(slot *limiter.Slot, hold time.Duration, operating *lim
 
 // executed tells whether the call ran, all attempts considered.
 func (ex *exchange) executed(last bitrix24.Ran) bitrix24.Ran {
-	if last == bitrix24.No && ex.mayHaveRun {
-		return bitrix24.Unknown
+	if last == bitrix24.RanNo && ex.mayHaveRun {
+		return bitrix24.RanUnknown
 	}
 	return last
 }

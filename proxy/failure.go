@@ -17,10 +17,10 @@ import (
 // A failure is what the proxy answers in the portal's stead.
 type failure struct {
 	status      int
-	code        string
+	code        bitrix24.Code
 	description string
 	source      metrics.Source // proxy where empty
-	reason      string
+	reason      bitrix24.Reason
 	executed    bitrix24.Ran
 	retryable   bool
 	retryAfter  time.Duration // 0: not sent
@@ -31,19 +31,14 @@ type failure struct {
 	requested    string // the host that the request named and may not call
 }
 
-func (f *failure) Error() string { return f.code + ": " + f.description }
+func (f *failure) Error() string { return string(f.code) + ": " + f.description }
 func (f *failure) Unwrap() error { return f.cause }
-
-const (
-	reasonReset   = "reset"
-	reasonTimeout = "timeout"
-)
 
 // rejection is the answer to a call that got no slot.
 func rejection(r *limiter.Rejection) *failure {
 	f := &failure{
-		status: http.StatusServiceUnavailable, code: "QUERY_LIMIT_EXCEEDED", reason: string(r.Reason),
-		executed: bitrix24.No, retryable: true, retryAfter: soon(r.RetryAfter), outcome: metrics.Rejected, cause: r,
+		status: http.StatusServiceUnavailable, code: bitrix24.CodeQueryLimitExceeded, reason: bitrix24.Reason(r.Reason),
+		executed: bitrix24.RanNo, retryable: true, retryAfter: soon(r.RetryAfter), outcome: metrics.Rejected, cause: r,
 	}
 	switch r.Reason {
 	case limiter.QueueFull:
@@ -53,10 +48,10 @@ func rejection(r *limiter.Rejection) *failure {
 	case limiter.Draining:
 		f.description = "The proxy restarts; the call was not sent, repeat it"
 	case limiter.OperatingTime:
-		f.status, f.code, f.retryAfter = http.StatusTooManyRequests, "OPERATION_TIME_LIMIT", max(r.RetryAfter, time.Second)
+		f.status, f.code, f.retryAfter = http.StatusTooManyRequests, bitrix24.CodeOperationTimeLimit, max(r.RetryAfter, time.Second)
 		f.description = "Method is blocked due to operation time limit, by the proxy, until its operating time is reset"
 	case limiter.Overload:
-		f.code, f.retryAfter, f.retryable = "OVERLOAD_LIMIT", max(r.RetryAfter, time.Second), false
+		f.code, f.retryAfter, f.retryable = bitrix24.CodeOverloadLimit, max(r.RetryAfter, time.Second), false
 		f.description = "REST API is blocked due to overload; the proxy asks the portal once a minute whether it is open again"
 	}
 	return f
@@ -69,15 +64,15 @@ func networkFailure(ctx context.Context, err error, sent bool) *failure {
 	}
 	f := &failure{source: metrics.FromNetwork, cause: err, outcome: metrics.PortalError}
 	if !sent {
-		f.status, f.code, f.reason = http.StatusServiceUnavailable, "PORTAL_UNREACHABLE", "unreachable"
+		f.status, f.code, f.reason = http.StatusServiceUnavailable, codeUnreachable, bitrix24.ReasonUnreachable
 		f.description = "The portal could not be reached: " + cause(err)
-		f.executed, f.retryable, f.retryAfter, f.outcome = bitrix24.No, true, jitter(4*time.Second), metrics.Unreachable
+		f.executed, f.retryable, f.retryAfter, f.outcome = bitrix24.RanNo, true, jitter(4*time.Second), metrics.Unreachable
 		return f
 	}
-	f.status, f.code = http.StatusInternalServerError, "ERROR_UNEXPECTED_ANSWER"
-	f.description, f.reason = "The connection to the portal broke before its answer; the call may have run", reasonReset
+	f.status, f.code = http.StatusInternalServerError, bitrix24.CodeUnexpectedAnswer
+	f.description, f.reason = "The connection to the portal broke before its answer; the call may have run", bitrix24.ReasonReset
 	if errors.Is(err, errTimeout) {
-		f.description, f.reason = "The portal did not answer in time: "+cause(err)+"; the call may have run", reasonTimeout
+		f.description, f.reason = "The portal did not answer in time: "+cause(err)+"; the call may have run", bitrix24.ReasonTimeout
 	}
 	return f
 }
@@ -97,6 +92,9 @@ func (f *failure) logged() string {
 	return text
 }
 
+// codeUnreachable is that of a portal to which nothing could be sent.
+const codeUnreachable bitrix24.Code = "PORTAL_UNREACHABLE"
+
 func (f *failure) from() metrics.Source {
 	if f.source == "" {
 		return metrics.FromProxy
@@ -113,7 +111,7 @@ func draining() *failure {
 // proxy had to end.
 func stopped(after time.Duration) *failure {
 	return &failure{
-		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", reason: string(limiter.Draining), outcome: metrics.PortalError,
+		status: http.StatusInternalServerError, code: bitrix24.CodeUnexpectedAnswer, reason: bitrix24.Reason(limiter.Draining), outcome: metrics.PortalError,
 		description: fmt.Sprintf("The proxy restarts; the portal has not answered for %.1f s, and the call may have run", after.Seconds()),
 	}
 }
@@ -122,7 +120,7 @@ var (
 	// gone stands for the answer to a caller who has left.
 	gone = &failure{outcome: metrics.Abandoned}
 	// brokeOff stands for a long answer of which the caller has got a part.
-	brokeOff = &failure{outcome: metrics.PortalError, code: "ERROR_UNEXPECTED_ANSWER", reason: bitrix24.ReasonTruncated}
+	brokeOff = &failure{outcome: metrics.PortalError, code: bitrix24.CodeUnexpectedAnswer, reason: bitrix24.ReasonTruncated}
 )
 
 // soon is a time to try again, from 1 to 60 seconds. It is not spread further:

@@ -46,7 +46,7 @@ func bearsBody(method string) bool {
 }
 
 var notFramed = &failure{
-	outcome: metrics.Rejected, executed: bitrix24.No,
+	outcome: metrics.Rejected, executed: bitrix24.RanNo,
 	status: http.StatusBadRequest, code: "REQUEST_NOT_READ", reason: "request_not_read",
 	description: "It is not clear where the body of this request ends. Send its Content-Length, or with HTTP/1.1 Transfer-Encoding: chunked, and not both.",
 }

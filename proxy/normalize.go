@@ -23,9 +23,9 @@ func (p *Proxy) answer(resp *http.Response) error {
 		resp.Header.Set("B24-Error-Source", string(metrics.FromPortal))
 		p.retryAfter(resp.Header, ex)
 		if p.config.Normalize {
-			told := a.Proxy()
+			told := a.ErrorInfo()
 			told.RequestID, told.Executed = ex.id, ex.executed(told.Executed)
-			told.Retryable = told.Retryable || ex.repeatable && told.Executed == bitrix24.Unknown && a.Kind == bitrix24.NoAnswer && !lasts(resp.StatusCode)
+			told.Retryable = told.Retryable || ex.repeatable && told.Executed == bitrix24.RanUnknown && a.Kind == bitrix24.KindNoAnswer && !lasts(resp.StatusCode)
 			replace(resp, a, told)
 			allowOrigin(resp.Header, resp.Request.Header)
 		}
@@ -43,12 +43,12 @@ func (p *Proxy) retryAfter(h http.Header, ex *exchange) {
 		return
 	}
 	switch known.Category {
-	case bitrix24.RateLimit:
+	case bitrix24.CategoryRateLimit:
 		if ex.retryAfter == 0 {
 			ex.retryAfter = soon(p.limiter.RetryAfter(ex.route.portal))
 		}
 		setRetryAfter(h, ex.retryAfter)
-	case bitrix24.OperatingTime:
+	case bitrix24.CategoryOperatingTime:
 		setRetryAfter(h, max(time.Second, p.budgets.Due(time.Now(), ex.budget)))
 	}
 }
@@ -61,14 +61,14 @@ func setRetryAfter(h http.Header, d time.Duration) {
 func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 func isError(k bitrix24.Kind) bool {
-	return k == bitrix24.SystemError || k == bitrix24.MethodError || k == bitrix24.NoAnswer
+	return k == bitrix24.KindSystemError || k == bitrix24.KindMethodError || k == bitrix24.KindNoAnswer
 }
 
 // replace puts the normalized answer in place of the portal's.
-func replace(resp *http.Response, a bitrix24.Answer, told bitrix24.Proxy) {
+func replace(resp *http.Response, a bitrix24.Answer, told bitrix24.ErrorInfo) {
 	status, contentType, content := a.Normalized(told)
 	resp.StatusCode, resp.Status = status, ""
-	if a.Kind == bitrix24.MethodError {
+	if a.Kind == bitrix24.KindMethodError {
 		return // the body passes as it came
 	}
 	resp.Body.Close()
@@ -105,14 +105,14 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	ex.failed, ex.status = f, f.status
 	if f.outcome == metrics.Rejected {
-		p.metrics.Rejected(ex.route.portal, f.reason)
+		p.metrics.Rejected(ex.route.portal, string(f.reason))
 	}
-	p.metrics.Error(ex.route.portal, f.code, f.from()) // its code is one of ours, and so bounded
-	p.recent.errored(time.Now(), ex.route.portal, f.code, f.from(), ex.route.call.Method, ex.id)
+	p.metrics.Error(ex.route.portal, string(f.code), f.from()) // its code is one of ours, and so bounded
+	p.recent.errored(time.Now(), ex.route.portal, string(f.code), f.from(), ex.route.call.Method, ex.id)
 
-	told := bitrix24.Proxy{
+	told := bitrix24.ErrorInfo{
 		Source: string(f.from()), Reason: f.reason, Executed: ex.executed(f.executed), RequestID: ex.id, PortalStatus: f.portalStatus,
-		Retryable: f.retryable || f.executed == bitrix24.Unknown && ex.repeatable,
+		Retryable: f.retryable || f.executed == bitrix24.RanUnknown && ex.repeatable,
 	}
 	content := bitrix24.Error(f.code, f.description, told, ex.route.call.XML)
 	h := w.Header()
@@ -145,15 +145,15 @@ func (p *Proxy) describe(h http.Header, ex *exchange) {
 }
 
 // codeOf is the code of a portal's error, as the caller sees it.
-func codeOf(a bitrix24.Answer) string {
-	if a.Kind == bitrix24.NoAnswer {
-		return "ERROR_UNEXPECTED_ANSWER"
+func codeOf(a bitrix24.Answer) bitrix24.Code {
+	if a.Kind == bitrix24.KindNoAnswer {
+		return bitrix24.CodeUnexpectedAnswer
 	}
 	return a.Code
 }
 
 // code is that of the error that the exchange ended with, "" if it did not.
-func (ex *exchange) code() string {
+func (ex *exchange) code() bitrix24.Code {
 	switch {
 	case ex.failed != nil:
 		return ex.failed.code
@@ -178,11 +178,11 @@ func (ex *exchange) outcome() metrics.Outcome {
 		return metrics.Rejected
 	}
 	switch ex.answer.Kind {
-	case bitrix24.SystemError, bitrix24.NoAnswer:
+	case bitrix24.KindSystemError, bitrix24.KindNoAnswer:
 		return metrics.PortalError
-	case bitrix24.MethodError:
+	case bitrix24.KindMethodError:
 		return metrics.MethodError
-	case bitrix24.Untouched:
+	case bitrix24.KindUntouched:
 		if ex.status >= 500 {
 			return metrics.PortalError
 		}

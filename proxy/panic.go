@@ -15,7 +15,7 @@ func crashed(log *slog.Logger, id string, cause any) *failure {
 	log.Error("a panic ended a call; this is a fault of b24proxy, please report it",
 		"request_id", id, "panic", bitrix24.Redact(fmt.Sprint(cause)), "stack", bitrix24.Redact(string(debug.Stack())))
 	return &failure{
-		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", reason: "internal", outcome: metrics.PortalError,
+		status: http.StatusInternalServerError, code: bitrix24.CodeUnexpectedAnswer, reason: bitrix24.Reason(bitrix24.CategoryInternal), outcome: metrics.PortalError,
 		description: "The proxy failed on this call, see its log",
 	}
 }
@@ -32,7 +32,7 @@ func (p *Proxy) recovered(w *answerWriter, r *http.Request, ex *exchange) {
 	}
 	f := crashed(p.log, ex.id, cause)
 	if ex.attempts == 0 {
-		f.executed, f.outcome = bitrix24.No, metrics.Rejected
+		f.executed, f.outcome = bitrix24.RanNo, metrics.Rejected
 	}
 	if w.wrote {
 		ex.failed = f

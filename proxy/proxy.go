@@ -232,13 +232,13 @@ func (p *Proxy) ended(ex *exchange, r *http.Request) {
 	if result == metrics.Abandoned {
 		ex.status = 0
 	}
-	p.recent.ended(time.Now(), portal, result, ex.code(), ex.queued+ex.foretold)
+	p.recent.ended(time.Now(), portal, result, string(ex.code()), ex.queued+ex.foretold)
 	p.metrics.Request(portal, result, ex.status, took, ex.id)
 	if ex.route.call.REST() && ex.attempts > 0 && ex.would == nil {
 		p.metrics.QueueWait(portal, ex.urgency, ex.queued+ex.foretold, ex.id)
 	}
 	if ex.would != nil {
-		p.metrics.Rejected(portal, ex.would.reason)
+		p.metrics.Rejected(portal, string(ex.would.reason))
 	}
 	p.logCall(ex, r, result, took)
 }
@@ -271,7 +271,7 @@ func (p *Proxy) portals() []metrics.Portal {
 
 // bodyFailure is the answer to a request whose body could not be read.
 func bodyFailure(err error, limit int64) *failure {
-	f := &failure{executed: bitrix24.No, outcome: metrics.Rejected, cause: err}
+	f := &failure{executed: bitrix24.RanNo, outcome: metrics.Rejected, cause: err}
 	switch {
 	case errors.Is(err, errTooLarge):
 		f.status, f.code, f.reason = http.StatusRequestEntityTooLarge, "REQUEST_TOO_LARGE", "request_too_large"

@@ -95,7 +95,7 @@ func (r *recent) errored(now time.Time, portal, code string, source metrics.Sour
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.ofLocked(now, portal)
-	if known := bitrix24.Lookup(code); source == metrics.FromPortal && known != nil && known.Category == bitrix24.RateLimit {
+	if known := bitrix24.Lookup(bitrix24.Code(code)); source == metrics.FromPortal && known != nil && known.Category == bitrix24.CategoryRateLimit {
 		n.series.at(now.Sub(r.began)).refused++
 		r.all.at(now.Sub(r.began)).refused++
 	}
@@ -214,7 +214,7 @@ func (r *recent) requestOf(portal string, category bitrix24.Category) string {
 		return ""
 	}
 	for _, e := range slices.Backward(n.errors) {
-		if known := bitrix24.Lookup(e.Code); e.Source == metrics.FromPortal && known != nil && known.Category == category {
+		if known := bitrix24.Lookup(bitrix24.Code(e.Code)); e.Source == metrics.FromPortal && known != nil && known.Category == category {
 			return e.RequestID
 		}
 	}
@@ -268,7 +268,7 @@ func minuteOf(s slot) minuteStatus {
 // or token is, stays as it is.
 func shownCode(code string) string {
 	code = strings.TrimSpace(code)
-	label := bitrix24.Label(code)
+	label := bitrix24.Label(bitrix24.Code(code))
 	isUpper := label == "other" && len(code) <= 64 && code[0] >= 'A' && code[0] <= 'Z' &&
 		strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
 	if isUpper || label == "numeric" && len(code) <= 12 {

@@ -28,8 +28,8 @@ func (t *transport) moved(ex *exchange, resp *http.Response) (to route, moved bo
 	to, failed = t.router.follow(ex.route, resp)
 	if ex.moves++; failed == nil && (ex.moves > maxMoves || to.at(ex.route)) {
 		failed = &failure{
-			status: http.StatusServiceUnavailable, code: "PORTAL_UNREACHABLE", source: metrics.FromPortal, reason: "redirect_loop",
-			description: "The portal redirects in a circle, or to itself", executed: bitrix24.No, outcome: metrics.Unreachable,
+			status: http.StatusServiceUnavailable, code: codeUnreachable, source: metrics.FromPortal, reason: bitrix24.ReasonRedirectLoop,
+			description: "The portal redirects in a circle, or to itself", executed: bitrix24.RanNo, outcome: metrics.Unreachable,
 		}
 	}
 	if failed != nil {
@@ -57,11 +57,11 @@ func (r *router) follow(from route, resp *http.Response) (route, *failure) {
 	base := &url.URL{Scheme: from.scheme, Host: from.portal, Path: decoded(from.path), RawPath: from.path}
 	location, err := base.Parse(resp.Header.Get("Location"))
 	if err != nil || resp.Header.Get("Location") == "" || !slices.Contains(keepsMethod, resp.StatusCode) {
-		return route{}, notFollowed("The portal redirects to another page; the call may have run", bitrix24.Unknown)
+		return route{}, notFollowed("The portal redirects to another page; the call may have run", bitrix24.RanUnknown)
 	}
 	path, isSame := samePath(from.path, location.EscapedPath())
 	if !isSame {
-		return route{}, notFollowed("The portal redirects to another page; the call may have run", bitrix24.Unknown)
+		return route{}, notFollowed("The portal redirects to another page; the call may have run", bitrix24.RanUnknown)
 	}
 	return r.elsewhere(from, location, path+from.query)
 }
@@ -137,7 +137,7 @@ func isPrivateIP(host string) bool {
 
 func notFollowed(description string, executed bitrix24.Ran) *failure {
 	return &failure{
-		status: http.StatusInternalServerError, code: "ERROR_UNEXPECTED_ANSWER", source: metrics.FromPortal, reason: "redirect",
+		status: http.StatusInternalServerError, code: bitrix24.CodeUnexpectedAnswer, source: metrics.FromPortal, reason: bitrix24.ReasonRedirect,
 		description: description, executed: executed, outcome: metrics.PortalError,
 	}
 }
@@ -145,7 +145,7 @@ func notFollowed(description string, executed bitrix24.Ran) *failure {
 // notThere is the answer where the same call belongs at an address to which no
 // portal may lead it.
 func notThere() *failure {
-	return notFollowed("The portal redirects the call to an address that is not followed: only https leads to a portal on the list, and no redirect leads to a private address or to the upstream of others", bitrix24.No)
+	return notFollowed("The portal redirects the call to an address that is not followed: only https leads to a portal on the list, and no redirect leads to a private address or to the upstream of others", bitrix24.RanNo)
 }
 
 // renamedTo is the answer where the same call belongs at a host off the list.

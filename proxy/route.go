@@ -258,13 +258,13 @@ func looksLikeHost(segment string) bool { return !plainSegment.MatchString(segme
 
 // The failures of a request that goes nowhere.
 var notNamed = &failure{
-	outcome: metrics.Rejected, executed: bitrix24.No,
+	outcome: metrics.Rejected, executed: bitrix24.RanNo,
 	status: http.StatusBadRequest, code: "PORTAL_NOT_NAMED", reason: "portal_not_named",
 	description: "The request names no portal. Name it in the header B24-Portal, as the first path segment (/acme.bitrix24.com/rest/...), or as Host; or set B24PROXY_UPSTREAM.",
 }
 
 var connectNotEnabled = &failure{
-	outcome: metrics.Rejected, executed: bitrix24.No,
+	outcome: metrics.Rejected, executed: bitrix24.RanNo,
 	status: http.StatusNotImplemented, code: "CONNECT_NOT_ENABLED", reason: "connect_not_enabled",
 	description: "CONNECT is not enabled. Address the proxy itself: name the portal in the header B24-Portal or as the first path segment.",
 }
@@ -281,7 +281,7 @@ func notAllowed(name string) *failure {
 		shown, requested = shown+" "+host, host
 	}
 	return &failure{
-		outcome: metrics.Rejected, executed: bitrix24.No, requested: requested,
+		outcome: metrics.Rejected, executed: bitrix24.RanNo, requested: requested,
 		status: http.StatusForbidden, code: "PORTAL_NOT_ALLOWED", reason: "portal_not_allowed",
 		description: shown + " is not allowed here. Portals are listed in B24PROXY_PORTALS (by default the cloud zones of Bitrix24), a port only where the list names it." + hint,
 	}

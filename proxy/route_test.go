@@ -135,7 +135,7 @@ func TestRoute(t *testing.T) {
 		route, failed := r.route(req)
 		got := route.scheme + "://" + route.portal + " " + route.path + route.query
 		if failed != nil {
-			got = failed.code
+			got = string(failed.code)
 		}
 		if got != c.want {
 			t.Errorf("%s: got %s, want %s", name, got, c.want)

@@ -320,7 +320,7 @@ func TestChangesNameTheRefusedCall(t *testing.T) {
 	for i, source := range []metrics.Source{metrics.FromPortal, metrics.FromProxy, metrics.FromBatch} {
 		r.errored(epochAt(i), "acme.bitrix24.com", "QUERY_LIMIT_EXCEEDED", source, "crm.deal.add", string(source))
 	}
-	if got := r.requestOf("acme.bitrix24.com", bitrix24.RateLimit); got != "portal" {
+	if got := r.requestOf("acme.bitrix24.com", bitrix24.CategoryRateLimit); got != "portal" {
 		t.Errorf("the request of %q is named", got)
 	}
 }

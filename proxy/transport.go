@@ -37,7 +37,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ex := exchangeOf(req.Context())
 	ex.repeatable = isRepeatable(ex, req)
 	var last *attempt // to be repeated for a reason
-	var reason string
+	var reason bitrix24.Reason
 	var status int // of the last attempt's answer
 	for {
 		paid, err := t.admit(req.Context(), ex, reason == refused)
@@ -51,7 +51,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		if reason != "" {
-			t.metrics.Resend(ex.route.portal, reason)
+			t.metrics.Resend(ex.route.portal, string(reason))
 			t.logAgain(ex, req.Method, reason, status)
 		}
 		at := t.attempt(ex, req, paid)
@@ -83,13 +83,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // keeps reports whether a call that gets no slot to be sent again has the answer
 // to its last attempt: the portal's own refusal, or the failure that was worth
 // another attempt.
-func (t *transport) keeps(ex *exchange, reason string, err error) bool {
+func (t *transport) keeps(ex *exchange, reason bitrix24.Reason, err error) bool {
 	var f *failure
 	switch isRejected := errors.As(err, &f) && f.outcome == metrics.Rejected; {
-	case !isRejected || reason == refused && f.reason == string(limiter.Draining):
+	case !isRejected || reason == refused && f.reason == bitrix24.Reason(limiter.Draining):
 		return false
 	case reason == refused:
-		t.metrics.Rejected(ex.route.portal, f.reason)
+		t.metrics.Rejected(ex.route.portal, string(f.reason))
 		ex.rejected, ex.retryAfter = true, f.retryAfter
 	}
 	return true
@@ -97,8 +97,8 @@ func (t *transport) keeps(ex *exchange, reason string, err error) bool {
 
 // Reasons to send a call again, beside those of lost.
 const (
-	refused = "refused" // by the portal, for its rate limit
-	renamed = "renamed" // the call belongs elsewhere
+	refused bitrix24.Reason = "refused" // by the portal, for its rate limit
+	renamed bitrix24.Reason = "renamed" // the call belongs elsewhere
 )
 
 // maxResends bounds how often one call is sent again, beside its patience: a
@@ -107,7 +107,7 @@ const maxResends = 1000
 
 // next says why a call is to be sent again, "" if it is not: what surely did not
 // run is, and once what may run twice and whose answer was lost.
-func (t *transport) next(ex *exchange, at *attempt) (reason string, err error) {
+func (t *transport) next(ex *exchange, at *attempt) (reason bitrix24.Reason, err error) {
 	if at.err == nil {
 		to, moved, failed := t.moved(ex, at.resp)
 		switch {
@@ -136,5 +136,5 @@ func (t *transport) next(ex *exchange, at *attempt) (reason string, err error) {
 
 // isRefusal tells whether the portal refused a call for its rate limit.
 func isRefusal(a bitrix24.Answer) bool {
-	return a.Known != nil && a.Known.Category == bitrix24.RateLimit && a.Executed() == bitrix24.No
+	return a.Known != nil && a.Known.Category == bitrix24.CategoryRateLimit && a.Executed() == bitrix24.RanNo
 }

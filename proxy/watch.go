@@ -75,7 +75,7 @@ func (p *Proxy) look(now time.Time, c changes, s *limiter.State) {
 	if k.blocked != s.Blocked {
 		k.blocked = s.Blocked
 		if s.Blocked {
-			log.With(p.metBy(s.Upstream, bitrix24.Blocked)...).Warn("the portal blocks all calls for overload; one a minute goes as a probe")
+			log.With(p.metBy(s.Upstream, bitrix24.CategoryBlocked)...).Warn("the portal blocks all calls for overload; one a minute goes as a probe")
 		} else {
 			log.Info("the portal is no longer blocked for overload")
 		}
@@ -83,7 +83,7 @@ func (p *Proxy) look(now time.Time, c changes, s *limiter.State) {
 	if lowered := s.Rate < s.Plan.Rate; k.lowered != lowered {
 		k.lowered = lowered
 		if lowered {
-			log.With(p.metBy(s.Upstream, bitrix24.RateLimit)...).Warn("the rate was lowered, since the portal refuses calls",
+			log.With(p.metBy(s.Upstream, bitrix24.CategoryRateLimit)...).Warn("the rate was lowered, since the portal refuses calls",
 				"rate", s.Rate, "plan_rate", s.Plan.Rate)
 		} else {
 			log.Info("the rate has recovered", "rate", s.Rate)
@@ -96,7 +96,7 @@ func (p *Proxy) look(now time.Time, c changes, s *limiter.State) {
 		}
 		closed[b.BudgetKey] = true
 		if !k.closed[b.BudgetKey] {
-			log.With(p.metBy(s.Upstream, bitrix24.OperatingTime)...).Warn("a method is closed for its operating time", "method", b.Method, "credential", b.Credential,
+			log.With(p.metBy(s.Upstream, bitrix24.CategoryOperatingTime)...).Warn("a method is closed for its operating time", "method", b.Method, "credential", b.Credential,
 				"used", b.Used, "by_the_portal", b.Blocked, "until", b.ClosedUntil)
 		}
 	}

@@ -12,17 +12,17 @@ import (
 type Kind int
 
 const (
-	// Untouched answers are none of our business: other paths, signed file
+	// KindUntouched answers are none of our business: other paths, signed file
 	// addresses, redirects.
-	Untouched Kind = iota
-	// OK is an answer of the API without an error at its top level.
-	OK
-	// SystemError is an error of the table, see Code.
-	SystemError
-	// MethodError is any other error: the method's own.
-	MethodError
-	// NoAnswer is not of the API, or not all of it; Answer.Reason says why.
-	NoAnswer
+	KindUntouched Kind = iota
+	// KindOK is an answer of the API without an error at its top level.
+	KindOK
+	// KindSystemError is a SystemError.
+	KindSystemError
+	// KindMethodError is any other error: the method's own.
+	KindMethodError
+	// KindNoAnswer is not of the API, or not all of it; Answer.Reason says why.
+	KindNoAnswer
 )
 
 // String returns the kind's name, such as "system_error".
@@ -30,21 +30,13 @@ func (k Kind) String() string {
 	return [...]string{"untouched", "ok", "system_error", "method_error", "no_answer"}[k]
 }
 
-// Reasons of a NoAnswer.
-const (
-	ReasonHTML      = "html"
-	ReasonEmpty     = "empty"
-	ReasonTruncated = "truncated"
-	ReasonNotJSON   = "not_json" // also JSON with a status of 5xx that names no error
-)
-
 // Answer is what an answer means.
 type Answer struct {
 	Kind        Kind
-	Code        string // the portal's spelling, trimmed; "" also for null
-	Known       *Code  // the table's row of a SystemError, else nil
+	Code        Code         // the portal's spelling, trimmed; "" also for null
+	Known       *SystemError // of a KindSystemError, else nil
 	Description string
-	Reason      string  // of a NoAnswer
+	Reason      Reason  // of a KindNoAnswer
 	V3          bool    // error is an object
 	Fields      []Field // the top level of an error in JSON, each name once
 	Time        Time    // of the call itself
@@ -70,7 +62,7 @@ type Field struct {
 // InnerError is the error of a command inside a batch.
 type InnerError struct {
 	Key  string // of the command; its position where the portal sent a list
-	Code string
+	Code Code
 }
 
 // maxInner bounds what is kept of a batch, which has at most 50 commands [D].
@@ -97,7 +89,7 @@ func Examine(call Call, status int, contentType string, body []byte) Answer {
 	text := trimEnd(trimStart(body))
 	switch {
 	case len(text) == 0 && (status == 204 || status == 205):
-		a.Kind = OK
+		a.Kind = KindOK
 	case len(text) == 0:
 		a.noAnswer(ReasonEmpty)
 	case isXML(text):
@@ -125,7 +117,7 @@ func untouched(call Call, status int) bool {
 	return !call.REST() || 300 <= status && status < 400
 }
 
-func (a *Answer) noAnswer(reason string) { a.Kind, a.Reason = NoAnswer, reason }
+func (a *Answer) noAnswer(reason Reason) { a.Kind, a.Reason = KindNoAnswer, reason }
 
 // withoutError settles an answer that names no error.
 func (a *Answer) withoutError(hasResult bool) {
@@ -133,9 +125,9 @@ func (a *Answer) withoutError(hasResult bool) {
 	case a.status >= 500: // whatever it holds, the server does not stand by it
 		a.noAnswer(ReasonNotJSON)
 	case hasResult || a.status < 400:
-		a.Kind = OK
+		a.Kind = KindOK
 	default:
-		a.Kind = MethodError
+		a.Kind = KindMethodError
 	}
 }
 
@@ -145,29 +137,29 @@ func (a *Answer) withError() {
 		a.noAnswer(ReasonNotJSON)
 		return
 	}
-	a.Kind = MethodError
+	a.Kind = KindMethodError
 	known := Lookup(a.Code)
 	if known != nil && fromPortal(known, a.status, a.Description) {
-		a.Kind, a.Known = SystemError, known
+		a.Kind, a.Known = KindSystemError, known
 	}
 }
 
 // failsBeside reports whether an answer fails although it has a result: at 4xx
 // and 5xx a code of the table counts for more.
-func (a *Answer) failsBeside(code, description string) bool {
+func (a *Answer) failsBeside(code Code, description string) bool {
 	known := Lookup(code)
 	return a.status >= 400 && known != nil && fromPortal(known, a.status, description)
 }
 
 // fromPortal tells whether a code of the table came from the portal and not
 // from a method that uses the same word.
-func fromPortal(code *Code, status int, description string) bool {
-	switch code.Name {
-	case "ACCESS_DENIED":
+func fromPortal(known *SystemError, status int, description string) bool {
+	switch known.Code {
+	case codeAccessDenied:
 		description = strings.ToLower(description)
 		return status == 401 || strings.Contains(description, "subscription") ||
 			strings.Contains(description, "commercial plan")
-	case v3AccessDenied:
+	case codeV3AccessDenied:
 		return status == 401
 	}
 	return true
@@ -208,7 +200,7 @@ func (a *Answer) examineJSON(text []byte) {
 }
 
 // whyInvalid tells a text that ends too early from one that never was JSON.
-func (a *Answer) whyInvalid(text []byte) string {
+func (a *Answer) whyInvalid(text []byte) Reason {
 	var raw json.RawMessage
 	err := json.NewDecoder(bytes.NewReader(text)).Decode(&raw)
 	switch {
@@ -222,14 +214,14 @@ func (a *Answer) whyInvalid(text []byte) string {
 
 // codeOf reads the value of an error key: a word, a number, null, or the
 // object of version 3.
-func codeOf(raw json.RawMessage) string {
+func codeOf(raw json.RawMessage) Code {
 	for name, value := range members(raw) {
 		if name == "code" {
 			raw = value
 			break
 		}
 	}
-	return strings.TrimSpace(textOf(raw))
+	return Code(strings.TrimSpace(textOf(raw)))
 }
 
 // messageOf reads the description in an error object of version 3.
@@ -275,7 +267,7 @@ func (a *Answer) readBatch(result json.RawMessage) {
 }
 
 // innerCode reads the error of one command, which may be cut off behind it.
-func innerCode(raw json.RawMessage) string {
+func innerCode(raw json.RawMessage) Code {
 	for name, value := range members(raw) {
 		if name == "error" {
 			return codeOf(value)
@@ -284,9 +276,9 @@ func innerCode(raw json.RawMessage) string {
 	return codeOf(raw)
 }
 
-func (a *Answer) addInnerError(key, code string) {
+func (a *Answer) addInnerError(key string, code Code) {
 	if len(a.Inner) < maxInner {
-		a.Inner = append(a.Inner, InnerError{bounded(key), bounded(code)})
+		a.Inner = append(a.Inner, InnerError{bounded(key), Code(bounded(string(code)))})
 	}
 }
 
@@ -312,19 +304,19 @@ func bounded(s string) string { return s[:min(len(s), maxCode)] }
 // NoAnswer nothing is known.
 func (a Answer) Executed() Ran {
 	switch a.Kind {
-	case OK:
-		return Yes
-	case MethodError:
+	case KindOK:
+		return RanYes
+	case KindMethodError:
 		if a.Code != "" && a.status != 401 {
-			return Yes
+			return RanYes
 		}
-	case SystemError:
+	case KindSystemError:
 		if a.V3 && a.call.mayBeBatch3() {
-			return Unknown
+			return RanUnknown
 		}
 		return a.Known.Ran
 	}
-	return Unknown
+	return RanUnknown
 }
 
 // Retryable tells whether the same call may be sent again as it is, with a
@@ -332,9 +324,9 @@ func (a Answer) Executed() Ran {
 // not run or it is a read.
 func (a Answer) Retryable() bool {
 	switch a.Kind {
-	case SystemError:
-		return a.Known.Passing && (a.Executed() == No || a.call.Read())
-	case NoAnswer:
+	case KindSystemError:
+		return a.Known.Passing && (a.Executed() == RanNo || a.call.Read())
+	case KindNoAnswer:
 		lasting := 400 <= a.status && a.status < 500 && a.status != 408 && a.status != 429
 		return a.call.Read() && !lasting
 	}

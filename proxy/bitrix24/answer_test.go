@@ -78,10 +78,10 @@ func TestSamples(t *testing.T) {
 	for _, s := range samples(t) {
 		t.Run(s.file, func(t *testing.T) {
 			a := Examine(s.call, s.status, s.contentType, s.body)
-			if got := codesOf(a); got != s.code && !strings.HasPrefix(s.code, "BITRIX") || strings.HasPrefix(s.code, "BITRIX") && a.Code != s.code {
+			if got := codesOf(a); got != s.code && !strings.HasPrefix(s.code, "BITRIX") || strings.HasPrefix(s.code, "BITRIX") && string(a.Code) != s.code {
 				t.Errorf("code %q, want %q", got, s.code)
 			}
-			if strings.HasPrefix(s.file, "ok-") && a.Kind != OK && a.Kind != Untouched {
+			if strings.HasPrefix(s.file, "ok-") && a.Kind != KindOK && a.Kind != KindUntouched {
 				t.Errorf("a good answer is %v", a.Kind)
 			}
 			compareGolden(t, s.file, describe(s, a))
@@ -91,37 +91,37 @@ func TestSamples(t *testing.T) {
 
 // codesOf writes an answer's codes as index.tsv does.
 func codesOf(a Answer) string {
-	named := func(code string) string {
+	named := func(code Code) string {
 		if code == "" {
 			return "(empty)"
 		}
-		return code
+		return string(code)
 	}
 	switch {
-	case a.Kind == NoAnswer && a.Reason == ReasonTruncated:
+	case a.Kind == KindNoAnswer && a.Reason == ReasonTruncated:
 		return "(truncated)"
-	case a.Kind == NoAnswer && a.Reason == ReasonEmpty:
+	case a.Kind == KindNoAnswer && a.Reason == ReasonEmpty:
 		return fmt.Sprintf("(http_%d_empty)", a.status)
-	case a.Kind == NoAnswer && a.status == 200:
+	case a.Kind == KindNoAnswer && a.status == 200:
 		return "(html_200)"
-	case a.Kind == NoAnswer:
+	case a.Kind == KindNoAnswer:
 		return fmt.Sprintf("(http_%d)", a.status)
-	case a.Kind == Untouched && a.status == 302:
+	case a.Kind == KindUntouched && a.status == 302:
 		return "(redirect_302)"
-	case a.Kind == MethodError && string(a.Fields[0].Value) == "null":
+	case a.Kind == KindMethodError && string(a.Fields[0].Value) == "null":
 		return "(null)"
-	case a.Kind == SystemError, a.Kind == MethodError:
+	case a.Kind == KindSystemError, a.Kind == KindMethodError:
 		return named(a.Code)
 	case len(a.Inner) == 0:
 		return "-"
 	case a.xml:
-		return a.Inner[0].Code + "@" + a.Inner[0].Key
+		return string(a.Inner[0].Code) + "@" + a.Inner[0].Key
 	}
 	return fmt.Sprintf("%s x%d", named(a.Inner[0].Code), len(a.Inner))
 }
 
 func describe(s sample, a Answer) []byte {
-	p := a.Proxy()
+	p := a.ErrorInfo()
 	p.RequestID = "r1"
 	status, contentType, body := a.Normalized(p)
 	var b bytes.Buffer
@@ -177,8 +177,8 @@ func TestNegatives(t *testing.T) {
 		`<response><result><error>QUERY_LIMIT_EXCEEDED</error></result></response>`,
 	} {
 		a := Examine(ParseCall("/rest/crm.deal.list"), 200, typeJSON, []byte(body))
-		status, _, out := a.Normalized(a.Proxy())
-		if a.Kind != OK || status != 200 || string(out) != body {
+		status, _, out := a.Normalized(a.ErrorInfo())
+		if a.Kind != KindOK || status != 200 || string(out) != body {
 			t.Errorf("%s is %v and becomes %d %s", body, a.Kind, status, out)
 		}
 	}
@@ -198,9 +198,9 @@ func TestErrorBesideResult(t *testing.T) {
 		{"/rest/crm.deal.add.xml", `<response><result><a></a></result><error>QUERY_LIMIT_EXCEEDED</error></response>`},
 		{"/rest/crm.deal.add.xml", `<response><error>QUERY_LIMIT_EXCEEDED</error><result>` + long + `</result></response>`},
 	} {
-		for status, want := range map[int]Kind{200: OK, 299: OK, 400: SystemError, 429: SystemError, 503: SystemError, 999: SystemError} {
+		for status, want := range map[int]Kind{200: KindOK, 299: KindOK, 400: KindSystemError, 429: KindSystemError, 503: KindSystemError, 999: KindSystemError} {
 			a := Examine(ParseCall(b.path), status, "", []byte(b.body))
-			if a.Kind != want || want == OK && (a.Code != "" || a.V3) || want != OK && (a.Executed() != No || len(a.Inner) > 0) {
+			if a.Kind != want || want == KindOK && (a.Code != "" || a.V3) || want != KindOK && (a.Executed() != RanNo || len(a.Inner) > 0) {
 				t.Errorf("%.90s at %d: %v, code %q, executed %v", b.body, status, a.Kind, a.Code, a.Executed())
 			}
 			if scanned, _ := scan(NewScanner(ParseCall(b.path), status, ""), []byte(b.body), 1000, true); scanned.Kind != want || scanned.Code != a.Code {
@@ -211,11 +211,11 @@ func TestErrorBesideResult(t *testing.T) {
 	for _, body := range []string{
 		`{"result":null,"error":null}`, `{"result":null,"error":"QUERY_LIMIT_EXCEEDED"}`, `{"result":1,"error":""}`,
 	} {
-		if a := Examine(ParseCall("/rest/crm.deal.add"), 200, "", []byte(body)); a.Kind != OK {
+		if a := Examine(ParseCall("/rest/crm.deal.add"), 200, "", []byte(body)); a.Kind != KindOK {
 			t.Errorf("%s at 200: %v", body, a.Kind)
 		}
 	}
-	for body, want := range map[string]Kind{`{"result":null,"error":null}`: NoAnswer, `{"result":1,"error":"ERROR_CORE"}`: NoAnswer} {
+	for body, want := range map[string]Kind{`{"result":null,"error":null}`: KindNoAnswer, `{"result":1,"error":"ERROR_CORE"}`: KindNoAnswer} {
 		if a := Examine(ParseCall("/rest/crm.deal.add"), 503, "", []byte(body)); a.Kind != want {
 			t.Errorf("%s at 503: %v", body, a.Kind)
 		}
@@ -225,17 +225,18 @@ func TestErrorBesideResult(t *testing.T) {
 // A method's own error passes byte for byte, but never as a success.
 func TestMethodErrors(t *testing.T) {
 	tests := []struct {
-		status      int
-		body        string
-		code, label string
-		want        int
+		status int
+		body   string
+		code   Code
+		label  string
+		want   int
 	}{
 		{200, `{"error":"ERROR_CORE","error_description":"<b>bad</b>"}`, "ERROR_CORE", "other", 400},
 		{201, `{"error":{"code":"X","message":"m"}}`, "X", "other", 400},
 		{404, `{"error":"NOT_FOUND"}`, "NOT_FOUND", "other", 404},
 		{403, `{"error":"ACCESS_DENIED","error_description":"Access denied!"}`, "ACCESS_DENIED", "ACCESS_DENIED", 403},
 		{400, `{"error":"ACCESS_DENIED"}`, "ACCESS_DENIED", "ACCESS_DENIED", 400},
-		{400, `{"error":{"code":"BITRIX_REST_V3_EXCEPTION_ACCESSDENIEDEXCEPTION"}}`, v3AccessDenied, v3AccessDenied, 400},
+		{400, `{"error":{"code":"BITRIX_REST_V3_EXCEPTION_ACCESSDENIEDEXCEPTION"}}`, codeV3AccessDenied, string(codeV3AccessDenied), 400},
 		{401, `{"error":null}`, "", "empty", 401},
 		{200, `{"error":"","error_description":""}`, "", "empty", 400},
 		{200, `{"error":"0"}`, "0", "numeric", 400},
@@ -250,8 +251,8 @@ func TestMethodErrors(t *testing.T) {
 	}
 	for _, test := range tests {
 		a := Examine(ParseCall("/rest/crm.deal.add"), test.status, "x/y", []byte(test.body))
-		status, contentType, out := a.Normalized(a.Proxy())
-		if a.Kind != MethodError || a.Code != test.code || Label(a.Code) != test.label || a.Known != nil || (a.Executed() == Yes) != (a.Code != "") {
+		status, contentType, out := a.Normalized(a.ErrorInfo())
+		if a.Kind != KindMethodError || a.Code != test.code || Label(a.Code) != test.label || a.Known != nil || (a.Executed() == RanYes) != (a.Code != "") {
 			t.Errorf("%s: %v, code %q, label %s, known %v, executed %v", test.body, a.Kind, a.Code, Label(a.Code), a.Known, a.Executed())
 		}
 		if status != test.want || contentType != "x/y" || string(out) != test.body {
@@ -263,9 +264,10 @@ func TestMethodErrors(t *testing.T) {
 // What is no answer says why, and nothing of it reaches the caller.
 func TestNoAnswers(t *testing.T) {
 	tests := []struct {
-		status       int
-		contentType  string
-		body, reason string
+		status      int
+		contentType string
+		body        string
+		reason      Reason
 	}{
 		{200, "text/html", "<!DOCTYPE html><title>Log in</title>", ReasonHTML},
 		{200, "text/html; charset=utf-8", "Site closed", ReasonHTML},
@@ -284,11 +286,11 @@ func TestNoAnswers(t *testing.T) {
 	}
 	for _, test := range tests {
 		a := Examine(ParseCall("/rest/crm.deal.add"), test.status, test.contentType, []byte(test.body))
-		status, contentType, out := a.Normalized(a.Proxy())
-		if a.Kind != NoAnswer || a.Reason != test.reason || a.Executed() != Unknown || a.Retryable() {
+		status, contentType, out := a.Normalized(a.ErrorInfo())
+		if a.Kind != KindNoAnswer || a.Reason != test.reason || a.Executed() != RanUnknown || a.Retryable() {
 			t.Errorf("%q: %v, reason %q, executed %v, retryable %v", test.body, a.Kind, a.Reason, a.Executed(), a.Retryable())
 		}
-		which := map[string]string{
+		which := map[Reason]string{
 			ReasonHTML: "an HTML page", ReasonEmpty: "an empty answer", ReasonTruncated: "an answer that breaks off", ReasonNotJSON: "an answer that is not one of the API",
 		}[test.reason]
 		want := fmt.Sprintf(`{"error":"ERROR_UNEXPECTED_ANSWER","error_description":"Server returned an unexpected response: %s at status %d; the call may have run",`+
@@ -309,13 +311,13 @@ func TestUntouched(t *testing.T) {
 		body   []byte
 		want   Kind
 	}{
-		{ParseCall("/oauth/token/"), 400, failure, Untouched},
-		{ParseCall("/rest/download.json"), 503, failure, SystemError},
-		{ParseCall("/rest/crm.deal.list"), 300, nil, Untouched},
-		{ParseCall("/rest/crm.deal.list"), 302, nil, Untouched},
-		{ParseCall("/rest/crm.deal.list"), 304, nil, Untouched},
-		{ParseCall("/rest/crm.deal.list"), 204, nil, OK},
-		{ParseCall("/rest/crm.deal.list"), 200, nil, NoAnswer},
+		{ParseCall("/oauth/token/"), 400, failure, KindUntouched},
+		{ParseCall("/rest/download.json"), 503, failure, KindSystemError},
+		{ParseCall("/rest/crm.deal.list"), 300, nil, KindUntouched},
+		{ParseCall("/rest/crm.deal.list"), 302, nil, KindUntouched},
+		{ParseCall("/rest/crm.deal.list"), 304, nil, KindUntouched},
+		{ParseCall("/rest/crm.deal.list"), 204, nil, KindOK},
+		{ParseCall("/rest/crm.deal.list"), 200, nil, KindNoAnswer},
 	} {
 		if a := Examine(test.call, test.status, typeJSON, test.body); a.Kind != test.want {
 			t.Errorf("%v at %d is %v, want %v", test.call, test.status, a.Kind, test.want)
@@ -333,28 +335,28 @@ func TestMayBeRepeated(t *testing.T) {
 		executed  Ran
 		retryable bool
 	}{
-		{write, 503, `{"error":"QUERY_LIMIT_EXCEEDED"}`, No, true},
-		{write, 429, `{"error":"OPERATION_TIME_LIMIT"}`, No, true},
-		{write, 401, `{"error":"CONNECTION_ERROR"}`, No, true},
-		{write, 503, `{"error":"OVERLOAD_LIMIT"}`, No, false},
-		{read, 401, `{"error":"expired_token"}`, No, false},
-		{write, 500, `{"error":"INTERNAL_SERVER_ERROR"}`, Unknown, false},
-		{read, 500, `{"error":"INTERNAL_SERVER_ERROR"}`, Unknown, true},
-		{write, 200, `{"error":"WRONG_ENCODING"}`, Yes, false},
-		{read, 200, `{"error":"WRONG_ENCODING"}`, Yes, false},
-		{write, 401, `{"error":"ACCESS_DENIED"}`, No, false},
-		{batch3, 429, `{"error":{"code":"BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION"}}`, Unknown, false},
-		{batch3, 503, `{"error":"QUERY_LIMIT_EXCEEDED"}`, No, true},
-		{write, 502, `<html>`, Unknown, false},
-		{read, 502, `<html>`, Unknown, true},
-		{read, 400, `<html>`, Unknown, false},
-		{read, 404, `<html>`, Unknown, false},
-		{read, 200, `{"res`, Unknown, true},
-		{read, 200, `{"result":1}`, Yes, false},
-		{write, 400, `{"error":"ERROR_CORE"}`, Yes, false},
-		{write, 401, `{"error":"ERROR_CORE"}`, Unknown, false},
-		{write, 401, `{"error":null}`, Unknown, false},
-		{write, 429, `{"message":"of a gateway"}`, Unknown, false},
+		{write, 503, `{"error":"QUERY_LIMIT_EXCEEDED"}`, RanNo, true},
+		{write, 429, `{"error":"OPERATION_TIME_LIMIT"}`, RanNo, true},
+		{write, 401, `{"error":"CONNECTION_ERROR"}`, RanNo, true},
+		{write, 503, `{"error":"OVERLOAD_LIMIT"}`, RanNo, false},
+		{read, 401, `{"error":"expired_token"}`, RanNo, false},
+		{write, 500, `{"error":"INTERNAL_SERVER_ERROR"}`, RanUnknown, false},
+		{read, 500, `{"error":"INTERNAL_SERVER_ERROR"}`, RanUnknown, true},
+		{write, 200, `{"error":"WRONG_ENCODING"}`, RanYes, false},
+		{read, 200, `{"error":"WRONG_ENCODING"}`, RanYes, false},
+		{write, 401, `{"error":"ACCESS_DENIED"}`, RanNo, false},
+		{batch3, 429, `{"error":{"code":"BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION"}}`, RanUnknown, false},
+		{batch3, 503, `{"error":"QUERY_LIMIT_EXCEEDED"}`, RanNo, true},
+		{write, 502, `<html>`, RanUnknown, false},
+		{read, 502, `<html>`, RanUnknown, true},
+		{read, 400, `<html>`, RanUnknown, false},
+		{read, 404, `<html>`, RanUnknown, false},
+		{read, 200, `{"res`, RanUnknown, true},
+		{read, 200, `{"result":1}`, RanYes, false},
+		{write, 400, `{"error":"ERROR_CORE"}`, RanYes, false},
+		{write, 401, `{"error":"ERROR_CORE"}`, RanUnknown, false},
+		{write, 401, `{"error":null}`, RanUnknown, false},
+		{write, 429, `{"message":"of a gateway"}`, RanUnknown, false},
 	}
 	for _, test := range tests {
 		a := Examine(ParseCall(test.path), test.status, "", []byte(test.body))
@@ -407,7 +409,7 @@ func TestCutAtEveryByte(t *testing.T) {
 		}
 		for n := range text {
 			a := Examine(s.call, s.status, s.contentType, text[:n])
-			if a.Kind != NoAnswer && a.Kind != Untouched {
+			if a.Kind != KindNoAnswer && a.Kind != KindUntouched {
 				t.Errorf("%s cut at %d is %v", s.file, n, a.Kind)
 			}
 		}
@@ -417,7 +419,7 @@ func TestCutAtEveryByte(t *testing.T) {
 // Reasons and kinds have names, and none is missing.
 func TestKindNames(t *testing.T) {
 	var names []string
-	for k := Untouched; k <= NoAnswer; k++ {
+	for k := KindUntouched; k <= KindNoAnswer; k++ {
 		names = append(names, k.String())
 	}
 	if want := []string{"untouched", "ok", "system_error", "method_error", "no_answer"}; !slices.Equal(names, want) {

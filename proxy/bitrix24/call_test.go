@@ -130,7 +130,7 @@ func TestPathsReadInTwoWays(t *testing.T) {
 // version 3, of which a part ran.
 func TestUnknownMethodMayBeABatch(t *testing.T) {
 	body := []byte(`{"error":{"code":"BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION"}}`)
-	for path, want := range map[string]Ran{"/rest/api/x/../batch": Unknown, "/rest/x/..%2fapi/batch": Unknown, "/rest/api/batch": Unknown, "/rest/api/tasks.task.add": No} {
+	for path, want := range map[string]Ran{"/rest/api/x/../batch": RanUnknown, "/rest/x/..%2fapi/batch": RanUnknown, "/rest/api/batch": RanUnknown, "/rest/api/tasks.task.add": RanNo} {
 		if got := Examine(ParseCall(path), 429, typeJSON, body).Executed(); got != want {
 			t.Errorf("%s: executed %v, want %v", path, got, want)
 		}

@@ -10,17 +10,17 @@ import (
 type Ran int
 
 const (
-	Unknown Ran = iota
-	No
-	Yes
+	RanUnknown Ran = iota
+	RanNo
+	RanYes
 )
 
 // String returns "unknown", "no" or "yes".
 func (r Ran) String() string {
 	switch r {
-	case No:
+	case RanNo:
 		return "no"
-	case Yes:
+	case RanYes:
 		return "yes"
 	}
 	return "unknown"
@@ -33,138 +33,151 @@ func (r Ran) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 type Category string
 
 const (
-	RateLimit     Category = "rate_limit"     // send less at once
-	OperatingTime Category = "operating_time" // use the method less
-	Blocked       Category = "blocked"        // only the portal's owner or Bitrix24 can lift it
-	Auth          Category = "auth"           // renew or repair the credential
-	Access        Category = "access"         // the credential is good, its rights are not
-	Request       Category = "request"        // repair the call
-	Internal      Category = "internal"       // the portal failed
+	CategoryRateLimit     Category = "rate_limit"     // send less at once
+	CategoryOperatingTime Category = "operating_time" // use the method less
+	CategoryBlocked       Category = "blocked"        // only the portal's owner or Bitrix24 can lift it
+	CategoryAuth          Category = "auth"           // renew or repair the credential
+	CategoryAccess        Category = "access"         // the credential is good, its rights are not
+	CategoryRequest       Category = "request"        // repair the call
+	CategoryInternal      Category = "internal"       // the portal failed
 )
 
-// Code is a system error: one that the REST API itself sends, whatever the
-// method. Methods have errors of their own, and that set is open.
-type Code struct {
-	Name     string
+// Code is the name of an error, in its sender's spelling. The set is open: every
+// method may have codes of its own.
+type Code string
+
+// The codes that this program itself gives or looks for.
+const (
+	CodeQueryLimitExceeded Code = "QUERY_LIMIT_EXCEEDED"
+	CodeOperationTimeLimit Code = "OPERATION_TIME_LIMIT"
+	CodeOverloadLimit      Code = "OVERLOAD_LIMIT"
+	CodeUnexpectedAnswer   Code = "ERROR_UNEXPECTED_ANSWER"
+
+	codeAccessDenied Code = "ACCESS_DENIED"
+)
+
+// SystemError is an error that the REST API itself sends, whatever the method.
+type SystemError struct {
+	Code     Code
 	Status   int    // documented HTTP status; the portal often sends another
 	Text     string // documented description
 	Ran      Ran
 	Category Category
-	Passing  bool // the same call may succeed later without anybody's doing
+	Passing  bool // the same call may succeed later, and nobody has to do anything
 }
 
-// codes is the table. The first sixteen rows are documented, with their texts;
+// systemErrors is the table. The first sixteen rows are documented, with their texts;
 // the status and existence of the others were read in the server's source, and
-// their texts are ours. Where a row says Unknown, a method may have sent the
+// their texts are ours. Where a row says RanUnknown, a method may have sent the
 // code after it began.
-var codes = []Code{
-	{"INTERNAL_SERVER_ERROR", 500, "Internal server error", Unknown, Internal, true},
-	{"ERROR_UNEXPECTED_ANSWER", 500, "Server returned an unexpected response", Unknown, Internal, true},
-	{"QUERY_LIMIT_EXCEEDED", 503, "Too many requests", No, RateLimit, true},
-	{"OPERATION_TIME_LIMIT", 429, "Method is blocked due to operation time limit", No, OperatingTime, true},
-	{"ERROR_BATCH_METHOD_NOT_ALLOWED", 405, "Method is not allowed for batch usage", No, Request, false},
-	{"ERROR_BATCH_LENGTH_EXCEEDED", 400, "Max batch length exceeded", No, Request, false},
-	{"NO_AUTH_FOUND", 401, "Wrong authorization data", No, Auth, false},
-	{"INVALID_REQUEST", 400, "Https required", No, Request, false},
-	{"OVERLOAD_LIMIT", 503, "REST API is blocked due to overload", No, Blocked, false}, // by hand, until support lifts it
-	{"ACCESS_DENIED", 403, "REST API is available only on commercial plans", No, Access, false},
-	{"INVALID_CREDENTIALS", 403, "Invalid request credentials", No, Auth, false},
-	{"ERROR_MANIFEST_IS_NOT_AVAILABLE", 404, "Manifest is not available", No, Request, false},
-	{"insufficient_scope", 403, "The request requires higher privileges than provided by the webhook token", No, Access, false},
-	{"expired_token", 401, "The access token provided has expired", No, Auth, false},
-	{"user_access_error", 403, "The user does not have access to the application", No, Access, false},
-	{"PORTAL_DELETED", 500, "Portal was deleted", No, Blocked, false},
+var systemErrors = []SystemError{
+	{"INTERNAL_SERVER_ERROR", 500, "Internal server error", RanUnknown, CategoryInternal, true},
+	{CodeUnexpectedAnswer, 500, "Server returned an unexpected response", RanUnknown, CategoryInternal, true},
+	{CodeQueryLimitExceeded, 503, "Too many requests", RanNo, CategoryRateLimit, true},
+	{CodeOperationTimeLimit, 429, "Method is blocked due to operation time limit", RanNo, CategoryOperatingTime, true},
+	{"ERROR_BATCH_METHOD_NOT_ALLOWED", 405, "Method is not allowed for batch usage", RanNo, CategoryRequest, false},
+	{"ERROR_BATCH_LENGTH_EXCEEDED", 400, "Max batch length exceeded", RanNo, CategoryRequest, false},
+	{"NO_AUTH_FOUND", 401, "Wrong authorization data", RanNo, CategoryAuth, false},
+	{"INVALID_REQUEST", 400, "Https required", RanNo, CategoryRequest, false},
+	{CodeOverloadLimit, 503, "REST API is blocked due to overload", RanNo, CategoryBlocked, false}, // by hand, until support lifts it
+	{codeAccessDenied, 403, "REST API is available only on commercial plans", RanNo, CategoryAccess, false},
+	{"INVALID_CREDENTIALS", 403, "Invalid request credentials", RanNo, CategoryAuth, false},
+	{"ERROR_MANIFEST_IS_NOT_AVAILABLE", 404, "Manifest is not available", RanNo, CategoryRequest, false},
+	{"insufficient_scope", 403, "The request requires higher privileges than provided by the webhook token", RanNo, CategoryAccess, false},
+	{"expired_token", 401, "The access token provided has expired", RanNo, CategoryAuth, false},
+	{"user_access_error", 403, "The user does not have access to the application", RanNo, CategoryAccess, false},
+	{"PORTAL_DELETED", 500, "Portal was deleted", RanNo, CategoryBlocked, false},
 
-	{"invalid_token", 401, "The access token is invalid", No, Auth, false},
-	{"ERROR_OAUTH", 401, "Authorization failed", No, Auth, false},
-	{"NOT_INSTALLED", 401, "The application is not installed", No, Auth, false},
-	{"PAYMENT_REQUIRED", 401, "The application has not been paid for", No, Access, false},
-	{"authorization_error", 401, "Authorization error", No, Auth, false},
-	{"APPLICATION_NOT_FOUND", 401, "The application was not found", No, Auth, false},
-	{"session_failed", 401, "The session check failed", No, Auth, false},
-	{"CONNECTION_ERROR", 401, "The portal could not reach the authorization server", No, Auth, true},
-	{"ERROR_METHOD_NOT_FOUND", 404, "Method not found", No, Request, false},
-	{"METHOD_CONFIRM_WAITING", 401, "The method waits for an administrator's confirmation", No, Access, false},
-	{"METHOD_CONFIRM_DENIED", 403, "An administrator denied the method", No, Access, false},
-	{"WRONG_AUTH_TYPE", 403, "The method does not accept this kind of authorization", Unknown, Access, false},
-	{"WRONG_LICENSE", 403, "The portal's plan does not include the method", Unknown, Access, false},
-	{"allowed_only_intranet_user", 403, "Only intranet users are allowed", Unknown, Access, false},
-	{"INTERNAL_WRONG_TRANSPORT", 500, "Wrong transport", Unknown, Internal, false},
-	{"INTERNAL_WRONG_HANDLER_CLASS", 500, "Wrong handler class", Unknown, Internal, false},
+	{"invalid_token", 401, "The access token is invalid", RanNo, CategoryAuth, false},
+	{"ERROR_OAUTH", 401, "Authorization failed", RanNo, CategoryAuth, false},
+	{"NOT_INSTALLED", 401, "The application is not installed", RanNo, CategoryAuth, false},
+	{"PAYMENT_REQUIRED", 401, "The application has not been paid for", RanNo, CategoryAccess, false},
+	{"authorization_error", 401, "Authorization error", RanNo, CategoryAuth, false},
+	{"APPLICATION_NOT_FOUND", 401, "The application was not found", RanNo, CategoryAuth, false},
+	{"session_failed", 401, "The session check failed", RanNo, CategoryAuth, false},
+	{"CONNECTION_ERROR", 401, "The portal could not reach the authorization server", RanNo, CategoryAuth, true},
+	{"ERROR_METHOD_NOT_FOUND", 404, "Method not found", RanNo, CategoryRequest, false},
+	{"METHOD_CONFIRM_WAITING", 401, "The method waits for an administrator's confirmation", RanNo, CategoryAccess, false},
+	{"METHOD_CONFIRM_DENIED", 403, "An administrator denied the method", RanNo, CategoryAccess, false},
+	{"WRONG_AUTH_TYPE", 403, "The method does not accept this kind of authorization", RanUnknown, CategoryAccess, false},
+	{"WRONG_LICENSE", 403, "The portal's plan does not include the method", RanUnknown, CategoryAccess, false},
+	{"allowed_only_intranet_user", 403, "Only intranet users are allowed", RanUnknown, CategoryAccess, false},
+	{"INTERNAL_WRONG_TRANSPORT", 500, "Wrong transport", RanUnknown, CategoryInternal, false},
+	{"INTERNAL_WRONG_HANDLER_CLASS", 500, "Wrong handler class", RanUnknown, CategoryInternal, false},
 
 	// The method ran, and its answer could not be written. The portal sends 200;
 	// clients do not repeat a 422, but some a 500 (measured).
-	{"WRONG_ENCODING", 422, "The answer could not be encoded", Yes, Internal, false},
+	{"WRONG_ENCODING", 422, "The answer could not be encoded", RanYes, CategoryInternal, false},
 
 	// Of version 3. Lookup matches their endings, see there.
-	{v3Prefix + "EXCEPTION_RATELIMITEXCEPTION", 429, "Rate limit exceeded", No, RateLimit, true},
-	{v3Prefix + "EXCEPTION_METHODNOTFOUNDEXCEPTION", 404, "Method not found", No, Request, false},
-	{v3Prefix + "EXCEPTION_INTERNAL_INTERNALEXCEPTION", 500, "Internal error", Unknown, Internal, true},
+	{v3Prefix + "EXCEPTION_RATELIMITEXCEPTION", 429, "Rate limit exceeded", RanNo, CategoryRateLimit, true},
+	{v3Prefix + "EXCEPTION_METHODNOTFOUNDEXCEPTION", 404, "Method not found", RanNo, CategoryRequest, false},
+	{v3Prefix + "EXCEPTION_INTERNAL_INTERNALEXCEPTION", 500, "Internal error", RanUnknown, CategoryInternal, true},
 	// Every failure of authorization in version 3, at status 401; at any other
 	// it is a method's own word, as ACCESS_DENIED is (see Examine).
-	{v3AccessDenied, 401, "Access denied", No, Auth, false},
+	{codeV3AccessDenied, 401, "Access denied", RanNo, CategoryAuth, false},
 }
 
 // v3Prefix begins every code of version 3.
 const v3Prefix = "BITRIX_REST_V3_"
 
-const v3AccessDenied = v3Prefix + "EXCEPTION_ACCESSDENIEDEXCEPTION"
+const codeV3AccessDenied Code = v3Prefix + "EXCEPTION_ACCESSDENIEDEXCEPTION"
 
-// byName has the rows by their names in lower case.
-var byName = func() map[string]*Code {
-	m := make(map[string]*Code)
-	for i := range codes {
-		m[strings.ToLower(codes[i].Name)] = &codes[i]
+// byCode has the rows by their codes in lower case.
+var byCode = func() map[string]*SystemError {
+	m := make(map[string]*SystemError)
+	for i := range systemErrors {
+		m[strings.ToLower(string(systemErrors[i].Code))] = &systemErrors[i]
 	}
 	return m
 }()
 
-// Codes returns the table, in its order.
-func Codes() []Code { return slices.Clone(codes) }
+// SystemErrors returns the table, in its order.
+func SystemErrors() []SystemError { return slices.Clone(systemErrors) }
 
 // Lookup returns the row of a code, or nil. It compares without case and
 // without the white space around.
 //
 // A code of version 3 is the name of a PHP class with its namespaces, which
-// the server's releases move about. It is found by its ending: the row
-// BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION also stands for any other code
+// differ between releases of the server. It is found by its ending: the row
+// BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION is also that of any other code
 // that begins with BITRIX_REST_V3_ and ends with _RATELIMITEXCEPTION.
-func Lookup(name string) *Code {
-	name = strings.TrimSpace(name)
+func Lookup(code Code) *SystemError {
+	name := strings.TrimSpace(string(code))
 	if len(name) > maxCode {
 		return nil
 	}
-	if code := byName[strings.ToLower(name)]; code != nil {
-		return code
+	if known := byCode[strings.ToLower(name)]; known != nil {
+		return known
 	}
 	name = strings.ToUpper(name)
 	if !strings.HasPrefix(name, v3Prefix) {
 		return nil
 	}
-	for i := range codes {
-		ending, isV3 := strings.CutPrefix(codes[i].Name, v3Prefix+"EXCEPTION")
+	for i := range systemErrors {
+		ending, isV3 := strings.CutPrefix(string(systemErrors[i].Code), v3Prefix+"EXCEPTION")
 		if isV3 && strings.HasSuffix(name, ending) {
-			return &codes[i]
+			return &systemErrors[i]
 		}
 	}
 	return nil
 }
 
-// maxCode is the longest code in bytes that is looked at.
+// maxCode is the longest code in bytes that is looked up.
 const maxCode = 256
 
 // Label returns the bounded name of a code for a metric: the table's spelling
 // where Lookup finds it, else "empty" ("" and what JSON null becomes, blanks),
 // "numeric" (digits alone, such as "0"), or "other".
-func Label(code string) string {
+func Label(code Code) string {
 	if known := Lookup(code); known != nil {
-		return known.Name
+		return string(known.Code)
 	}
-	code = strings.TrimSpace(code)
+	name := strings.TrimSpace(string(code))
 	switch {
-	case code == "":
+	case name == "":
 		return "empty"
-	case strings.Trim(code, "0123456789") == "":
+	case strings.Trim(name, "0123456789") == "":
 		return "numeric"
 	}
 	return "other"

@@ -19,11 +19,11 @@ func TestDocumentedCodes(t *testing.T) {
 	}
 	for name, status := range documented {
 		for _, spelling := range []string{name, strings.ToLower(name), strings.ToUpper(name), "  " + name + "\n"} {
-			code := Lookup(spelling)
-			if code == nil || code.Name != name || code.Status != status || code.Text == "" {
+			code := Lookup(Code(spelling))
+			if code == nil || string(code.Code) != name || code.Status != status || code.Text == "" {
 				t.Errorf("Lookup(%q) = %+v, want %s with %d", spelling, code, name, status)
 			}
-			if got := Label(spelling); got != name {
+			if got := Label(Code(spelling)); got != name {
 				t.Errorf("Label(%q) = %q, want %q", spelling, got, name)
 			}
 		}
@@ -33,13 +33,13 @@ func TestDocumentedCodes(t *testing.T) {
 // Every row is complete, found by its own name, and there only once.
 func TestTableIsSound(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, code := range Codes() {
-		if seen[strings.ToLower(code.Name)] {
-			t.Errorf("%s stands twice", code.Name)
+	for _, code := range SystemErrors() {
+		if seen[strings.ToLower(string(code.Code))] {
+			t.Errorf("%s stands twice", code.Code)
 		}
-		seen[strings.ToLower(code.Name)] = true
-		if found := Lookup(code.Name); found == nil || *found != code {
-			t.Errorf("Lookup(%s) = %+v", code.Name, found)
+		seen[strings.ToLower(string(code.Code))] = true
+		if found := Lookup(code.Code); found == nil || *found != code {
+			t.Errorf("Lookup(%s) = %+v", code.Code, found)
 		}
 		if code.Text == "" || code.Category == "" || code.Status < 400 || code.Status > 599 {
 			t.Errorf("incomplete row %+v", code)
@@ -49,10 +49,10 @@ func TestTableIsSound(t *testing.T) {
 
 // A limit that surely kept the call from running says so.
 func TestRan(t *testing.T) {
-	for name, want := range map[string]Ran{
-		"QUERY_LIMIT_EXCEEDED": No, "OPERATION_TIME_LIMIT": No, "expired_token": No,
-		"INTERNAL_SERVER_ERROR": Unknown, "ERROR_UNEXPECTED_ANSWER": Unknown,
-		"BITRIX_REST_V3_EXCEPTION_INTERNAL_INTERNALEXCEPTION": Unknown, "WRONG_ENCODING": Yes,
+	for name, want := range map[Code]Ran{
+		"QUERY_LIMIT_EXCEEDED": RanNo, "OPERATION_TIME_LIMIT": RanNo, "expired_token": RanNo,
+		"INTERNAL_SERVER_ERROR": RanUnknown, "ERROR_UNEXPECTED_ANSWER": RanUnknown,
+		"BITRIX_REST_V3_EXCEPTION_INTERNAL_INTERNALEXCEPTION": RanUnknown, "WRONG_ENCODING": RanYes,
 	} {
 		if got := Lookup(name).Ran; got != want {
 			t.Errorf("%s ran: %v, want %v", name, got, want)
@@ -62,16 +62,16 @@ func TestRan(t *testing.T) {
 
 // Codes of version 3 are found by their endings, whatever their namespaces.
 func TestLookupVersion3(t *testing.T) {
-	tests := map[string]string{
-		"BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION":                               "BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION",
-		"bitrix_rest_v3_realisation_exception_ratelimitexception":                   "BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION",
-		"BITRIX_REST_V3_INTERNAL_INTERNALEXCEPTION":                                 "BITRIX_REST_V3_EXCEPTION_INTERNAL_INTERNALEXCEPTION",
-		"BITRIX_REST_V3_EXCEPTION_NORATELIMITEXCEPTION":                             "other",
-		"RATELIMITEXCEPTION":                                                        "other",
-		"BITRIX_REST_V3_EXCEPTION_ENTITYNOTFOUNDEXCEPTION":                          "other",
-		"BITRIX_REST_V3_" + strings.Repeat("X", maxCode-34) + "_RATELIMITEXCEPTION": "BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION",
-		"BITRIX_REST_V3_" + strings.Repeat("X", maxCode-33) + "_RATELIMITEXCEPTION": "other",
-		"BITRIX_REST_V3_" + strings.Repeat("X", 1<<20) + "_RATELIMITEXCEPTION":      "other",
+	tests := map[Code]string{
+		"BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION":                                     "BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION",
+		"bitrix_rest_v3_realisation_exception_ratelimitexception":                         "BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION",
+		"BITRIX_REST_V3_INTERNAL_INTERNALEXCEPTION":                                       "BITRIX_REST_V3_EXCEPTION_INTERNAL_INTERNALEXCEPTION",
+		"BITRIX_REST_V3_EXCEPTION_NORATELIMITEXCEPTION":                                   "other",
+		"RATELIMITEXCEPTION":                                                              "other",
+		"BITRIX_REST_V3_EXCEPTION_ENTITYNOTFOUNDEXCEPTION":                                "other",
+		"BITRIX_REST_V3_" + Code(strings.Repeat("X", maxCode-34)) + "_RATELIMITEXCEPTION": "BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION",
+		"BITRIX_REST_V3_" + Code(strings.Repeat("X", maxCode-33)) + "_RATELIMITEXCEPTION": "other",
+		"BITRIX_REST_V3_" + Code(strings.Repeat("X", 1<<20)) + "_RATELIMITEXCEPTION":      "other",
 	}
 	for code, want := range tests {
 		if got := Label(code); got != want {
@@ -82,7 +82,7 @@ func TestLookupVersion3(t *testing.T) {
 
 // Whatever a portal sends, a label is one of few words.
 func TestLabelIsBounded(t *testing.T) {
-	for code, want := range map[string]string{
+	for code, want := range map[Code]string{
 		"": "empty", " \t": "empty", "0": "numeric", "200040300020": "numeric",
 		"ERROR_CORE": "other", "-": "other", "1a": "other", "ACCESS DENIED": "other",
 	} {

@@ -2,30 +2,30 @@ package bitrix24
 
 import "strings"
 
-// Fileness is whether the header of an answer announces a file.
-type Fileness int
+// FileHint is whether the header of an answer announces a file.
+type FileHint int
 
 const (
-	NoFile Fileness = iota
-	MayBeFile
-	File // of a user, and not to be looked into
+	FileHintNo FileHint = iota
+	FileHintMaybe
+	FileHintYes // of a user, and not to be looked into
 )
 
-// FileOf reads what an answer's header says of its body: a disposition makes it
+// FileHintOf reads what an answer's header says of its body: a disposition makes it
 // a file, and so do a range of bytes and a media type that no answer of the API
 // has. The address says nothing: a file may come from any, and an error too.
 //
 // Of failures only the body knows: a file where it names no error, but none at
 // 5xx. Nor do plain text and scripts say what they are.
-func FileOf(status int, disposition, contentRange, contentType string) Fileness {
+func FileHintOf(status int, disposition, contentRange, contentType string) FileHint {
 	announced := disposition != "" || contentRange != ""
 	switch kind := mediaKind(contentType); {
 	case status >= 500 || !announced && kind == ofAPI:
-		return NoFile
+		return FileHintNo
 	case status >= 400 || !announced && kind == ofText:
-		return MayBeFile
+		return FileHintMaybe
 	}
-	return File
+	return FileHintYes
 }
 
 const (

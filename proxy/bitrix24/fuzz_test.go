@@ -28,18 +28,18 @@ func FuzzExamine(f *testing.F) {
 		call := ParseCall(paths[int(path)%len(paths)])
 		portalStatus := 200 + int(status)%400
 		a := Examine(call, portalStatus, contentType, body)
-		p := a.Proxy()
+		p := a.ErrorInfo()
 		p.RequestID = "r1"
 		got, gotType, out := a.Normalized(p)
 		switch a.Kind {
-		case OK, Untouched, MethodError:
-			if !bytes.Equal(out, body) || gotType != contentType || got != portalStatus && (a.Kind != MethodError || got < 400) {
+		case KindOK, KindUntouched, KindMethodError:
+			if !bytes.Equal(out, body) || gotType != contentType || got != portalStatus && (a.Kind != KindMethodError || got < 400) {
 				t.Errorf("%v does not pass as it came: %d %s %q", a.Kind, got, gotType, out)
 			}
 			return
-		case NoAnswer:
+		case KindNoAnswer:
 			plain := Examine(call, portalStatus, contentType, nil)
-			plain.Reason, plain.Kind = a.Reason, NoAnswer
+			plain.Reason, plain.Kind = a.Reason, KindNoAnswer
 			if _, _, want := plain.Normalized(p); got != 500 || !bytes.Equal(out, want) {
 				t.Errorf("something of the answer is passed on: %d %q", got, out)
 			}
@@ -50,7 +50,7 @@ func FuzzExamine(f *testing.F) {
 		if call.XML && !wellFormed(out) || !call.XML && !json.Valid(out) {
 			t.Errorf("malformed %q", out)
 		}
-		if again := Examine(call, got, gotType, out); a.Kind == SystemError && (again.Known != a.Known || again.Kind == NoAnswer) {
+		if again := Examine(call, got, gotType, out); a.Kind == KindSystemError && (again.Known != a.Known || again.Kind == KindNoAnswer) {
 			t.Errorf("normalized, %v is read as %v %q", a.Known, again.Kind, again.Code)
 		}
 	})

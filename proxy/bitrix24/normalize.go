@@ -13,24 +13,21 @@ const (
 	typeXML  = "text/xml; charset=utf-8"
 )
 
-// unexpected is the code of everything that is no answer of the API.
-const unexpected = "ERROR_UNEXPECTED_ANSWER"
-
-// Proxy is what the proxy adds to an error, as the member or element proxy.
-type Proxy struct {
+// ErrorInfo is what the proxy adds to an error, as the member or element proxy.
+type ErrorInfo struct {
 	Source       string `json:"source"` // portal, network or proxy
-	Reason       string `json:"reason"`
+	Reason       Reason `json:"reason"`
 	Executed     Ran    `json:"executed"`
 	Retryable    bool   `json:"retryable"`
 	PortalStatus int    `json:"portal_status"` // 0 where the portal did not answer
 	RequestID    string `json:"request_id"`
 }
 
-// Proxy returns what is to be told beside a SystemError or NoAnswer. Its
+// ErrorInfo returns what is to be told beside a SystemError or NoAnswer. Its
 // reason is the code's category or the answer's Reason; the request's ID is
 // the caller's to fill in.
-func (a Answer) Proxy() Proxy {
-	p := Proxy{
+func (a Answer) ErrorInfo() ErrorInfo {
+	p := ErrorInfo{
 		Source:       "portal",
 		Reason:       a.Reason,
 		Executed:     a.Executed(),
@@ -38,7 +35,7 @@ func (a Answer) Proxy() Proxy {
 		PortalStatus: a.status,
 	}
 	if a.Known != nil {
-		p.Reason = string(a.Known.Category)
+		p.Reason = Reason(a.Known.Category)
 	}
 	return p
 }
@@ -53,16 +50,16 @@ func (a Answer) Proxy() Proxy {
 // nothing of it is passed on. Everything else passes as it came, except that
 // the status of a method's own error is never 2xx but 400, or the documented one
 // where its code is of the table.
-func (a Answer) Normalized(p Proxy) (status int, contentType string, body []byte) {
+func (a Answer) Normalized(p ErrorInfo) (status int, contentType string, body []byte) {
 	switch a.Kind {
-	case SystemError:
+	case KindSystemError:
 		status = a.Known.Status
 		body = a.systemErrorBody(p)
-	case NoAnswer:
-		known := Lookup(unexpected)
+	case KindNoAnswer:
+		known := Lookup(CodeUnexpectedAnswer)
 		status = known.Status
-		body = Error(known.Name, known.Text+": "+a.unexpected(p.Executed), p, a.call.XML)
-	case MethodError:
+		body = Error(known.Code, known.Text+": "+a.unexpected(p.Executed), p, a.call.XML)
+	case KindMethodError:
 		return a.methodErrorStatus(), a.contentType, a.body
 	default:
 		return a.status, a.contentType, a.body
@@ -73,7 +70,7 @@ func (a Answer) Normalized(p Proxy) (status int, contentType string, body []byte
 // unexpected says what came in the place of an answer, and whether the call may
 // have run.
 func (a Answer) unexpected(executed Ran) string {
-	text := map[string]string{
+	text := map[Reason]string{
 		ReasonHTML:      "an HTML page",
 		ReasonEmpty:     "an empty answer",
 		ReasonTruncated: "an answer that breaks off",
@@ -83,7 +80,7 @@ func (a Answer) unexpected(executed Ran) string {
 		text = "no whole answer" // for a reason of the caller's own
 	}
 	text = fmt.Sprintf("%s at status %d", text, a.status)
-	if executed == Unknown {
+	if executed == RanUnknown {
 		text += "; the call may have run"
 	}
 	return text
@@ -111,18 +108,18 @@ func ContentType(xml bool) string {
 
 // Error returns the body of an error made here: flat on every path, since no
 // client library minds that, and error and error_description always strings.
-func Error(code, description string, p Proxy, asXML bool) []byte {
+func Error(code Code, description string, p ErrorInfo, asXML bool) []byte {
 	if asXML {
 		return errorXML(code, description, nil, p)
 	}
 	return encode(struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-		Proxy       Proxy  `json:"proxy"`
+		Error       Code      `json:"error"`
+		Description string    `json:"error_description"`
+		Proxy       ErrorInfo `json:"proxy"`
 	}{code, description, p})
 }
 
-func (a Answer) systemErrorBody(p Proxy) []byte {
+func (a Answer) systemErrorBody(p ErrorInfo) []byte {
 	description := a.Description
 	if strings.TrimSpace(description) == "" {
 		description = a.Known.Text
@@ -197,7 +194,7 @@ func (a Answer) furtherXML() []byte {
 
 // errorXML writes an error as XML. Further elements are left out where they
 // are not well-formed.
-func errorXML(code, description string, further []byte, p Proxy) []byte {
+func errorXML(code Code, description string, further []byte, p ErrorInfo) []byte {
 	var b bytes.Buffer
 	element := func(name string, value any) {
 		fmt.Fprintf(&b, "<%s>", name)

@@ -9,30 +9,30 @@ import (
 // Each code of the table gets its documented status whatever status it came
 // with, in JSON and in XML, with the portal's own words and the proxy's beside.
 func TestSystemErrorsAtAnyStatus(t *testing.T) {
-	for _, code := range Codes() {
+	for _, code := range SystemErrors() {
 		for _, status := range []int{200, 400, 401, 403, 404, 500, 503, code.Status} {
-			if Lookup(code.Name).Name == v3AccessDenied && status != 401 {
+			if Lookup(code.Code).Code == codeV3AccessDenied && status != 401 {
 				continue
 			}
 			description := "portal says: <b>no</b> & subscription" // the word makes ACCESS_DENIED the portal's
 			bodies := map[string]string{
-				webhook + "crm.deal.add": fmt.Sprintf(`{"error":%q,"error_description":%q}`, code.Name, description),
+				webhook + "crm.deal.add": fmt.Sprintf(`{"error":%q,"error_description":%q}`, code.Code, description),
 				webhook + "crm.deal.add.xml": fmt.Sprintf(`<response><error>%s</error><error_description>portal says: &lt;b&gt;no&lt;/b&gt; &amp; subscription</error_description></response>`,
-					code.Name),
-				"/rest/api/tasks.task.add": fmt.Sprintf(`{"error":{"code":%q,"message":%q}}`, code.Name, description),
+					code.Code),
+				"/rest/api/tasks.task.add": fmt.Sprintf(`{"error":{"code":%q,"message":%q}}`, code.Code, description),
 			}
 			for path, body := range bodies {
 				a := Examine(ParseCall(path), status, typeJSON, []byte(body))
-				if a.Kind != SystemError || a.Known.Name != code.Name || a.Executed() != code.Ran || a.Description != description {
-					t.Errorf("%s at %d from %s: %v %v, executed %v, %q", code.Name, status, path, a.Kind, a.Known, a.Executed(), a.Description)
+				if a.Kind != KindSystemError || a.Known.Code != code.Code || a.Executed() != code.Ran || a.Description != description {
+					t.Errorf("%s at %d from %s: %v %v, executed %v, %q", code.Code, status, path, a.Kind, a.Known, a.Executed(), a.Description)
 					continue
 				}
-				got, _, out := a.Normalized(a.Proxy())
+				got, _, out := a.Normalized(a.ErrorInfo())
 				if got != code.Status {
-					t.Errorf("%s at %d from %s becomes %d, want %d", code.Name, status, path, got, code.Status)
+					t.Errorf("%s at %d from %s becomes %d, want %d", code.Code, status, path, got, code.Status)
 				}
-				if again := Examine(a.call, got, "", out); again.Code != code.Name || again.Description != description {
-					t.Errorf("%s from %s: normalized twice it is %q, %q", code.Name, path, again.Code, again.Description)
+				if again := Examine(a.call, got, "", out); again.Code != code.Code || again.Description != description {
+					t.Errorf("%s from %s: normalized twice it is %q, %q", code.Code, path, again.Code, again.Description)
 				}
 			}
 		}
@@ -59,7 +59,7 @@ func TestNormalizedKeepsThePortalsWords(t *testing.T) {
 	}
 	for _, test := range tests {
 		a := Examine(ParseCall(test.path), 200, "", []byte(test.body))
-		p := a.Proxy()
+		p := a.ErrorInfo()
 		p.RequestID = "<&>"
 		if status, _, got := a.Normalized(p); status != 401 || string(got) != test.want || !json.Valid(got) {
 			t.Errorf("%s\n got %d %s\nwant %s", test.body, status, got, test.want)
@@ -84,7 +84,7 @@ func TestNormalizedXML(t *testing.T) {
 	}
 	for _, test := range tests {
 		a := Examine(ParseCall("/rest/a.b.xml"), 200, "", []byte(test.body))
-		p := a.Proxy()
+		p := a.ErrorInfo()
 		p.RequestID = "<&>"
 		status, contentType, got := a.Normalized(p)
 		if status != 401 || contentType != typeXML || string(got) != test.want || !wellFormed(got) {
@@ -103,16 +103,16 @@ func TestNoErrorLeavesAsASuccess(t *testing.T) {
 		{"/rest/api/tasks.task.add", `{"error":{"code":%q,"message":"m"}}`},
 	} {
 		for status := 200; status < 300; status++ {
-			for _, code := range Codes() {
-				body := fmt.Sprintf(notation.body, code.Name)
+			for _, code := range SystemErrors() {
+				body := fmt.Sprintf(notation.body, code.Code)
 				a := Examine(ParseCall(notation.path), status, typeJSON, []byte(body))
-				if got, _, _ := a.Normalized(a.Proxy()); got != code.Status || got < 400 || a.Code != code.Name {
+				if got, _, _ := a.Normalized(a.ErrorInfo()); got != code.Status || got < 400 || a.Code != code.Code {
 					t.Fatalf("%s at %d is %v %q and leaves at %d, want %d", body, status, a.Kind, a.Code, got, code.Status)
 				}
 			}
 			body := fmt.Sprintf(notation.body, "ERROR_CORE")
 			a := Examine(ParseCall(notation.path), status, typeJSON, []byte(body))
-			if got, _, _ := a.Normalized(a.Proxy()); got != 400 {
+			if got, _, _ := a.Normalized(a.ErrorInfo()); got != 400 {
 				t.Fatalf("%s at %d leaves at %d", body, status, got)
 			}
 		}

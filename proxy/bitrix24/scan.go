@@ -19,12 +19,12 @@ const (
 type Verdict int
 
 const (
-	// More: hold what has been read, read on, and ask again.
-	More Verdict = iota
-	// Whole: pass nothing on and read no more; Finish knows the answer.
-	Whole
-	// Stream: pass on what is held and all that follows, as it came.
-	Stream
+	// VerdictMore: hold what has been read, read on, and ask again.
+	VerdictMore Verdict = iota
+	// VerdictWhole: pass nothing on and read no more; Finish knows the answer.
+	VerdictWhole
+	// VerdictStream: pass on what is held and all that follows, as it came.
+	VerdictStream
 )
 
 // A Scanner tells what an answer means while it passes, in bounded memory.
@@ -63,14 +63,14 @@ func NewScanner(call Call, status int, contentType string) *Scanner {
 // Head decides by what is held of the answer, which is all of it at eof. The
 // Scanner may keep held until Finish.
 func (s *Scanner) Head(held []byte, eof bool) Verdict {
-	if s.verdict != More {
+	if s.verdict != VerdictMore {
 		return s.verdict
 	}
 	s.verdict = s.decide(held, eof)
 	switch s.verdict {
-	case Whole:
+	case VerdictWhole:
 		s.whole = held
-	case Stream:
+	case VerdictStream:
 		text := trimStart(held)
 		if s.call.Batch() && s.call.Version == 2 && bytes.HasPrefix(text, []byte("{")) {
 			s.walker = new(walker)
@@ -86,30 +86,30 @@ func (s *Scanner) Head(held []byte, eof bool) Verdict {
 func (s *Scanner) decide(held []byte, eof bool) Verdict {
 	switch {
 	case untouched(s.call, s.status):
-		return Stream
+		return VerdictStream
 	case eof:
-		return Whole
+		return VerdictWhole
 	case len(held) <= HeadLimit, s.failing && len(held) <= errorLimit:
-		return More
+		return VerdictMore
 	}
 	hasResult, hasError, known := topLevel(trimStart(held))
 	switch {
 	case !known: // a page, however long
-		return Whole
+		return VerdictWhole
 	case s.status >= 400 && !s.failing:
 		s.failing = true
-		return More
+		return VerdictMore
 	case s.status >= 500:
-		return Whole
+		return VerdictWhole
 	case hasResult:
-		return Stream
+		return VerdictStream
 	case hasError && !s.failing:
 		s.failing = true
-		return More
+		return VerdictMore
 	case hasError:
-		return Whole
+		return VerdictWhole
 	}
-	return Stream
+	return VerdictStream
 }
 
 // topLevel tells which of the deciding keys stand in the head of an answer;
@@ -144,7 +144,7 @@ func (s *Scanner) Write(p []byte) (int, error) {
 // when it broke off. The answer of one that streamed has neither fields nor a
 // body: it has passed already.
 func (s *Scanner) Finish(complete bool) Answer {
-	if s.verdict == Whole {
+	if s.verdict == VerdictWhole {
 		return Examine(s.call, s.status, s.contentType, s.whole)
 	}
 	a := Answer{call: s.call, status: s.status, contentType: s.contentType}
@@ -152,11 +152,11 @@ func (s *Scanner) Finish(complete bool) Answer {
 		return a
 	}
 	text := trimEnd(s.tail)
-	if !complete || s.verdict == More || !s.ended(text) {
+	if !complete || s.verdict == VerdictMore || !s.ended(text) {
 		a.noAnswer(ReasonTruncated)
 		return a
 	}
-	a.Kind = OK
+	a.Kind = KindOK
 	switch s.firstByte {
 	case '<':
 		a.Time = xmlTime(text)

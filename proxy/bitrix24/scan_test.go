@@ -13,21 +13,21 @@ import (
 // scan reads an answer in pieces of size bytes, as the body of a response is.
 func scan(s *Scanner, body []byte, size int, complete bool) (Answer, Verdict) {
 	var held []byte
-	verdict := More
+	verdict := VerdictMore
 	for rest := body; len(rest) > 0; {
 		n := min(size, len(rest))
-		if verdict == Stream {
+		if verdict == VerdictStream {
 			_, _ = s.Write(rest[:n])
 		} else {
 			held = append(held, rest[:n]...)
 			verdict = s.Head(held, false)
 		}
-		if verdict == Whole {
+		if verdict == VerdictWhole {
 			break
 		}
 		rest = rest[n:]
 	}
-	if verdict == More {
+	if verdict == VerdictMore {
 		verdict = s.Head(held, true)
 	}
 	return s.Finish(complete), verdict
@@ -63,13 +63,13 @@ func TestScannerAgreesOnLongAnswers(t *testing.T) {
 	streamed, held := 0, 0
 	for _, s := range samples(t) {
 		body, ok := pad(s.body, `"result":`, HeadLimit+1)
-		want := Stream
+		want := VerdictStream
 		if !ok {
 			body, ok = pad(s.body, `<result>`, HeadLimit+1)
 		}
 		if !ok {
 			body, ok = pad(s.body, `"error":`, HeadLimit+1)
-			want = Whole
+			want = VerdictWhole
 		}
 		if !ok || s.call.XML && s.call.Batch() {
 			continue
@@ -81,7 +81,7 @@ func TestScannerAgreesOnLongAnswers(t *testing.T) {
 				t.Errorf("%s in pieces of %d, verdict %d, want %d\n got %s\nwant %s", s.file, size, verdict, want, got, meant)
 			}
 		}
-		if want == Stream {
+		if want == VerdictStream {
 			streamed++
 		} else {
 			held++
@@ -103,27 +103,27 @@ func TestScannerHead(t *testing.T) {
 		verdict    Verdict
 		kind       Kind
 	}{
-		{"a list", v2, 200, `{"result":[` + long + `]}`, Stream, OK},
-		{"a list after total", v2, 200, `{"total":1,"result":[` + long + `]}`, Stream, OK},
-		{"a good answer with an error key first", v2, 200, `{"error":` + long + `"","result":1}`, Stream, OK},
-		{"a page", v2, 200, `<html>` + long, Whole, NoAnswer},
-		{"words", v2, 500, `Fatal error` + long, Whole, NoAnswer},
-		{"an error", v2, 503, `{"error":"QUERY_LIMIT_EXCEEDED","x":"` + long + `"}`, Whole, SystemError},
-		{"an error in XML", v2 + ".xml", 503, `<response><error>QUERY_LIMIT_EXCEEDED</error><x>` + long + `</x></response>`, Whole, SystemError},
-		{"an endless error", v2, 400, `{"error":"X","x":"` + strings.Repeat("x", 2*errorLimit) + `"}`, Whole, NoAnswer},
+		{"a list", v2, 200, `{"result":[` + long + `]}`, VerdictStream, KindOK},
+		{"a list after total", v2, 200, `{"total":1,"result":[` + long + `]}`, VerdictStream, KindOK},
+		{"a good answer with an error key first", v2, 200, `{"error":` + long + `"","result":1}`, VerdictStream, KindOK},
+		{"a page", v2, 200, `<html>` + long, VerdictWhole, KindNoAnswer},
+		{"words", v2, 500, `Fatal error` + long, VerdictWhole, KindNoAnswer},
+		{"an error", v2, 503, `{"error":"QUERY_LIMIT_EXCEEDED","x":"` + long + `"}`, VerdictWhole, KindSystemError},
+		{"an error in XML", v2 + ".xml", 503, `<response><error>QUERY_LIMIT_EXCEEDED</error><x>` + long + `</x></response>`, VerdictWhole, KindSystemError},
+		{"an endless error", v2, 400, `{"error":"X","x":"` + strings.Repeat("x", 2*errorLimit) + `"}`, VerdictWhole, KindNoAnswer},
 		{"a huge answer with an error key first", v2, 200, `{"error":"","x":"` + strings.Repeat("x", HeadLimit) + `","result":"` +
-			strings.Repeat("x", 2*errorLimit) + `"}`, Stream, OK},
-		{"a description of the API", v3, 200, `{"openapi":"3.0.0","x":"` + long + `"}`, Stream, OK},
-		{"a list at the top", v2, 200, `[` + long + `]`, Stream, OK},
-		{"a failing gateway", v2, 502, `{"message":"` + long + `"}`, Whole, NoAnswer},
-		{"a result at 400", v2, 400, `{"result":[` + long + `]}`, Whole, OK},
-		{"a huge result at 400", v2, 400, `{"result":[` + strings.Repeat(" ", 2*errorLimit) + `]}`, Stream, OK},
-		{"a huge result at 500", v2, 500, `{"result":[` + strings.Repeat(" ", 2*errorLimit) + `]}`, Whole, NoAnswer},
-		{"another path", "/oauth/token", 200, `{"error":"x"}`, Stream, Untouched},
-		{"another path, an empty answer", "/oauth/token", 200, ``, Stream, Untouched},
-		{"a good answer in XML", v2 + ".xml", 200, `<response><result>` + long + `</result></response>`, Stream, OK},
-		{"a cut list", v2, 200, `{"result":[` + long + `{"a":1},`, Stream, NoAnswer},
-		{"a cut answer in XML", v2 + ".xml", 200, `<response><result>` + long + `</result>`, Stream, NoAnswer},
+			strings.Repeat("x", 2*errorLimit) + `"}`, VerdictStream, KindOK},
+		{"a description of the API", v3, 200, `{"openapi":"3.0.0","x":"` + long + `"}`, VerdictStream, KindOK},
+		{"a list at the top", v2, 200, `[` + long + `]`, VerdictStream, KindOK},
+		{"a failing gateway", v2, 502, `{"message":"` + long + `"}`, VerdictWhole, KindNoAnswer},
+		{"a result at 400", v2, 400, `{"result":[` + long + `]}`, VerdictWhole, KindOK},
+		{"a huge result at 400", v2, 400, `{"result":[` + strings.Repeat(" ", 2*errorLimit) + `]}`, VerdictStream, KindOK},
+		{"a huge result at 500", v2, 500, `{"result":[` + strings.Repeat(" ", 2*errorLimit) + `]}`, VerdictWhole, KindNoAnswer},
+		{"another path", "/oauth/token", 200, `{"error":"x"}`, VerdictStream, KindUntouched},
+		{"another path, an empty answer", "/oauth/token", 200, ``, VerdictStream, KindUntouched},
+		{"a good answer in XML", v2 + ".xml", 200, `<response><result>` + long + `</result></response>`, VerdictStream, KindOK},
+		{"a cut list", v2, 200, `{"result":[` + long + `{"a":1},`, VerdictStream, KindNoAnswer},
+		{"a cut answer in XML", v2 + ".xml", 200, `<response><result>` + long + `</result>`, VerdictStream, KindNoAnswer},
 	}
 	for _, test := range tests {
 		a, verdict := scan(NewScanner(ParseCall(test.path), test.status, ""), []byte(test.body), 1000, true)
@@ -140,13 +140,13 @@ func TestScannerHolds(t *testing.T) {
 		limit int
 		then  Verdict
 	}{
-		{`{"result":"`, HeadLimit, Stream},
-		{`{"error":"X","x":"`, errorLimit, Whole},
+		{`{"result":"`, HeadLimit, VerdictStream},
+		{`{"error":"X","x":"`, errorLimit, VerdictWhole},
 	} {
 		body := []byte(test.body + strings.Repeat("x", test.limit))
 		s := NewScanner(ParseCall("/rest/crm.deal.list"), 200, "")
 		for n := HeadLimit; n <= test.limit; n += test.limit / 16 {
-			if v := s.Head(body[:n], false); v != More {
+			if v := s.Head(body[:n], false); v != VerdictMore {
 				t.Fatalf("%s: verdict %d at %d bytes, want more", test.body, v, n)
 			}
 		}
@@ -160,12 +160,12 @@ func TestScannerHolds(t *testing.T) {
 func TestScannerIncomplete(t *testing.T) {
 	body := []byte(`{"result":[` + strings.Repeat(" ", HeadLimit) + `],"time":{"operating":1}}`)
 	a, _ := scan(NewScanner(ParseCall("/rest/crm.deal.list"), 200, ""), body, 1000, false)
-	if a.Kind != NoAnswer || a.Reason != ReasonTruncated || a.Time.HasOperating {
+	if a.Kind != KindNoAnswer || a.Reason != ReasonTruncated || a.Time.HasOperating {
 		t.Errorf("%v, reason %q, time %v", a.Kind, a.Reason, a.Time)
 	}
 	s := NewScanner(ParseCall("/rest/crm.deal.list"), 200, "")
 	s.Head(body[:100], false)
-	if a := s.Finish(false); a.Kind != NoAnswer || a.Reason != ReasonTruncated {
+	if a := s.Finish(false); a.Kind != KindNoAnswer || a.Reason != ReasonTruncated {
 		t.Errorf("left in its head: %v, reason %q", a.Kind, a.Reason)
 	}
 }
@@ -175,7 +175,7 @@ func TestScannerCutBatch(t *testing.T) {
 	body := []byte(`{"result":{"result":{"a":"` + strings.Repeat("x", HeadLimit) + `\"}"},"result_error":{"b":{"error":"X"}}},"time":{"operating":1}}`)
 	for n := HeadLimit + 10; n <= len(body); n++ {
 		a, _ := scan(NewScanner(ParseCall("/rest/batch"), 200, ""), body[:n], 4096, true)
-		if (a.Kind == OK) != (n == len(body)) {
+		if (a.Kind == KindOK) != (n == len(body)) {
 			t.Errorf("cut at %d of %d: %v", n, len(body), a.Kind)
 		}
 	}

@@ -29,7 +29,7 @@ func (a *Answer) examineXML(text []byte) {
 	children := xmlChildren(inside)
 	_, hasResult := children["result"]
 	code, hasError := children["error"]
-	if !hasError || hasResult && !a.failsBeside(code, children["error_description"]) {
+	if !hasError || hasResult && !a.failsBeside(Code(code), children["error_description"]) {
 		a.withoutError(hasResult)
 		a.Time = xmlTime(text)
 		if a.call.Batch() {
@@ -37,7 +37,7 @@ func (a *Answer) examineXML(text []byte) {
 		}
 		return
 	}
-	a.Code = strings.TrimSpace(code)
+	a.Code = Code(strings.TrimSpace(code))
 	a.Description = children["error_description"]
 	a.withError()
 }
@@ -136,7 +136,7 @@ func (a *Answer) endOfInner(path []string, content string, t *Time) {
 	key, inner := path[3], strings.Join(path[4:], "/")
 	switch {
 	case path[2] == "result_error" && inner == "error":
-		a.addInnerError(key, content)
+		a.addInnerError(key, Code(content))
 	case path[2] == "result_time" && inner == "":
 		a.addInnerTime(key, *t)
 		*t = Time{}

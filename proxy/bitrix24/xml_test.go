@@ -7,7 +7,7 @@ import (
 
 // An empty response is a whole answer; what follows it is not.
 func TestXMLEmptyResponse(t *testing.T) {
-	for body, want := range map[string]string{
+	for body, want := range map[string]Reason{
 		`<response/>`:           "",
 		`<response />`:          "",
 		`<response></response>`: "",
@@ -15,7 +15,7 @@ func TestXMLEmptyResponse(t *testing.T) {
 		`<response/><result>`:   ReasonTruncated,
 	} {
 		a := Examine(ParseCall("/rest/a.b.xml"), 200, "", []byte(body))
-		if a.Reason != want || (a.Kind == OK) != (want == "") {
+		if a.Reason != want || (a.Kind == KindOK) != (want == "") {
 			t.Errorf("%s: %v, reason %q, want %q", body, a.Kind, a.Reason, want)
 		}
 	}
@@ -44,7 +44,7 @@ func TestXMLTime(t *testing.T) {
 func TestXMLTimeOfALongAnswer(t *testing.T) {
 	body := `<response><result>` + strings.Repeat("x", HeadLimit) + `</result><time><operating>2</operating></time></response>`
 	a, verdict := scan(NewScanner(ParseCall("/rest/a.b.xml"), 200, ""), []byte(body), 4096, true)
-	if verdict != Stream || a.Kind != OK || a.Time.Operating != 2 {
+	if verdict != VerdictStream || a.Kind != KindOK || a.Time.Operating != 2 {
 		t.Errorf("verdict %d, %v, %v s", verdict, a.Kind, a.Time.Operating)
 	}
 }
