@@ -1,5 +1,6 @@
-// Command b24sim serves a simulated Bitrix24 portal, for trying clients without
-// a real one. Package proxy/b24sim is its manual; b24sim -help lists its flags.
+// Command b24sim serves a simulated Bitrix24 portal, to try clients without a
+// real one. The comment of package proxy/b24sim is its manual; b24sim -help
+// lists its flags.
 package main
 
 import (
@@ -30,8 +31,8 @@ func main() {
 	}
 }
 
-// run serves until ctx ends. It prints one line for each listener, with the
-// real address, before it takes the first call.
+// run serves until ctx ends. Before it accepts the first call it prints one line
+// for each listener, with the real address.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parse(args, stdout)
 	if err != nil {
@@ -65,19 +66,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		service{portal.Management(), manageListener, "", ""})
 }
 
-// service is a handler and where it is reached.
+// service is a handler and its listener.
 type service struct {
 	handler   http.Handler
 	listener  net.Listener
-	cert, key string // of TLS; "" is none
+	cert, key string // for TLS; "": plain HTTP
 }
 
-// grace is how long open calls may take to end when the program stops.
+// grace is how long open calls may take when the program stops.
 const grace = 3 * time.Second
 
-// serve runs services until ctx ends or one of them fails, and ends them all.
-// Calls are below ctx, so those that are slow on purpose are answered at once
-// when it ends.
+// serve runs services until ctx ends or one of them fails, then ends them all.
+// The context of calls comes from ctx, so calls that are slow on purpose get
+// their answer at once when ctx ends.
 func serve(ctx context.Context, stderr io.Writer, services ...service) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

@@ -20,6 +20,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"b24proxy/proxy/b24sim"
 )
 
 // start runs b24sim on free ports and returns both addresses, and a function
@@ -38,7 +40,7 @@ func start(t *testing.T, args ...string) (portal, management string, stop func()
 	lines := bufio.NewScanner(read)
 	for _, to := range []*string{&portal, &management} {
 		if !lines.Scan() {
-			t.Fatalf("no address: %v", lines.Err())
+			t.Fatalf("got no line with an address (%v), want two", lines.Err())
 		}
 		_, *to, _ = strings.Cut(lines.Text(), " ")
 	}
@@ -48,6 +50,7 @@ func start(t *testing.T, args ...string) (portal, management string, stop func()
 	}
 }
 
+// fetch makes a GET request.
 func fetch(t *testing.T, client *http.Client, address string) (int, string) {
 	t.Helper()
 	res, err := client.Get(address)
@@ -62,26 +65,25 @@ func fetch(t *testing.T, client *http.Client, address string) (int, string) {
 	return res.StatusCode, string(body)
 }
 
-// The command prints where it really listens, serves the portal with its flags
-// there and the management beside it, and ends without an error when told to.
+// The command prints the addresses it listens on, serves the portal with its
+// flags and the management there, and ends without an error.
 func TestServe(t *testing.T) {
 	portal, management, stop := start(t, "-plan", "1/2", "-fault", "crm.deal.add:html", "-v")
 	if !strings.HasPrefix(portal, "http://127.0.0.1:") || strings.HasSuffix(portal, ":0") {
-		t.Errorf("portal %s", portal)
+		t.Errorf("got the portal's address %s, want one on 127.0.0.1 with its real port", portal)
 	}
 	if status, body := fetch(t, http.DefaultClient, portal+"/rest/1/invented-code/crm.deal.add"); status != 502 {
-		t.Errorf("%d %s", status, body)
+		t.Errorf("got %d %s, want 502 from the fault", status, body)
 	}
 	if status, body := fetch(t, http.DefaultClient, management+"/stats"); status != 200 || !strings.Contains(body, `"arrived": 1`) {
-		t.Errorf("%d %s", status, body)
+		t.Errorf("got %d %s, want 200 and one call that arrived", status, body)
 	}
 	if err := stop(); err != nil {
-		t.Error(err)
+		t.Errorf("got the error %v at the end, want none", err)
 	}
 }
 
-// A call that takes long does not keep the command from ending, and still gets
-// its answer.
+// A slow call does not keep the command from ending, and still gets its answer.
 func TestStopWithOpenCall(t *testing.T) {
 	portal, management, stop := start(t, "-fault", "*:slow=10h")
 	answered := make(chan int, 1)
@@ -100,10 +102,10 @@ func TestStopWithOpenCall(t *testing.T) {
 		}
 	}
 	if err := stop(); err != nil {
-		t.Error(err)
+		t.Errorf("got the error %v at the end, want none", err)
 	}
 	if status := <-answered; status != 200 {
-		t.Errorf("the open call got %d", status)
+		t.Errorf("the open call: got %d, want 200", status)
 	}
 }
 
@@ -114,15 +116,14 @@ func TestTLS(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	defer client.CloseIdleConnections()
 	if status, body := fetch(t, client, portal+"/rest/1/invented-code/profile"); status != 200 || !strings.HasPrefix(portal, "https://") {
-		t.Errorf("%s: %d %s", portal, status, body)
+		t.Errorf("got %d %s from %s, want 200 over https", status, body, portal)
 	}
 	if err := stop(); err != nil {
-		t.Error(err)
+		t.Errorf("got the error %v at the end, want none", err)
 	}
 }
 
-// A wrong command line is an error that names what is allowed, and nothing is
-// served.
+// A wrong command line is refused with an error that says what is allowed.
 func TestWrongFlags(t *testing.T) {
 	for args, want := range map[string]string{
 		"-plan gold":                        "standard, enterprise, unlimited or RATE/BURST",
@@ -130,6 +131,9 @@ func TestWrongFlags(t *testing.T) {
 		"-fault crm.deal.add":               "METHOD:KIND",
 		"-speed 0.0001":                     "0.001 to 100000",
 		"-jitter -1s":                       "0 or more",
+		"-jitter 5":                         "has no unit: write 5ms or 5s",
+		"-latency soon":                     "such as 60ms",
+		"-operating-limit 480":              "write 480ms or 480s",
 		"-operating sometimes":              "none, documented or banning",
 		"-operating-batch both":             "inner or outer",
 		"-charge crm.item.list":             "METHOD=DURATION",
@@ -141,18 +145,25 @@ func TestWrongFlags(t *testing.T) {
 		"-listen 127.0.0.1:none":            "none",
 		"-tls-cert none.pem -tls-key n.pem": "none.pem",
 	} {
-		all := append([]string{"-listen", "127.0.0.1:0", "-manage", "127.0.0.1:0"}, strings.Fields(args)...)
-		if err := run(t.Context(), all, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v; want %q in it", args, err, want)
-		}
+		t.Run(args+" is refused", func(t *testing.T) {
+			all := append([]string{"-listen", "127.0.0.1:0", "-manage", "127.0.0.1:0"}, strings.Fields(args)...)
+			if err := run(t.Context(), all, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got the error %v, want %q in it", err, want)
+			}
+		})
 	}
 }
 
-// -help lists the flags on standard output.
+// -help lists the flags and the kinds of faults on standard output.
 func TestHelp(t *testing.T) {
 	var out strings.Builder
-	if err := run(t.Context(), []string{"-help"}, &out, io.Discard); !errors.Is(err, flag.ErrHelp) || !strings.Contains(out.String(), "-refused-count") {
-		t.Errorf("%v: %s", err, out.String())
+	if err := run(t.Context(), []string{"-help"}, &out, io.Discard); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("got the error %v, want flag.ErrHelp", err)
+	}
+	for _, want := range append(b24sim.Kinds(), "-refused-count", "first=N") {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("got the help\n%s\nwant %s in it", out.String(), want)
+		}
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Fault is a failure that a portal plays on some of its calls. As text, which
-// ParseFault reads, it is
+// Fault is a failure that a portal simulates for some of its calls. Its text
+// form, which ParseFault reads, is
 //
 //	METHOD:KIND[=VALUE][:OPTION]...
 //
@@ -20,60 +20,58 @@ import (
 //	crm.deal.add:reset-after:0.1             a tenth of the calls runs, then the connection is reset
 //	*:QUERY_LIMIT_EXCEEDED:first=3           the first three calls are refused
 //	crm.*:OVERLOAD_LIMIT:documented          with the documented status, not the one the source sends
-//	crm.deal.add:error=null:status=200       a code that is no word
+//	crm.deal.add:error=null:status=200       a code that is not a word
 //	*.list:slow=20s                          every list takes 20 virtual seconds
 //
-// METHOD is a name or a pattern with *, in which case does not count; it is
-// also compared with the commands inside a batch, where only codes, error and
-// slow have an effect. KIND and VALUE are one of Kinds. The options are a share of
-// the matching calls (0 to 1, drawn by the portal's seed), first=N (only the
-// first N), before or after (whether the method runs before it fails),
-// status=N, and documented.
+// METHOD is a name or a pattern with *, in any case. It is also compared with
+// the commands inside a batch, where only codes, error and slow have an effect.
+// FaultManual explains kinds and options; the portal's seed draws the shares.
 //
-// Of several faults that meet in one call the first applies; slow ones add up.
+// If several faults match one call, the first applies; the slow ones add up.
 type Fault struct {
 	Method     string  // name or pattern; "" is the same as "*"
 	Kind       string  // a code of the system errors, or one of Kinds
 	Value      string  // what the kind needs, else ""
 	Share      float64 // of the matching calls; 0 is the same as 1
-	First      int     // only the first so many; 0: without end
+	First      int     // only the first calls; 0: all
 	Status     int     // HTTP status instead of the kind's own; 0: its own
-	Run        Run     // whether the method runs all the same
+	Run        Run     // whether the method runs although the call fails
 	Documented bool    // a code is sent with its documented status
 }
 
-// Run tells whether a faulty call runs.
+// Run says whether the method of a call runs although the call fails.
 type Run string
 
 const (
-	RunDefault Run = ""       // as the kind does by itself
+	RunDefault Run = ""       // as the kind says
 	RunBefore  Run = "before" // the fault strikes before the method runs
 	RunAfter   Run = "after"  // the method runs, then the fault strikes
 )
 
-// kind describes a fault that is no code.
+// kind describes a fault that is not a code.
 type kind struct {
 	name   string
-	value  string // what may follow the =; "" nothing
+	value  string // what may follow the =; "": nothing
 	status int    // of the answer; 0: the call's own
 	after  bool   // the method runs unless the fault says before
-	fixed  bool   // and that cannot be changed
+	fixed  bool   // and the fault cannot change that
+	about  string
 }
 
 var kinds = []kind{
-	{"html", "", 502, false, false},        // a stock nginx page; other statuses by status=
-	{"site-closed", "", 200, false, false}, // "site under construction" at 200
-	{"login-page", "", 200, false, false},  // the login form at 200
-	{"php-fatal", "", 500, true, false},
-	{"empty", "", 503, false, false},
-	{"truncated", "", 0, true, false},    // a whole HTTP answer that holds half of the JSON
-	{"cut", "", 0, true, false},          // the connection ends in the middle of the body
-	{"reset-before", "", 0, false, true}, // nothing ran, no answer
-	{"reset-after", "", 0, true, true},   // it ran, no answer
-	{"bom", "", 0, true, true},           // a byte-order mark before the answer
-	{"gzip", "always", 0, true, true},    // compressed where the caller accepts it, or always
-	{"slow", "DURATION", 0, true, true},  // virtual; the method runs at once, the answer comes later
-	{"error", "JSON", 400, false, false}, // any JSON value as the code of a flat error
+	{"html", "", 502, false, false, "a stock page of nginx; status=N chooses another one"},
+	{"site-closed", "", 200, false, false, "the page \"site under construction\", with status 200"},
+	{"login-page", "", 200, false, false, "the login form, with status 200"},
+	{"php-fatal", "", 500, true, false, "the text of a fatal error of PHP"},
+	{"empty", "", 503, false, false, "an answer without a body"},
+	{"truncated", "", 0, true, false, "a complete HTTP answer with half of the JSON"},
+	{"cut", "", 0, true, false, "the connection closes in the middle of the body"},
+	{"reset-before", "", 0, false, true, "the connection is reset; the method did not run"},
+	{"reset-after", "", 0, true, true, "the connection is reset; the method ran"},
+	{"bom", "", 0, true, true, "a byte-order mark in front of the answer"},
+	{"gzip", "always", 0, true, true, "the answer is compressed, if the caller accepts that or always"},
+	{"slow", "DURATION", 0, true, true, "the method runs at once, the answer comes this (virtual) time later"},
+	{"error", "JSON", 400, false, false, "a flat error; JSON is the value of its error field, such as null or 5"},
 }
 
 func findKind(name string) (kind, bool) {
@@ -84,18 +82,42 @@ func findKind(name string) (kind, bool) {
 	return kinds[i], true
 }
 
-// Kinds lists what a Fault can be besides a code: names, with the value they
-// take after "=".
+// Kinds lists what a Fault can be besides a code: names, with the value that
+// may follow "=".
 func Kinds() []string {
 	var names []string
 	for _, k := range kinds {
-		if k.value != "" {
-			names = append(names, k.name+"="+k.value)
-			continue
-		}
-		names = append(names, k.name)
+		names = append(names, k.String())
 	}
 	return names
+}
+
+func (k kind) String() string {
+	if k.value == "" {
+		return k.name
+	}
+	return k.name + "=" + k.value
+}
+
+// FaultManual explains the kinds and options of faults, for people who write
+// them.
+func FaultManual() string {
+	var b strings.Builder
+	b.WriteString("A fault is METHOD:KIND[=VALUE][:OPTION]..., such as crm.deal.add:reset-after:0.1.\n" +
+		"METHOD is a name or a pattern with *. KIND is the code of a system error or one of\n\n")
+	for _, k := range kinds {
+		fmt.Fprintf(&b, "  %-15s %s\n", k, k.about)
+	}
+	b.WriteString(`
+The options are
+
+  0.1             a share of the calls, above 0 and up to 1
+  first=N         only the first N calls
+  status=N        another HTTP status
+  before, after   whether the method runs before the call fails
+  documented      a code comes with its documented status, not the one that the server sends
+`)
+	return b.String()
 }
 
 // Codes lists the system errors that a Fault can be.
@@ -214,7 +236,7 @@ func (f Fault) validate() error {
 
 func (f Fault) validateKind(k kind) error {
 	if f.Documented {
-		return fmt.Errorf("documented goes with codes only, not with %s", k.name)
+		return fmt.Errorf("only codes take documented, %s does not", k.name)
 	}
 	if k.fixed && f.Run != RunDefault {
 		return fmt.Errorf("%s does not take before or after", k.name)
@@ -240,7 +262,7 @@ func (f Fault) validateKind(k kind) error {
 	return nil
 }
 
-// runs tells whether the method runs although f strikes.
+// runs reports whether the method runs although f strikes.
 func (f Fault) runs() bool {
 	if f.Run != RunDefault {
 		return f.Run == RunAfter
@@ -252,7 +274,7 @@ func (f Fault) runs() bool {
 	return k.after
 }
 
-// status is that of the answer; 0 when the call keeps its own.
+// status is the status of the answer; 0 means the call's own.
 func (f Fault) status() int {
 	if f.Status != 0 {
 		return f.Status
@@ -261,7 +283,7 @@ func (f Fault) status() int {
 	return k.status
 }
 
-// failure is the API's error that f stands for; nil when it is none.
+// failure is the API's error that f stands for, or nil.
 func (f Fault) failure(version int) *failure {
 	var out *failure
 	switch c, ok := findCode(f.Kind); {

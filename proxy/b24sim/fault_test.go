@@ -60,7 +60,7 @@ func TestParseFaultErrors(t *testing.T) {
 		"*:html:first=no":      "first=N",
 		"*:html:status=99":     "200 to 599",
 		"*:reset-after:before": "does not take before or after",
-		"*:html:documented":    "codes only",
+		"*:html:documented":    "only codes",
 		"*:NO_AUTH_FOUND=1":    "takes no value",
 		"*:error=oops":         "JSON value",
 		"*:gzip=sometimes":     "gzip=always or gzip alone",

@@ -70,7 +70,7 @@ type stats struct {
 	Burst   int            `json:"burst"`   // X
 	Rate    int            `json:"rate"`    // Y
 	Seed    uint64         `json:"seed"`    //
-	Elapsed duration       `json:"elapsed"` // virtual time since the start
+	Elapsed Duration       `json:"elapsed"` // virtual time since the start
 }
 
 func (p *Portal) stats() stats {
@@ -85,7 +85,7 @@ func (p *Portal) stats() stats {
 		Burst:   p.config.Burst,
 		Rate:    p.config.Rate,
 		Seed:    p.seed,
-		Elapsed: duration(p.clock.now()),
+		Elapsed: Duration(p.clock.now()),
 	}
 }
 
@@ -162,8 +162,8 @@ type settings struct {
 	Rate         int               `json:"rate"`
 	RefusedCount bool              `json:"refused_count"`
 	PerAddress   bool              `json:"per_address"`
-	Jitter       duration          `json:"jitter"`
-	Latency      duration          `json:"latency"`
+	Jitter       Duration          `json:"jitter"`
+	Latency      Duration          `json:"latency"`
 	Speed        float64           `json:"speed"`
 	Operating    operatingSettings `json:"operating"`
 	Items        int               `json:"items"`
@@ -174,18 +174,18 @@ type settings struct {
 
 type operatingSettings struct {
 	Mode   OperatingMode       `json:"mode"`
-	Limit  duration            `json:"limit"`
+	Limit  Duration            `json:"limit"`
 	Batch  BatchCharge         `json:"batch"`
 	Fields OperatingFields     `json:"fields"`
-	Charge map[string]duration `json:"charge"`
+	Charge map[string]Duration `json:"charge"`
 }
 
 func settingsOf(c Config) settings {
-	o := operatingSettings{c.Operating.Mode, duration(c.Operating.Limit), c.Operating.Batch, c.Operating.Fields, map[string]duration{}}
+	o := operatingSettings{c.Operating.Mode, Duration(c.Operating.Limit), c.Operating.Batch, c.Operating.Fields, map[string]Duration{}}
 	for method, d := range c.Operating.Charge {
-		o.Charge[method] = duration(d)
+		o.Charge[method] = Duration(d)
 	}
-	return settings{c.Burst, c.Rate, c.RefusedCount, c.PerAddress, duration(c.Jitter), duration(c.Latency), c.Speed,
+	return settings{c.Burst, c.Rate, c.RefusedCount, c.PerAddress, Duration(c.Jitter), Duration(c.Latency), c.Speed,
 		o, c.Items, c.ItemBytes, c.UnknownToken, c.RenamedTo}
 }
 
@@ -222,17 +222,6 @@ func (p *Portal) manageConfig(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, settingsOf(p.Config()))
-}
-
-// duration is written as text such as 1m30s.
-type duration time.Duration
-
-func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
-
-func (d *duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	*d = duration(v)
-	return err
 }
 
 func writeJSON(w http.ResponseWriter, v any) {
