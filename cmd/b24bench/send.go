@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -20,12 +22,12 @@ type target struct {
 	portal string // for B24-Portal, if any
 }
 
-// A report is what became of the calls. Times are real, in seconds.
+// A report says how the calls ended. Times are real, in seconds.
 type report struct {
 	Name          string         `json:"name"`
 	OK            int            `json:"ok"`
 	Refused       int            `json:"refused"` // answers QUERY_LIMIT_EXCEEDED
-	Failed        int            `json:"failed"`  // everything else that is no success
+	Failed        int            `json:"failed"`  // all other errors
 	PortalRefused int            `json:"portal_refused"`
 	Seconds       float64        `json:"seconds"`
 	ShareOfLeast  float64        `json:"share_of_least"`
@@ -36,7 +38,7 @@ type report struct {
 
 func (r report) Time() time.Duration { return seconds(r.Seconds) }
 
-// send makes all calls at once, or has as many callers call on and on, and
+// send makes all calls at once, or runs as many callers for the time of -for, and
 // waits for their answers.
 func send(ctx context.Context, name string, to target, o options, progress io.Writer) report {
 	transport := &http.Transport{MaxIdleConnsPerHost: o.calls}
@@ -77,7 +79,7 @@ func send(ctx context.Context, name string, to target, o options, progress io.Wr
 // A request is one call.
 type request struct{ path, body string }
 
-// mixed are the calls of -mix: reads, writes, batches, and some that are wrong.
+// mixed are the calls of -mix: reads, writes, batches, and wrong ones.
 var mixed = []request{
 	{"crm.deal.list", `{}`},
 	{"crm.deal.add", `{"fields":{"TITLE":"b24bench"}}`},
@@ -88,7 +90,7 @@ var mixed = []request{
 	{"no.such.method", `{}`},
 }
 
-// request is the n-th call.
+// request returns the n-th call.
 func (o options) request(n int) request {
 	if !o.mix {
 		return request{o.path, "{}"}
@@ -124,7 +126,7 @@ func call(ctx context.Context, client *http.Client, to target, r request) string
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return "no answer"
+		return failure(err)
 	}
 	defer resp.Body.Close()
 	var answer struct {
@@ -140,7 +142,17 @@ func call(ctx context.Context, client *http.Client, to target, r request) string
 	return ""
 }
 
-// showProgress keeps one line of a terminal up to date until it is stopped.
+// failure says why a call has no answer.
+func failure(err error) string {
+	var connection *net.OpError
+	if errors.As(err, &connection) && connection.Op == "dial" && connection.Addr != nil {
+		return "cannot connect to " + connection.Addr.String()
+	}
+	return "no answer: the connection broke"
+}
+
+// showProgress shows the progress in one line of a terminal until stop is
+// called.
 func showProgress(w io.Writer, name string, done *atomic.Int64, of int) (stop func()) {
 	if f, ok := w.(*os.File); !ok || !isTerminal(f) {
 		return func() {}

@@ -14,7 +14,7 @@ import (
 	"b24proxy/proxy/b24sim"
 )
 
-// A portal is a simulated one on a loopback port.
+// A portal is a simulated portal on a loopback port.
 type portal struct {
 	portal *b24sim.Portal
 	base   string
@@ -39,7 +39,7 @@ func startPortal(o options) (*portal, error) {
 	return p, nil
 }
 
-// failures of the simulated portal with -mix.
+// failures are what the simulated portal does wrong with -mix.
 var failures = []b24sim.Fault{
 	{Kind: "INTERNAL_SERVER_ERROR", Share: 0.02},
 	{Kind: "expired_token", Share: 0.02},
@@ -56,7 +56,8 @@ type gateway struct {
 	ended  chan error
 }
 
-// startProxy starts a proxy whose plan is as much faster as the portal's time.
+// startProxy starts a proxy whose rate is as many times higher as the portal's
+// time is faster.
 func startProxy(o options, portal string) (*gateway, error) {
 	upstream, err := url.Parse(portal)
 	if err != nil {
