@@ -111,8 +111,8 @@ type names struct {
 	known map[string]string // each to a copy that shares no memory with a request
 }
 
-func newNames(max int) *names {
-	return &names{max: max, known: make(map[string]string)}
+func newNames(limit int) *names {
+	return &names{max: limit, known: make(map[string]string)}
 }
 
 func (n *names) label(value string) string {

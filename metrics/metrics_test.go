@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"flag"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
@@ -77,7 +78,7 @@ func values(family *dto.MetricFamily) map[string]float64 {
 
 func scrape(t *testing.T, m *Metrics, accept string) string {
 	t.Helper()
-	r := httptest.NewRequest("GET", "/metrics", nil)
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	r.Header.Set("Accept", accept)
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, r)

@@ -169,7 +169,7 @@ func TestRunningProxy(t *testing.T) {
 	}
 	var n atomic.Int64
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("B24-Portal") != "acme.bitrix24.com" || r.URL.Path != "/rest/1/code/profile" || r.Method != "POST" {
+		if r.Header.Get("B24-Portal") != "acme.bitrix24.com" || r.URL.Path != "/rest/1/code/profile" || r.Method != http.MethodPost {
 			t.Errorf("got %s %s for %q, want POST /rest/1/code/profile for acme.bitrix24.com", r.Method, r.URL, r.Header.Get("B24-Portal"))
 		}
 		a := answers[(n.Add(1)-1)%4]

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -81,7 +80,7 @@ func startProxy(o options, portal string) (*gateway, error) {
 		MaxBody:         1 << 20,
 		Normalize:       true,
 		MetricsPortals:  10,
-		Log:             slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log:             slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &gateway{base: "http://" + clients.Addr().String(), cancel: cancel, ended: make(chan error, 1)}

@@ -120,8 +120,7 @@ func named(err error) []error {
 	}
 	faults := make([]error, 0, len(all.Errors))
 	for _, err := range all.Errors {
-		var parse env.ParseError
-		if errors.As(err, &parse) {
+		if parse, ok := errors.AsType[env.ParseError](err); ok {
 			field, _ := reflect.TypeFor[settings]().FieldByName(parse.Name)
 			err = fmt.Errorf("%s%s: %s", prefix, field.Tag.Get("env"), bitrix24.Redact(parse.Err.Error()))
 		}

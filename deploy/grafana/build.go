@@ -160,8 +160,9 @@ func threshold(color string, from float64) step { return step{color, &from} }
 // otherwise is the colour below all thresholds.
 func otherwise(color string) step { return step{color, nil} }
 
-func (p panel) between(low, high float64) panel {
-	p.FieldConfig.Defaults.Min, p.FieldConfig.Defaults.Max = &low, &high
+// ratio draws values from 0 to 1.
+func (p panel) ratio() panel {
+	p.FieldConfig.Defaults.Min, p.FieldConfig.Defaults.Max = new(0.0), new(1.0)
 	return p
 }
 

@@ -16,7 +16,7 @@ func overview() dashboard {
 				"Share of calls that did not fail, over 5 minutes. Failed are calls that were rejected or could not reach the portal, and system errors, each with a status of 5xx. The line is the objective.",
 				query{chosen(`1 - sum(job_portal:b24proxy_requests_failed:rate5m{$chosen}) / sum(job_portal:b24proxy_requests:rate5m{$chosen})`), "availability"},
 				query{`vector(0.995)`, "objective"}).
-				between(0, 1).
+				ratio().
 				with("objective", dashed(), unfilled(), colour("red")),
 		}},
 		row{8, []panel{
@@ -73,7 +73,7 @@ func headline() []panel {
 		stat("Fullest bucket", "percentunit",
 			"The portal nearest to its limit: calls it still counts as a share of those it lets pass at once. At 100 % calls wait for their turn.",
 			chosen(`max(b24proxy_bucket_level{$chosen} / b24proxy_bucket_burst{$chosen})`),
-			otherwise("green"), threshold("yellow", 0.8), threshold("orange", 0.95)).between(0, 1),
+			otherwise("green"), threshold("yellow", 0.8), threshold("orange", 0.95)).ratio(),
 		stat("Wait, 95 %", "s",
 			"95 of 100 calls waited no longer than this for a slot. The target is 10 seconds.",
 			chosen(`histogram_quantile(0.95, sum by (le) (rate(b24proxy_queue_wait_seconds_bucket{$chosen}[$__rate_interval])))`),

@@ -70,15 +70,15 @@ func portalHeadline() []panel {
 		stat("Queue used", "percentunit",
 			"Calls that wait as a share of those that may; of the replica whose queue is fullest.",
 			this(`max(sum without (priority) (b24proxy_queue_depth{$this}) / b24proxy_queue_capacity{$this})`),
-			otherwise("green"), threshold("yellow", 0.5), threshold("red", 0.8)).between(0, 1),
+			otherwise("green"), threshold("yellow", 0.5), threshold("red", 0.8)).ratio(),
 		stat("Bucket fill", "percentunit",
 			"Calls that the portal still counts as a share of those it lets pass at once. At 100 % calls wait for their turn. A portal without a limit has no bucket.",
 			this(`max(b24proxy_bucket_level{$this} / b24proxy_bucket_burst{$this})`),
-			otherwise("green"), threshold("yellow", 0.8), threshold("orange", 0.95)).between(0, 1),
+			otherwise("green"), threshold("yellow", 0.8), threshold("orange", 0.95)).ratio(),
 		stat("Operating budget", "percentunit",
 			"Operating time that the most expensive method has used, as a share of what it has within 10 minutes. At 100 % its calls get OPERATION_TIME_LIMIT.",
 			this(`max(b24proxy_operating_ratio{$this})`),
-			otherwise("green"), threshold("yellow", 0.7), threshold("red", 0.9)).between(0, 1),
+			otherwise("green"), threshold("yellow", 0.7), threshold("red", 0.9)).ratio(),
 		overload,
 	}
 }

@@ -13,7 +13,7 @@ import (
 // names the application; an answer to a webhook names none.
 func TestTokenPlaces(t *testing.T) {
 	p := New(Config{Application: "local.example"})
-	bearer := httptest.NewRequest("GET", "/rest/profile", nil)
+	bearer := httptest.NewRequest(http.MethodGet, "/rest/profile", nil)
 	bearer.Header.Set("Authorization", "Bearer invented-token")
 	w := httptest.NewRecorder()
 	p.ServeHTTP(w, bearer)

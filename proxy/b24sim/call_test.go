@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -46,7 +47,7 @@ func TestSecretsAreMasked(t *testing.T) {
 		{"/oauth/token?client_secret=s3cret&refresh_token=s3cret", "", "", ""},
 	}
 	for _, request := range requests {
-		r := httptest.NewRequest("POST", request.target, strings.NewReader(request.body))
+		r := httptest.NewRequest(http.MethodPost, request.target, strings.NewReader(request.body))
 		r.Header.Set("Content-Type", request.contentType)
 		if request.authorization != "" {
 			r.Header.Set("Authorization", request.authorization)
@@ -54,7 +55,7 @@ func TestSecretsAreMasked(t *testing.T) {
 		p.ServeHTTP(httptest.NewRecorder(), r)
 	}
 	w := httptest.NewRecorder()
-	p.Management().ServeHTTP(w, httptest.NewRequest("GET", "/calls", nil))
+	p.Management().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/calls", nil))
 	for _, text := range []string{w.Body.String(), log.String()} {
 		for line := range strings.Lines(text) {
 			if strings.Contains(line, "s3cret") {
@@ -92,7 +93,7 @@ func TestLogBounded(t *testing.T) {
 // its call neither counts nor runs.
 func TestIncompleteBody(t *testing.T) {
 	p := New(Config{Burst: 50, Rate: 2})
-	r := httptest.NewRequest("POST", hook+"crm.deal.add", io.MultiReader(strings.NewReader("{"), brokenReader{}))
+	r := httptest.NewRequest(http.MethodPost, hook+"crm.deal.add", io.MultiReader(strings.NewReader("{"), brokenReader{}))
 	p.ServeHTTP(httptest.NewRecorder(), r)
 	if c := p.Calls()[0]; !c.Incomplete || c.Ran || p.Ran("crm.deal.add") != 0 || p.Level() != 0 || p.Arrived() != 1 {
 		t.Errorf("%+v, level %d", c, p.Level())

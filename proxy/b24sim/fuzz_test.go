@@ -2,6 +2,7 @@ package b24sim
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -17,7 +18,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("/rest/api/1/c0de/tasks.task.list", "pagination[limit]=9&pagination[page]=9223372036854775807", "", "")
 	f.Add("/oauth/token", "grant_type=refresh_token", "", "")
 	f.Fuzz(func(t *testing.T, path, query, contentType, body string) {
-		r := httptest.NewRequest("POST", "/", strings.NewReader(body))
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 		r.URL = &url.URL{Path: path, RawQuery: query}
 		r.Header.Set("Content-Type", contentType)
 		w := httptest.NewRecorder()

@@ -2,6 +2,7 @@ package b24sim
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -67,7 +68,7 @@ func parseMultipart(body []byte, boundary string) (*array, error) {
 	reader := multipart.NewReader(bytes.NewReader(body), boundary)
 	for range maxVars {
 		part, err := reader.NextPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

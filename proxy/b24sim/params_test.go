@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"mime/multipart"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ func TestParams(t *testing.T) {
 		{"text/plain", `{"start":50}`, `{"auth":"t","start":"0"}`},
 		{"", `{"start":50}`, `{"auth":"t","start":"0"}`},
 	} {
-		r := httptest.NewRequest("POST", "/rest/profile?auth=t&start=0", nil)
+		r := httptest.NewRequest(http.MethodPost, "/rest/profile?auth=t&start=0", nil)
 		r.Header.Set("Content-Type", test.contentType)
 		got, err := params(r, []byte(test.body))
 		if err != nil || asJSON(t, got) != test.want {

@@ -139,7 +139,7 @@ func TestSpend(t *testing.T) {
 			if a, b := get(t, p, hook+"profile").Code, get(t, p, hook+"profile").Code; a != 200 || b != 503 {
 				t.Errorf("PerAddress %v: %d, %d", perAddress, a, b)
 			}
-			r := httptest.NewRequest("GET", hook+"profile", nil)
+			r := httptest.NewRequest(http.MethodGet, hook+"profile", nil)
 			r.RemoteAddr = "198.51.100.7:4444"
 			w := httptest.NewRecorder()
 			p.ServeHTTP(w, r)
@@ -168,7 +168,7 @@ func TestCountsRestOnly(t *testing.T) {
 func TestArrivedCallsRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(Config{Latency: time.Hour})
-		r := httptest.NewRequest("GET", hook+"crm.deal.add", nil)
+		r := httptest.NewRequest(http.MethodGet, hook+"crm.deal.add", nil)
 		ctx, leave := context.WithCancel(r.Context())
 		go p.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
 		synctest.Wait()

@@ -1,6 +1,7 @@
 package b24sim
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -9,7 +10,7 @@ import (
 )
 
 func callWithKey(p *Portal, target, key, body string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest("POST", target, strings.NewReader(body))
+	r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
 	r.Header.Set("Content-Type", jsonType)
 	r.Header.Set("Idempotency-Key", key)
 	w := httptest.NewRecorder()

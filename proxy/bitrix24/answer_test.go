@@ -28,10 +28,11 @@ type sample struct {
 	body        []byte
 }
 
-func samples(t testing.TB) []sample {
+func samples(tb testing.TB) []sample {
+	tb.Helper()
 	index, err := os.ReadFile("testdata/samples/index.tsv")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var all []sample
 	for line := range strings.Lines(string(index)) {
@@ -41,16 +42,16 @@ func samples(t testing.TB) []sample {
 		}
 		status, err := strconv.Atoi(column[1])
 		if err != nil {
-			t.Fatalf("index.tsv: %q", line)
+			tb.Fatalf("index.tsv: %q", line)
 		}
 		body, err := os.ReadFile(filepath.Join("testdata/samples", column[0]))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		all = append(all, sample{column[0], callOf(column[0]), status, column[2], column[3], body})
 	}
 	if len(all) != 50 {
-		t.Fatalf("%d samples, want 50", len(all))
+		tb.Fatalf("%d samples, want 50", len(all))
 	}
 	return all
 }

@@ -85,10 +85,11 @@ func TestCallPrintsNoSecret(t *testing.T) {
 	}
 }
 
-func lines(t testing.TB, file string) []string {
+func lines(tb testing.TB, file string) []string {
+	tb.Helper()
 	data, err := os.ReadFile("testdata/" + file)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return strings.Fields(string(data))
 }

@@ -3,6 +3,7 @@ package bitrix24
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -224,7 +225,7 @@ func wellFormed(piece []byte) bool {
 	depth := 0
 	for elements := 0; ; {
 		token, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return depth == 0 && elements == 1
 		}
 		if err != nil {
