@@ -157,30 +157,3 @@ func TestUnlimitedThatRefuses(t *testing.T) {
 		}
 	})
 }
-
-// A long answer that ends late does not take the sum back to what it was when
-// its call began.
-func TestBudgetOfALongAnswer(t *testing.T) {
-	g := NewBudgets(480*time.Second, 10)
-	at := func(s int) time.Time { return epoch.Add(time.Duration(s) * time.Second) }
-	told := func(used int) BudgetAnswer {
-		return BudgetAnswer{Ran: true, Took: time.Second, Usage: Usage{Told: true, Used: time.Duration(used) * time.Second, ResetAt: at(300)}}
-	}
-	k := BudgetKey{"u", "c", "m"}
-	long := mustEnter(t, g, at(0), k)
-	for i := range 9 {
-		mustEnter(t, g, at(2+i), k).Done(at(3+i), told(120+20*i))
-	}
-	long.Done(at(60), told(100)) // its header came after a second
-	if used := g.List(at(60), "u", 1)[0].Used; used < 280*time.Second {
-		t.Errorf("the sum fell to %v", used)
-	}
-}
-
-// Without patience a method of which nothing is known may be called.
-func TestBudgetWithoutPatience(t *testing.T) {
-	g := NewBudgets(480*time.Second, 10)
-	if pass, _, refused := g.Enter(epoch, BudgetKey{"u", "c", "m"}, -time.Millisecond); pass == nil {
-		t.Errorf("refused: %v", refused)
-	}
-}

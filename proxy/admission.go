@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/limiter/operating"
 )
 
 // An admission is what an attempt has paid; nothing where nothing counts.
 type admission struct {
 	slot *limiter.Slot
-	pass *limiter.BudgetPass
-	key  limiter.BudgetKey
+	pass *operating.Pass
+	key  operating.Key
 }
 
 // admit waits for a slot, and for the operating time of the method.
@@ -39,12 +40,13 @@ func (t *transport) pay(ctx context.Context, ex *exchange, again bool) (a admiss
 	a.key = t.budgetKey(ex)
 	ex.budget = a.key
 	for {
-		if err := t.open(ctx, ex, a.key); err != nil {
+		if t.observe {
+			if rejected := t.budgets.WouldReject(time.Now(), a.key, ex.deadline); rejected != nil { // it would not get into the queue
+				ex.would = rejection(rejected)
+				return a, nil
+			}
+		} else if err := t.budgets.Wait(ctx, a.key, ex.deadline); err != nil {
 			return a, err
-		}
-		if due := t.budgets.Due(time.Now(), a.key); t.observe && due > time.Until(ex.deadline) { // it would not get into the queue
-			ex.would = rejection(&limiter.Rejection{Reason: limiter.OperatingTime, RetryAfter: due})
-			return a, nil
 		}
 		a.slot, err = t.limiter.Acquire(ctx, limiter.Request{
 			Upstream: ex.route.portal,
@@ -58,7 +60,7 @@ func (t *transport) pay(ctx context.Context, ex *exchange, again bool) (a admiss
 		}
 		var hold time.Duration
 		var rejected *limiter.Rejection
-		a.pass, hold, rejected = t.budgets.Enter(time.Now(), a.key, time.Until(ex.deadline))
+		a.pass, hold, rejected = t.budgets.Enter(time.Now(), a.key, ex.deadline)
 		if t.observe {
 			ex.watch(a.slot, hold, rejected)
 			return a, nil
@@ -71,4 +73,10 @@ func (t *transport) pay(ctx context.Context, ex *exchange, again bool) (a admiss
 			return a, rejected
 		}
 	}
+}
+
+// budgetKey names the budget that a call spends, as the portal keeps it: by
+// application or webhook, and method (read in the server's source).
+func (t *transport) budgetKey(ex *exchange) operating.Key {
+	return operating.Key{Upstream: ex.route.portal, Credential: t.applications.of(ex.cred), Method: ex.route.call.Method}
 }

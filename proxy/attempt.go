@@ -41,13 +41,13 @@ func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *at
 	out.ContentLength = ex.body.size
 	out.TransferEncoding = nil
 	ex.body.users.Add(1)
-	l := &lesson{
+	fb := &feedback{
 		id: ex.id, route: ex.route, key: paid.key, pass: paid.pass, cred: ex.cred,
 		contentType: req.Header.Get("Content-Type"), body: ex.body.head, began: at.began,
 	}
-	t.metrics.AttemptStarted(l.route.portal)
+	t.metrics.AttemptStarted(fb.route.portal)
 	at.ended = sync.OnceFunc(func() {
-		t.metrics.AttemptDone(l.route.portal, at.status, time.Since(at.began), l.id)
+		t.metrics.AttemptDone(fb.route.portal, at.status, time.Since(at.began), fb.id)
 		if at.slot != nil {
 			at.slot.Done()
 		}
@@ -55,21 +55,21 @@ func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *at
 	go func(body *body, id string) {
 		defer close(at.done)
 		defer body.release()
-		t.ask(req.Context(), at, out, body, l)
-		t.recent.reached(time.Now(), l.route.portal, id, at.err)
+		t.ask(req.Context(), at, out, body, fb)
+		t.recent.reached(time.Now(), fb.route.portal, id, at.err)
 		at.settle()
 	}(ex.body, ex.id)
 	return at
 }
 
 // ask sends the request and looks at the answer.
-func (t *transport) ask(caller context.Context, at *attempt, out *http.Request, body *body, l *lesson) {
+func (t *transport) ask(caller context.Context, at *attempt, out *http.Request, body *body, fb *feedback) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			at.err = crashed(t.log, l.id, cause)
+			at.err = crashed(t.log, fb.id, cause)
 		}
 		if at.err != nil {
-			l.lost()
+			fb.lost()
 		}
 	}()
 	at.resp, at.err = t.send(caller, out, body, at.cancel)
@@ -78,8 +78,8 @@ func (t *transport) ask(caller context.Context, at *attempt, out *http.Request, 
 		at.err = networkFailure(out.Context(), fmt.Errorf("the portal answered with status %03d", at.resp.StatusCode), true)
 	}
 	if at.err == nil {
-		at.status, l.took = at.resp.StatusCode, time.Since(l.began)
-		at.answer = examine(at.resp, l.route.call, func(a bitrix24.Answer) { t.learn(l, at.resp.Header, a) })
+		at.status, fb.took = at.resp.StatusCode, time.Since(fb.began)
+		at.answer = examine(at.resp, fb.route.call, func(a bitrix24.Answer) { t.learn(fb, at.resp.Header, a) })
 	}
 }
 

@@ -213,40 +213,6 @@ func TestNoRoomForABody(t *testing.T) {
 	}
 }
 
-// Without patience a slot that is there is still given, with the guard of
-// operating time on; and then the queue is what is too long.
-func TestWithoutPatience(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newProxy(t, func(c *Config) { c.OperatingLimit = 480 * time.Second }).behind(good)
-		for i := range 50 {
-			w := p.call("POST", deal, "", "Prefer", "wait=0")
-			switch {
-			case i < 49 && w.Code != 200:
-				t.Fatalf("call %d: %d %s", i, w.Code, w.Body)
-			case i == 49 && tell(t, w).Proxy.Reason != "queue_wait":
-				t.Errorf("call %d: %d %s", i, w.Code, w.Body)
-			}
-		}
-	})
-}
-
-// The first answer that names the application of a token already counts for
-// the application.
-func TestApplicationIsJoinedAtOnce(t *testing.T) {
-	p := newProxy(t, func(c *Config) { c.OperatingLimit = 480 * time.Second }).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Bitrix-Rest-Application", "app.1")
-		fmt.Fprintf(w, `{"result":1,"time":{"operating":500,"operating_reset_at":%d}}`, time.Now().Unix()+300)
-	}))
-	p.call("POST", "/rest/crm.deal.list?auth=t1", "", "Prefer", "wait=1")
-	w := p.call("POST", "/rest/crm.deal.list?auth=t1", "", "Prefer", "wait=1")
-	if w.Code != 429 {
-		t.Fatalf("%d %s", w.Code, w.Body)
-	}
-	if after := must(time.ParseDuration(w.Header().Get("Retry-After") + "s")); after < 295*time.Second || after > 301*time.Second {
-		t.Errorf("Retry-After %v: the reset is 300 s off, by our clock for want of the portal's", after)
-	}
-}
-
 // What the portal does not say of its content is not guessed.
 func TestNoContentType(t *testing.T) {
 	p := beforePortal(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

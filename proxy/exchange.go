@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/limiter/operating"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -17,7 +18,7 @@ type exchange struct {
 	route    route
 	client   string // whose share of the slots it takes
 	cred     bitrix24.Credential
-	budget   limiter.BudgetKey // that the last attempt spent
+	budget   operating.Key // that the last attempt spent
 	urgency  int
 	deadline time.Time // of waiting for slots
 	body     *body

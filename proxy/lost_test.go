@@ -181,17 +181,6 @@ func TestLostWithoutAnotherSlot(t *testing.T) {
 	}
 }
 
-// An observing proxy sends nothing again.
-func TestObservingSendsNothingAgain(t *testing.T) {
-	for name, first := range map[string]answerer{"html": badPage, "reset": resetting} {
-		var sent atomic.Int64
-		p := newProxy(t, func(c *Config) { c.Observe = true }).behind(script(&sent, first))
-		if w := p.call("POST", read, ""); sent.Load() != 1 || tell(t, w).Proxy.Reason != name {
-			t.Errorf("sent %d times, %d %s", sent.Load(), w.Code, w.Body)
-		}
-	}
-}
-
 // Of a long answer the caller has a part already: it is not asked for again.
 func TestWhatStreamedIsNotAskedForAgain(t *testing.T) {
 	var sent atomic.Int64

@@ -49,7 +49,7 @@ func (p *Proxy) retryAfter(h http.Header, ex *exchange) {
 		}
 		setRetryAfter(h, ex.retryAfter)
 	case bitrix24.CategoryOperatingTime:
-		setRetryAfter(h, max(time.Second, p.budgets.Due(time.Now(), ex.budget)))
+		setRetryAfter(h, max(time.Second, p.budgets.RetryAfter(time.Now(), ex.budget)))
 	}
 }
 

@@ -3,7 +3,9 @@ package proxy
 import (
 	"fmt"
 	"math"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,5 +152,85 @@ func TestObservingSaysWhatEnforcingDoes(t *testing.T) {
 				t.Errorf("two minutes later: enforcing rejects %v, observing %v", does.after, says.after)
 			}
 		})
+	}
+}
+
+// An observing proxy holds nothing and refuses nothing, and counts what it
+// would have done.
+func TestObserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t, func(c *Config) { c.Observe = true; c.QueueDepth = 20 }).behind(b24sim.New(b24sim.Config{}))
+		began := time.Now()
+		for range 100 {
+			if w := p.call("POST", deal, ""); w.Code != 200 {
+				t.Fatalf("%d %s", w.Code, w.Body)
+			}
+		}
+		if time.Since(began) > 0 {
+			t.Error("a call waited")
+		}
+		if s := p.status().Portals[0].LastMinute; s.LongestWaitSeconds != 10 {
+			t.Errorf("the longest wait would have been %v s", s.LongestWaitSeconds)
+		}
+		const portal = `portal="acme.bitrix24.com"`
+		for series, want := range map[string]float64{
+			`b24proxy_rejected_total{` + portal + `,reason="queue_full"}`:                   31,
+			`b24proxy_requests_total{outcome="ok",` + portal + `,status_class="2xx"}`:       69,
+			`b24proxy_requests_total{outcome="rejected",` + portal + `,status_class="2xx"}`: 31,
+			`b24proxy_queue_wait_seconds_count{` + portal + `,priority="normal"}`:           69,
+			`b24proxy_queue_wait_seconds_sum{` + portal + `,priority="normal"}`:             105, // 0.5 + 1 + … + 10
+			`b24proxy_portal_requests_total{` + portal + `,status_class="2xx"}`:             100,
+		} {
+			if got := p.metric(series); got < want-0.1 || got > want+0.1 {
+				t.Errorf("%s = %v, want %v", series, got, want)
+			}
+		}
+	})
+}
+
+// A call that would be refused for its operating time would not get into the
+// queue, so it takes nothing of the bucket.
+func TestObserveOperatingTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t, func(c *Config) { c.Observe, c.OperatingLimit = true, 480*time.Second }).behind(slowLists(b24sim.OperatingDocumented, "40s"))
+		for range 12 {
+			p.call("POST", list, "")
+		}
+		for range 100 {
+			p.call("POST", list, "")
+		}
+		const portal = `b24proxy_rejected_total{portal="acme.bitrix24.com",reason=`
+		if operating, full := p.metric(portal+`"operating_time"}`), p.metric(portal+`"queue_full"}`)+p.metric(portal+`"queue_wait"}`); operating < 100 || full > 0 {
+			t.Errorf("%v would be refused for operating time, %v by the queue", operating, full)
+		}
+		if s, _ := p.limiter.State("acme.bitrix24.com"); s.Level > 0 {
+			t.Errorf("level %v", s.Level)
+		}
+	})
+}
+
+// An observing proxy counts the wait for operating time that it spares.
+func TestObserveCountsTheGuardsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t, func(c *Config) { c.Observe = true; c.OperatingLimit = 480 * time.Second }).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			now := time.Now().Unix()
+			fmt.Fprintf(w, `{"result":1,"time":{"finish":%d,"operating":479,"operating_reset_at":%d}}`, now, now+20)
+		}))
+		p.call("POST", list, "")
+		p.call("POST", list, "")
+		if s := p.status().Portals[0].LastMinute; s.LongestWaitSeconds != 20 {
+			t.Errorf("the longest wait would have been %v s, want 20", s.LongestWaitSeconds)
+		}
+	})
+}
+
+// An observing proxy sends nothing again.
+func TestObservingSendsNothingAgain(t *testing.T) {
+	for name, first := range map[string]answerer{"html": badPage, "reset": resetting} {
+		var sent atomic.Int64
+		p := newProxy(t, func(c *Config) { c.Observe = true }).behind(script(&sent, first))
+		if w := p.call("POST", read, ""); sent.Load() != 1 || tell(t, w).Proxy.Reason != name {
+			t.Errorf("sent %d times, %d %s", sent.Load(), w.Code, w.Body)
+		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/limiter/operating"
 	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
@@ -51,6 +52,9 @@ type Config struct {
 	LogAllCalls     bool // a line at info for every call, not only for failed ones
 }
 
+// keptBudgets bounds the methods whose operating time is remembered.
+const keptBudgets = 20_000
+
 // PlanOf is the limit of a portal.
 func (c *Config) PlanOf(portal string) limiter.Plan {
 	names := []string{portal}
@@ -71,7 +75,7 @@ type Proxy struct {
 	config   Config
 	router   *router
 	limiter  *limiter.Limiter
-	budgets  *limiter.Budgets
+	budgets  *operating.Guard
 	spool    *spool
 	metrics  *metrics.Metrics
 	recent   *recent
@@ -80,8 +84,7 @@ type Proxy struct {
 	listen   string // where clients connect; set by Serve
 	log      *slog.Logger
 	reverse  *httputil.ReverseProxy
-	calls    gate          // of clients; closed when the proxy drains
-	stopping chan struct{} // closed when nobody may wait any more
+	calls    gate // of clients; closed when the proxy drains
 }
 
 // New puts a Proxy together. It starts nothing.
@@ -103,8 +106,7 @@ func New(c Config) *Proxy {
 			File:     c.StateFile,
 			Warn:     c.Log.Warn,
 		}),
-		budgets:  limiter.NewBudgets(c.OperatingLimit, keptBudgets),
-		stopping: make(chan struct{}),
+		budgets: operating.New(operating.Config{Limit: c.OperatingLimit, Keep: keptBudgets, MaxWaiting: c.QueueDepth}),
 	}
 	p.metrics.Watch(p.portals)
 	p.metrics.WatchSpool(func() (memory, disk int64) { return p.spool.memory.used.Load(), p.spool.disk.used.Load() })
@@ -122,11 +124,8 @@ func New(c Config) *Proxy {
 			recent:       p.recent,
 			log:          c.Log,
 			timeout:      c.UpstreamTimeout,
-			guard:        c.OperatingLimit > 0 && !c.Observe,
-			holders:      newHolders(c.QueueDepth),
 			observe:      c.Observe,
 			outbound:     c.OutboundProxy != nil,
-			stopping:     p.stopping,
 		},
 		ModifyResponse: p.answer,
 		ErrorHandler:   p.fail,

@@ -63,7 +63,7 @@ func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain ti
 // the time nobody waits for a slot any more, after 8 nobody for a portal.
 func (p *Proxy) drain(idle <-chan struct{}, wait time.Duration, cut func()) {
 	refuse := time.AfterFunc(wait*7/10, func() {
-		close(p.stopping)
+		p.budgets.Close()
 		p.limiter.Close()
 	})
 	defer refuse.Stop()

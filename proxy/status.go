@@ -191,7 +191,7 @@ func (p *Proxy) portalStatus(now time.Time, state limiter.State) portalStatus {
 	for _, b := range p.budgets.List(now, state.Upstream, shownBudgets) {
 		s.Operating = append(s.Operating, operatingStatus{
 			Credential: b.Credential, Method: b.Method, UsedSeconds: roundTo(b.Used.Seconds(), 1), Ratio: roundTo(b.Ratio, 3),
-			ResetAt: moment(b.ResetAt), ClosedUntil: moment(b.ClosedUntil), closedFor: b.ClosedUntil.Sub(now), Blocked: b.Blocked, UnderWay: b.UnderWay,
+			ResetAt: moment(b.ResetAt), ClosedUntil: moment(b.HeldUntil), closedFor: b.HeldUntil.Sub(now), Blocked: b.Blocked, UnderWay: b.InFlight,
 		})
 	}
 	p.recent.describe(now, &s)

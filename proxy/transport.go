@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/limiter/operating"
 	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
@@ -18,18 +19,15 @@ type transport struct {
 	base         http.RoundTripper
 	forget       func() // closes the base's idle connections
 	limiter      *limiter.Limiter
-	budgets      *limiter.Budgets
-	holders      *holders
+	budgets      *operating.Guard
 	applications *applications
 	router       *router
 	metrics      *metrics.Metrics
 	recent       *recent
 	log          *slog.Logger
 	timeout      time.Duration // the longest silence of a portal
-	guard        bool          // of operating time
 	observe      bool
-	outbound     bool            // requests go through the outbound proxy
-	stopping     <-chan struct{} // closed when nobody may wait any more
+	outbound     bool // requests go through the outbound proxy
 }
 
 // RoundTrip fails with a *failure, or with the context's cause.

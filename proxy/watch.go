@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/limiter/operating"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -56,7 +57,7 @@ type known struct {
 	looked  time.Time
 	blocked bool
 	lowered bool
-	closed  map[limiter.BudgetKey]bool
+	closed  map[operating.Key]bool
 }
 
 // watchedBudgets is how many of a portal's budgets are watched, the fullest.
@@ -89,15 +90,15 @@ func (p *Proxy) look(now time.Time, c changes, s *limiter.State) {
 			log.Info("the rate has recovered", "rate", s.Rate)
 		}
 	}
-	closed := make(map[limiter.BudgetKey]bool)
+	closed := make(map[operating.Key]bool)
 	for _, b := range p.budgets.List(now, s.Upstream, watchedBudgets) {
-		if b.ClosedUntil.IsZero() {
+		if b.HeldUntil.IsZero() {
 			continue
 		}
-		closed[b.BudgetKey] = true
-		if !k.closed[b.BudgetKey] {
+		closed[b.Key] = true
+		if !k.closed[b.Key] {
 			log.With(p.metBy(s.Upstream, bitrix24.CategoryOperatingTime)...).Warn("a method is closed for its operating time", "method", b.Method, "credential", b.Credential,
-				"used", b.Used, "by_the_portal", b.Blocked, "until", b.ClosedUntil)
+				"used", b.Used, "by_the_portal", b.Blocked, "until", b.HeldUntil)
 		}
 	}
 	for b := range k.closed {

@@ -10,16 +10,17 @@ import (
 // arrows says which of our packages each may import: commands import the proxy
 // and what is below it, the proxy imports its parts, and these import nothing.
 var arrows = map[string][]string{
-	"b24proxy/cmd/b24proxy":   {"limiter", "proxy", "proxy/bitrix24"},
-	"b24proxy/cmd/b24bench":   {"limiter", "proxy", "proxy/b24sim"},
-	"b24proxy/cmd/b24sim":     {"proxy/b24sim"},
-	"b24proxy/proxy":          {"limiter", "metrics", "proxy/bitrix24"},
-	"b24proxy/proxy/b24sim":   {"proxy/bitrix24"},
-	"b24proxy/proxy/bitrix24": {},
-	"b24proxy/limiter":        {},
-	"b24proxy/metrics":        {},
-	"b24proxy/deploy":         {},
-	"b24proxy/deploy/grafana": {},
+	"b24proxy/cmd/b24proxy":      {"limiter", "proxy", "proxy/bitrix24"},
+	"b24proxy/cmd/b24bench":      {"limiter", "proxy", "proxy/b24sim"},
+	"b24proxy/cmd/b24sim":        {"proxy/b24sim"},
+	"b24proxy/proxy":             {"limiter", "limiter/operating", "metrics", "proxy/bitrix24"},
+	"b24proxy/proxy/b24sim":      {"proxy/bitrix24"},
+	"b24proxy/proxy/bitrix24":    {},
+	"b24proxy/limiter":           {},
+	"b24proxy/limiter/operating": {"limiter"},
+	"b24proxy/metrics":           {},
+	"b24proxy/deploy":            {},
+	"b24proxy/deploy/grafana":    {},
 }
 
 // kept says which package alone may import a package that is not ours.

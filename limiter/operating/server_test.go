@@ -1,4 +1,4 @@
-package limiter
+package operating
 
 import (
 	"testing"
@@ -10,7 +10,7 @@ import (
 // Against a model of either server, telling much or little, with calls in
 // parallel and errors that tell nothing, the guard is refused rarely, is never
 // stuck, and uses most of what the server would grant.
-func TestBudgetsAgainstServers(t *testing.T) {
+func TestAgainstServers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := &opServer{
 			ban:    rapid.Bool().Draw(t, "ban"),
@@ -21,7 +21,7 @@ func TestBudgetsAgainstServers(t *testing.T) {
 		}
 		workers := rapid.IntRange(1, 8).Draw(t, "workers")
 		cost := rapid.IntRange(1, 20).Draw(t, "cost")
-		g := NewBudgets(budgetLimit, 10)
+		g := newGuard(budgetLimit, 10)
 		ends := make([]time.Time, workers)
 		calls := make([]*opCall, workers)
 		for now := epoch; now.Before(epoch.Add(time.Hour)); now = now.Add(time.Second) {
@@ -33,7 +33,7 @@ func TestBudgetsAgainstServers(t *testing.T) {
 					c.pass.Done(now, s.end(now, c))
 					calls[w] = nil
 				}
-				if p, _, _ := g.Enter(now, method, 0); p != nil {
+				if p, _, _ := g.Enter(now, method, now); p != nil {
 					calls[w] = s.begin(now, p)
 					ends[w] = now.Add(time.Duration(1+(cost+w)%20) * time.Second)
 				}
@@ -67,7 +67,7 @@ type opServer struct {
 }
 
 type opCall struct {
-	pass   *BudgetPass
+	pass   *Pass
 	start  time.Time
 	before time.Duration
 	fails  bool
@@ -86,7 +86,7 @@ func (s *opServer) sum(now time.Time) (sum time.Duration, oldest int64) {
 	return sum, oldest
 }
 
-func (s *opServer) begin(now time.Time, p *BudgetPass) *opCall {
+func (s *opServer) begin(now time.Time, p *Pass) *opCall {
 	s.calls++
 	c := &opCall{pass: p, start: now, fails: s.calls%10 < s.errors}
 	c.before, _ = s.sum(now)
@@ -105,9 +105,9 @@ func (s *opServer) begin(now time.Time, p *BudgetPass) *opCall {
 	return c
 }
 
-func (s *opServer) end(now time.Time, c *opCall) BudgetAnswer {
+func (s *opServer) end(now time.Time, c *opCall) Answer {
 	if c.block {
-		return BudgetAnswer{Blocked: true, Took: time.Millisecond}
+		return Answer{Blocked: true, Took: time.Millisecond}
 	}
 	if s.baskets == nil {
 		s.baskets = make(map[int64]time.Duration)
@@ -115,7 +115,7 @@ func (s *opServer) end(now time.Time, c *opCall) BudgetAnswer {
 	cost := now.Sub(c.start)
 	s.worked += cost
 	s.baskets[now.Unix()/60] += cost
-	a := BudgetAnswer{Ran: true, Took: cost}
+	a := Answer{Ran: true, Took: cost}
 	if c.fails || s.told == 0 {
 		return a
 	}
@@ -123,7 +123,7 @@ func (s *opServer) end(now time.Time, c *opCall) BudgetAnswer {
 	if !s.sees {
 		sum = c.before + cost
 	}
-	a.Usage = Usage{Told: true, Used: sum}
+	a.Usage = Usage{Known: true, Used: sum}
 	if s.told == 2 {
 		a.Usage.ResetAt = time.Unix(oldest*60+600, 0).Add(s.skew)
 	}

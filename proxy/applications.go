@@ -1,0 +1,47 @@
+package proxy
+
+import (
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"b24proxy/proxy/bitrix24"
+)
+
+// keptTokens bounds the tokens that are remembered; the least recently used go.
+const keptTokens = 20_000
+
+// applications says which application is behind an OAuth token. Tokens change
+// every hour, budgets are kept by application (read in the server's source), and
+// the cloud's answers name it.
+type applications struct {
+	mu    sync.Mutex
+	names *simplelru.LRU[string, string] // by token
+}
+
+func newApplications() *applications {
+	names, _ := simplelru.NewLRU[string, string](keptTokens, nil) // fails only below a size of 1
+	return &applications{names: names}
+}
+
+// of is the name under which a credential's budgets are kept.
+func (a *applications) of(c bitrix24.Credential) string {
+	if c.Kind == "oauth" {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if name, known := a.names.Get(c.ID); known {
+			return "application " + name
+		}
+	}
+	return c.Kind + " " + c.ID
+}
+
+// learn remembers the application that an answer names.
+func (a *applications) learn(c bitrix24.Credential, application string) {
+	if c.Kind != "oauth" || application == "" || len(application) > 128 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.names.Add(c.ID, application)
+}

@@ -1,0 +1,45 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// An idempotency key has 1 to 255 printable characters.
+func TestHasIdempotencyKey(t *testing.T) {
+	for key, want := range map[string]bool{
+		"": false, "a": true, " ~": true, "a\x1f": false, "a\x7f": false, strings.Repeat("a", 255): true, strings.Repeat("a", 256): false,
+	} {
+		if got := hasIdempotencyKey(http.Header{"Idempotency-Key": {key}}); got != want {
+			t.Errorf("%.10q of %d: %v, want %v", key, len(key), got, want)
+		}
+	}
+}
+
+// A version 3 write with an idempotency key may be sent again; in version 2 the
+// key means nothing.
+func TestIdempotencyKey(t *testing.T) {
+	for path, sent := range map[string]int{"/rest/api/tasks.task.add": 2, "/rest/tasks.task.add": 1, "/rest/api/batch": 1} {
+		n := 0
+		p := newProxy(t, nil).behind(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			n++
+			panic(http.ErrAbortHandler)
+		}))
+		w := p.call("POST", path, "{}", "Idempotency-Key", "key-1")
+		if e := tell(t, w); w.Code != 500 || e.Proxy.Retryable != (sent == 2) || n != sent {
+			t.Errorf("%s: %d %+v, sent %d times", path, w.Code, e, n)
+		}
+	}
+}
+
+// A caller may repeat a version 3 write with an idempotency key whatever became
+// of it, and no other write.
+func TestIdempotencyKeyMakesRetryable(t *testing.T) {
+	for path, want := range map[string]bool{"/rest/api/tasks.task.add": true, "/rest/tasks.task.add": false} {
+		p := newProxy(t, nil).behind(fixed(502, "text/html", []byte("<html>")))
+		if e := tell(t, p.call("POST", path, "{}", "Idempotency-Key", "key-1")); e.Proxy.Retryable != want || e.Proxy.Executed != "unknown" {
+			t.Errorf("%s: %+v", path, e)
+		}
+	}
+}

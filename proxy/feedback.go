@@ -1,0 +1,99 @@
+package proxy
+
+import (
+	"net/http"
+	"time"
+
+	"b24proxy/limiter/operating"
+	"b24proxy/metrics"
+	"b24proxy/proxy/bitrix24"
+)
+
+// feedback is what must be known of an attempt to learn from its answer.
+type feedback struct {
+	id          string // of the request
+	route       route
+	key         operating.Key
+	pass        *operating.Pass // nil where no budget is spent, or where the answer showed that it is another one
+	cred        bitrix24.Credential
+	contentType string
+	body        []byte // of the request, as far as it is in memory
+	began       time.Time
+	took        time.Duration // to the answer's header
+}
+
+// lost reports an attempt that had no answer.
+func (fb *feedback) lost() {
+	if fb.pass != nil {
+		fb.pass.Done(time.Now(), operating.Answer{Took: time.Since(fb.began)})
+	}
+}
+
+// learn takes over what an answer shows, whether or not somebody waits for it.
+func (t *transport) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
+	portal := fb.route.portal
+	if isError(a.Kind) {
+		t.metrics.Error(portal, bitrix24.Label(codeOf(a)), metrics.FromPortal)
+		t.recent.errored(time.Now(), portal, string(codeOf(a)), metrics.FromPortal, fb.route.call.Method, fb.id)
+	}
+	for _, inner := range a.Inner {
+		t.metrics.Error(portal, bitrix24.Label(inner.Code), metrics.FromBatch)
+		t.recent.errored(time.Now(), portal, string(inner.Code), metrics.FromBatch, fb.route.call.Method, fb.id)
+	}
+	if !fb.route.call.REST() {
+		return
+	}
+	t.applications.learn(fb.cred, h.Get("X-Bitrix-Rest-Application"))
+	now := time.Now()
+	answer := operating.Answer{
+		Ran:     a.Executed() == bitrix24.RanYes,
+		Blocked: isOperatingLimit(a.Code),
+		Usage:   usage(now, a.Time),
+		Took:    fb.took,
+	}
+	if credential := t.applications.of(fb.cred); credential != fb.key.Credential { // the answer has just named the application
+		fb.lost()
+		fb.pass, fb.key.Credential = nil, credential
+	}
+	switch {
+	case fb.pass != nil:
+		fb.pass.Done(now, answer)
+	case answer.Blocked:
+		t.budgets.Blocked(now, fb.key)
+	default:
+		t.budgets.Learn(now, fb.key, answer.Usage)
+	}
+	t.learnInner(fb, now, a)
+}
+
+// learnInner takes over what a batch reports of its commands, for their own methods.
+func (t *transport) learnInner(fb *feedback, now time.Time, a bitrix24.Answer) {
+	if len(a.Inner) == 0 && len(a.InnerTimes) == 0 {
+		return
+	}
+	methods := bitrix24.Commands(fb.route.rawQuery(), fb.contentType, fb.body)
+	k := fb.key
+	for command, spent := range a.InnerTimes {
+		if k.Method = methods[command]; k.Method != "" {
+			t.budgets.Learn(now, k, usage(now, spent))
+		}
+	}
+	for _, inner := range a.Inner {
+		if k.Method = methods[inner.Key]; k.Method != "" && isOperatingLimit(inner.Code) {
+			t.budgets.Blocked(now, k)
+		}
+	}
+}
+
+func isOperatingLimit(code bitrix24.Code) bool {
+	known := bitrix24.Lookup(code)
+	return known != nil && known.Category == bitrix24.CategoryOperatingTime
+}
+
+func usage(now time.Time, spent bitrix24.Time) operating.Usage {
+	return operating.Usage{
+		Known:   spent.HasOperating,
+		Used:    time.Duration(spent.Operating * float64(time.Second)),
+		ResetAt: now.Add(spent.UntilReset(now)),
+	}
+}
