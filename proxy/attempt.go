@@ -56,7 +56,7 @@ func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *at
 		defer close(at.done)
 		defer body.release()
 		t.ask(req.Context(), at, out, body, fb)
-		t.recent.reached(time.Now(), fb.route.portal, id, at.err)
+		t.history.reached(time.Now(), fb.route.portal, id, at.err)
 		at.settle()
 	}(ex.body, ex.id)
 	return at

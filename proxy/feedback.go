@@ -34,11 +34,11 @@ func (t *transport) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
 	portal := fb.route.portal
 	if isError(a.Kind) {
 		t.metrics.Error(portal, bitrix24.Label(codeOf(a)), metrics.FromPortal)
-		t.recent.errored(time.Now(), portal, string(codeOf(a)), metrics.FromPortal, fb.route.call.Method, fb.id)
+		t.history.errored(time.Now(), portal, string(codeOf(a)), metrics.FromPortal, fb.route.call.Method, fb.id)
 	}
 	for _, inner := range a.Inner {
 		t.metrics.Error(portal, bitrix24.Label(inner.Code), metrics.FromBatch)
-		t.recent.errored(time.Now(), portal, string(inner.Code), metrics.FromBatch, fb.route.call.Method, fb.id)
+		t.history.errored(time.Now(), portal, string(inner.Code), metrics.FromBatch, fb.route.call.Method, fb.id)
 	}
 	if !fb.route.call.REST() {
 		return

@@ -108,7 +108,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		p.metrics.Rejected(ex.route.portal, string(f.reason))
 	}
 	p.metrics.Error(ex.route.portal, string(f.code), f.from()) // its code is one of ours, and so bounded
-	p.recent.errored(time.Now(), ex.route.portal, string(f.code), f.from(), ex.route.call.Method, ex.id)
+	p.history.errored(time.Now(), ex.route.portal, string(f.code), f.from(), ex.route.call.Method, ex.id)
 
 	told := bitrix24.ErrorInfo{
 		Source: string(f.from()), Reason: f.reason, Executed: ex.executed(f.executed), RequestID: ex.id, PortalStatus: f.portalStatus,

@@ -78,7 +78,7 @@ type Proxy struct {
 	budgets  *operating.Guard
 	spool    *spool
 	metrics  *metrics.Metrics
-	recent   *recent
+	history  *history
 	watchers watchers
 	began    time.Time
 	listen   string // where clients connect; set by Serve
@@ -95,7 +95,7 @@ func New(c Config) *Proxy {
 		router:  newRouter(c.Portals, c.Upstream),
 		spool:   newSpool(c.SpoolLimit),
 		metrics: metrics.New(metrics.Options{Portals: c.MetricsPortals, Version: c.Version, Revision: c.Revision}),
-		recent:  newRecent(c.Log, began),
+		history: newHistory(c.Log, began),
 		began:   began,
 		log:     c.Log,
 		limiter: limiter.New(limiter.Config{
@@ -121,7 +121,7 @@ func New(c Config) *Proxy {
 			applications: newApplications(),
 			router:       p.router,
 			metrics:      p.metrics,
-			recent:       p.recent,
+			history:      p.history,
 			log:          c.Log,
 			timeout:      c.UpstreamTimeout,
 			observe:      c.Observe,
@@ -231,7 +231,7 @@ func (p *Proxy) ended(ex *exchange, r *http.Request) {
 	if result == metrics.Abandoned {
 		ex.status = 0
 	}
-	p.recent.ended(time.Now(), portal, result, string(ex.code()), ex.queued+ex.foretold)
+	p.history.ended(time.Now(), portal, result, string(ex.code()), ex.queued+ex.foretold)
 	p.metrics.Request(portal, result, ex.status, took, ex.id)
 	if ex.route.call.REST() && ex.attempts > 0 && ex.would == nil {
 		p.metrics.QueueWait(portal, ex.urgency, ex.queued+ex.foretold, ex.id)

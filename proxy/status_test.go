@@ -68,7 +68,7 @@ func TestStatusAfterTheClockWasSet(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	r := newRecent(debugLog(t.Output()), began)
+	r := newHistory(debugLog(t.Output()), began)
 	r.reached(began.Add(time.Second), "acme.bitrix24.com", "r1", networkFailure(t.Context(), net.ErrClosed, false))
 	status := portalStatus{Portal: "acme.bitrix24.com", Operating: []operatingStatus{{Method: "crm.deal.list", ClosedUntil: epochAt(-1_000_000), closedFor: 58 * time.Second}}}
 	if state, why := status.judge(); state != isHolding || !strings.Contains(why, "58s") {
@@ -84,7 +84,7 @@ func TestStatusAfterTheClockWasSet(t *testing.T) {
 // The errors of a portal are listed by when they came, the newest first,
 // whatever the wall clock said then.
 func TestCodesInTheirOrder(t *testing.T) {
-	r := newRecent(debugLog(t.Output()), epochAt(0))
+	r := newHistory(debugLog(t.Output()), epochAt(0))
 	for i, code := range []string{"INVALID_REQUEST", "expired_token", "ERROR_CORE", "INVALID_REQUEST"} {
 		r.errored(epochAt(-100*i), "acme.bitrix24.com", code, metrics.FromPortal, "profile", "id")
 	}
@@ -151,8 +151,8 @@ func TestStatusShape(t *testing.T) {
 }
 
 // What is remembered is bounded, and goes an hour after the last call.
-func TestRecentIsBounded(t *testing.T) {
-	r := newRecent(debugLog(t.Output()), epochAt(0))
+func TestHistoryIsBounded(t *testing.T) {
+	r := newHistory(debugLog(t.Output()), epochAt(0))
 	now := epochAt(0)
 	for i := range 2000 {
 		portal := fmt.Sprintf("p%d.bitrix24.com", i)
@@ -161,20 +161,20 @@ func TestRecentIsBounded(t *testing.T) {
 		}
 		r.ended(now, portal, metrics.PortalError, "CODE_1", time.Second)
 	}
-	if n := len(r.names()); n != recentPortals {
+	if n := len(r.names()); n != keptPortals {
 		t.Errorf("%d portals are remembered", n)
 	}
 	var s portalStatus
 	s.Portal = r.names()[0]
 	r.describe(now, &s)
-	if len(s.Errors.ByCode) != recentCodes || len(s.Errors.Last) != recentErrors {
+	if len(s.Errors.ByCode) != keptCodes || len(s.Errors.Last) != keptErrors {
 		t.Errorf("%d codes and %d errors of a portal", len(s.Errors.ByCode), len(s.Errors.Last))
 	}
-	r.sample(now.Add(recentFor), nil)
-	if n := len(r.names()); n != recentPortals {
+	r.sample(now.Add(keptFor), nil)
+	if n := len(r.names()); n != keptPortals {
 		t.Errorf("after an hour %d portals are remembered", n)
 	}
-	r.sample(now.Add(recentFor+1), nil)
+	r.sample(now.Add(keptFor+1), nil)
 	if n := len(r.names()); n != 0 {
 		t.Errorf("an hour later %d portals are remembered", n)
 	}
@@ -316,7 +316,7 @@ func TestRoundTo(t *testing.T) {
 // The request that stands beside a change is one that the portal refused, not
 // one that the proxy rejected later, for the same code.
 func TestChangesNameTheRefusedCall(t *testing.T) {
-	r := newRecent(debugLog(t.Output()), epochAt(0))
+	r := newHistory(debugLog(t.Output()), epochAt(0))
 	for i, source := range []metrics.Source{metrics.FromPortal, metrics.FromProxy, metrics.FromBatch} {
 		r.errored(epochAt(i), "acme.bitrix24.com", "QUERY_LIMIT_EXCEEDED", source, "crm.deal.add", string(source))
 	}
@@ -329,7 +329,7 @@ func TestChangesNameTheRefusedCall(t *testing.T) {
 // again.
 func TestUnreachableIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
-	r := newRecent(debugLog(&log), epochAt(0))
+	r := newHistory(debugLog(&log), epochAt(0))
 	lost := networkFailure(t.Context(), net.ErrClosed, false)
 	for i := range 5 {
 		r.reached(epochAt(i), "acme.bitrix24.com", fmt.Sprint("r", i), lost)

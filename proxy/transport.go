@@ -23,7 +23,7 @@ type transport struct {
 	applications *applications
 	router       *router
 	metrics      *metrics.Metrics
-	recent       *recent
+	history      *history
 	log          *slog.Logger
 	timeout      time.Duration // the longest silence of a portal
 	observe      bool
@@ -113,7 +113,7 @@ func (t *transport) next(ex *exchange, at *attempt) (reason bitrix24.Reason, err
 			return "", failed
 		case moved:
 			if to.portal != ex.route.portal {
-				t.recent.moved(time.Now(), ex.route.portal, to.portal, ex.id)
+				t.history.moved(time.Now(), ex.route.portal, to.portal, ex.id)
 			}
 			ex.route = to
 			return renamed, nil

@@ -60,7 +60,7 @@ func (ex *exchange) named(method string) []any {
 }
 
 // level is how loud the end of a call is. Mistakes of clients and refusals are
-// theirs to see, and what lasts has a line when it begins (recent); what is lost
+// theirs to see, and what lasts has a line when it begins (history); what is lost
 // on the way is new each time.
 func (ex *exchange) level(outcome metrics.Outcome) slog.Level {
 	switch {

@@ -13,7 +13,7 @@ const acme = "acme.bitrix24.com"
 
 // Each call counts once, as what it was; the cause is the code of the last that
 // failed.
-func TestRecentCountsCalls(t *testing.T) {
+func TestHistoryCountsCalls(t *testing.T) {
 	for outcome, want := range map[metrics.Outcome]minuteStatus{
 		metrics.OK:          {Calls: 1},
 		metrics.PortalError: {Calls: 1, Failed: 1},
@@ -22,7 +22,7 @@ func TestRecentCountsCalls(t *testing.T) {
 		metrics.MethodError: {Calls: 1, MethodErrors: 1},
 		metrics.Abandoned:   {Calls: 1},
 	} {
-		r := newRecent(debugLog(t.Output()), epochAt(0))
+		r := newHistory(debugLog(t.Output()), epochAt(0))
 		r.ended(epochAt(1), acme, outcome, "ERROR_CORE", 2*time.Second)
 		s := portalStatus{Portal: acme}
 		r.describe(epochAt(2), &s)
@@ -37,7 +37,7 @@ func TestRecentCountsCalls(t *testing.T) {
 }
 
 // An attempt is refused when the portal itself says so, for its rate limit.
-func TestRecentCountsErrors(t *testing.T) {
+func TestHistoryCountsErrors(t *testing.T) {
 	for _, c := range []struct {
 		code    string
 		source  metrics.Source
@@ -46,7 +46,7 @@ func TestRecentCountsErrors(t *testing.T) {
 		{"QUERY_LIMIT_EXCEEDED", metrics.FromPortal, 2}, {"QUERY_LIMIT_EXCEEDED", metrics.FromProxy, 0}, {"QUERY_LIMIT_EXCEEDED", metrics.FromBatch, 0},
 		{"OPERATION_TIME_LIMIT", metrics.FromPortal, 0}, {"ERROR_CORE", metrics.FromPortal, 0},
 	} {
-		r := newRecent(debugLog(t.Output()), epochAt(0))
+		r := newHistory(debugLog(t.Output()), epochAt(0))
 		for range 2 {
 			r.errored(epochAt(1), acme, c.code, c.source, "crm.deal.add", "id")
 		}
@@ -64,7 +64,7 @@ func TestRecentCountsErrors(t *testing.T) {
 // A portal's new name is logged once, and so is another one.
 func TestRenamedIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
-	r := newRecent(debugLog(&log), epochAt(0))
+	r := newHistory(debugLog(&log), epochAt(0))
 	for _, to := range []string{"one.bitrix24.com", "one.bitrix24.com", "two.bitrix24.com"} {
 		r.moved(epochAt(0), acme, to, "id")
 	}

@@ -15,15 +15,15 @@ import (
 // What is kept for operators: the portals used last, of each the errors that
 // came last. About 3 KB a portal.
 const (
-	recentPortals = 1000
-	recentFor     = time.Hour // after the last call
-	recentErrors  = 10        // a portal
-	recentCodes   = 16        // a portal; the one not seen for longest goes
+	keptPortals = 1000
+	keptFor     = time.Hour // after the last call
+	keptErrors  = 10        // a portal
+	keptCodes   = 16        // a portal; the one not seen for longest goes
 )
 
-// A recent remembers what happened lately, for the status page. It is safe for
+// A history remembers what happened lately, for the status page. It is safe for
 // concurrent use, and has no clock of its own.
-type recent struct {
+type history struct {
 	log   *slog.Logger
 	began time.Time
 
@@ -49,18 +49,18 @@ type codeKey struct {
 	source metrics.Source
 }
 
-func newRecent(log *slog.Logger, began time.Time) *recent {
-	return &recent{log: log, began: began, portals: limiter.NewLRU[string, *notes](recentPortals)}
+func newHistory(log *slog.Logger, began time.Time) *history {
+	return &history{log: log, began: began, portals: limiter.NewLRU[string, *notes](keptPortals)}
 }
 
 // ofLocked finds a portal's notes, or begins them, and counts as a use.
-func (r *recent) ofLocked(now time.Time, portal string) *notes {
-	n := &r.unrouted
+func (h *history) ofLocked(now time.Time, portal string) *notes {
+	n := &h.unrouted
 	if portal != "" {
-		found, ok := r.portals.Get(portal)
+		found, ok := h.portals.Get(portal)
 		if !ok {
 			found = new(notes)
-			r.portals.Put(portal, found)
+			h.portals.Put(portal, found)
 		}
 		n = found
 	}
@@ -69,15 +69,15 @@ func (r *recent) ofLocked(now time.Time, portal string) *notes {
 }
 
 // ended notes how a client's call ended; code is that of a failure.
-func (r *recent) ended(now time.Time, portal string, outcome metrics.Outcome, code string, queued time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := r.ofLocked(now, portal)
+func (h *history) ended(now time.Time, portal string, outcome metrics.Outcome, code string, queued time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := h.ofLocked(now, portal)
 	failed := outcome == metrics.PortalError || outcome == metrics.Unreachable || outcome == metrics.Rejected
 	if failed {
 		n.cause = shownCode(code)
 	}
-	for _, s := range []*slot{n.series.at(now.Sub(r.began)), r.all.at(now.Sub(r.began))} {
+	for _, s := range []*slot{n.series.at(now.Sub(h.began)), h.all.at(now.Sub(h.began))} {
 		s.calls++
 		s.longest = max(s.longest, queued)
 		switch {
@@ -91,17 +91,17 @@ func (r *recent) ended(now time.Time, portal string, outcome metrics.Outcome, co
 
 // errored notes an error, as errors_total counts it: also of attempts that are
 // sent again, and of commands inside a batch.
-func (r *recent) errored(now time.Time, portal, code string, source metrics.Source, method, requestID string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := r.ofLocked(now, portal)
+func (h *history) errored(now time.Time, portal, code string, source metrics.Source, method, requestID string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := h.ofLocked(now, portal)
 	if known := bitrix24.Lookup(bitrix24.Code(code)); source == metrics.FromPortal && known != nil && known.Category == bitrix24.CategoryRateLimit {
-		n.series.at(now.Sub(r.began)).refused++
-		r.all.at(now.Sub(r.began)).refused++
+		n.series.at(now.Sub(h.began)).refused++
+		h.all.at(now.Sub(h.began)).refused++
 	}
 	code = shownCode(code)
 	if n.codes == nil {
-		n.codes = limiter.NewLRU[codeKey, *codeStatus](recentCodes)
+		n.codes = limiter.NewLRU[codeKey, *codeStatus](keptCodes)
 	}
 	tally, ok := n.codes.Get(codeKey{code, source})
 	if !ok {
@@ -110,7 +110,7 @@ func (r *recent) errored(now time.Time, portal, code string, source metrics.Sour
 	}
 	tally.Count++
 	tally.LastAt = moment(now)
-	if len(n.errors) == recentErrors {
+	if len(n.errors) == keptErrors {
 		n.errors = slices.Delete(n.errors, 0, 1)
 	}
 	n.errors = append(n.errors, errorStatus{At: moment(now), Code: code, Source: source, Method: method, RequestID: requestID})
@@ -118,22 +118,22 @@ func (r *recent) errored(now time.Time, portal, code string, source metrics.Sour
 
 // reached notes whether an attempt came to its portal, and logs when that
 // changes.
-func (r *recent) reached(now time.Time, portal, requestID string, failed *failure) {
+func (h *history) reached(now time.Time, portal, requestID string, failed *failure) {
 	lost := failed != nil && failed.outcome == metrics.Unreachable
-	since, changed := r.setReached(now, portal, lost)
+	since, changed := h.setReached(now, portal, lost)
 	switch {
 	case !changed:
 	case lost:
-		r.log.Warn("the portal cannot be reached", "request_id", requestID, "portal", portal, "error", failed.logged())
+		h.log.Warn("the portal cannot be reached", "request_id", requestID, "portal", portal, "error", failed.logged())
 	default:
-		r.log.Info("the portal is reachable again", "request_id", requestID, "portal", portal, "after", now.Sub(since))
+		h.log.Info("the portal is reachable again", "request_id", requestID, "portal", portal, "after", now.Sub(since))
 	}
 }
 
-func (r *recent) setReached(now time.Time, portal string, lost bool) (since time.Time, changed bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := r.ofLocked(now, portal)
+func (h *history) setReached(now time.Time, portal string, lost bool) (since time.Time, changed bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := h.ofLocked(now, portal)
 	since = n.unreachable
 	if lost == !since.IsZero() {
 		return since, false
@@ -146,16 +146,16 @@ func (r *recent) setReached(now time.Time, portal string, lost bool) (since time
 }
 
 // moved logs a portal's new name, once.
-func (r *recent) moved(now time.Time, portal, to, requestID string) {
-	if r.setMoved(now, portal, to) {
-		r.log.Warn("the portal was renamed", "request_id", requestID, "portal", portal, "to", to)
+func (h *history) moved(now time.Time, portal, to, requestID string) {
+	if h.setMoved(now, portal, to) {
+		h.log.Warn("the portal was renamed", "request_id", requestID, "portal", portal, "to", to)
 	}
 }
 
-func (r *recent) setMoved(now time.Time, portal, to string) (changed bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := r.ofLocked(now, portal)
+func (h *history) setMoved(now time.Time, portal, to string) (changed bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := h.ofLocked(now, portal)
 	changed = n.movedTo != to
 	n.movedTo = to
 	return changed
@@ -163,42 +163,42 @@ func (r *recent) setMoved(now time.Time, portal, to string) (changed bool) {
 
 // sample notes how many wait at this moment, and forgets the portals that were
 // not called for long.
-func (r *recent) sample(now time.Time, states []limiter.State) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	since := now.Sub(r.began)
+func (h *history) sample(now time.Time, states []limiter.State) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	since := now.Sub(h.began)
 	var all int32
 	for i := range states {
 		if waiting := int32(waitingIn(&states[i])); waiting > 0 {
-			s := r.ofLocked(now, states[i].Upstream).series.at(since)
+			s := h.ofLocked(now, states[i].Upstream).series.at(since)
 			s.waiting = max(s.waiting, waiting)
 			all += waiting
 		}
 	}
-	s := r.all.at(since)
+	s := h.all.at(since)
 	s.waiting = max(s.waiting, all)
 	for {
-		portal, n, ok := r.portals.Oldest()
-		if !ok || now.Sub(n.seen) <= recentFor {
+		portal, n, ok := h.portals.Oldest()
+		if !ok || now.Sub(n.seen) <= keptFor {
 			return
 		}
-		r.portals.Remove(portal)
+		h.portals.Remove(portal)
 	}
 }
 
 // overall tells of all portals together, and of the requests without one.
-func (r *recent) overall(now time.Time) (*seriesStatus, errorsStatus) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.all.status(now.Sub(r.began), now), r.unrouted.errorsStatus()
+func (h *history) overall(now time.Time) (*seriesStatus, errorsStatus) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.all.status(now.Sub(h.began), now), h.unrouted.errorsStatus()
 }
 
 // names lists the portals that are remembered, the last used first.
-func (r *recent) names() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	names := make([]string, 0, r.portals.Len())
-	for name := range r.portals.All() {
+func (h *history) names() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	names := make([]string, 0, h.portals.Len())
+	for name := range h.portals.All() {
 		names = append(names, name)
 	}
 	return names
@@ -206,10 +206,10 @@ func (r *recent) names() []string {
 
 // requestOf is the last request that the portal answered with an error of a
 // category, "" if that is not known any more.
-func (r *recent) requestOf(portal string, category bitrix24.Category) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n, ok := r.portals.Peek(portal)
+func (h *history) requestOf(portal string, category bitrix24.Category) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n, ok := h.portals.Peek(portal)
 	if !ok {
 		return ""
 	}
@@ -222,11 +222,11 @@ func (r *recent) requestOf(portal string, category bitrix24.Category) string {
 }
 
 // describe fills in what is remembered of a portal.
-func (r *recent) describe(now time.Time, s *portalStatus) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if n, ok := r.portals.Peek(s.Portal); ok {
-		n.describe(now.Sub(r.began), now, s)
+func (h *history) describe(now time.Time, s *portalStatus) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n, ok := h.portals.Peek(s.Portal); ok {
+		n.describe(now.Sub(h.began), now, s)
 	}
 }
 
