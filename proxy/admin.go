@@ -10,7 +10,7 @@ import (
 func (p *Proxy) Admin() http.Handler {
 	mux := http.NewServeMux()
 	p.routePage(mux)
-	mux.Handle("GET /metrics", p.metrics.Handler())
+	mux.Handle("GET /metrics", p.operator.metrics.Handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Write([]byte("ok\n"))
 	})

@@ -29,7 +29,7 @@ func (t *transport) admit(ctx context.Context, ex *exchange, again bool) (admiss
 	case errors.As(err, &rejected):
 		return a, rejection(rejected)
 	case err != nil:
-		t.metrics.Abandoned(ex.route.portal)
+		ex.leftQueue = true
 	}
 	return a, err
 }

@@ -42,23 +42,23 @@ func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *at
 	out.TransferEncoding = nil
 	ex.body.users.Add(1)
 	fb := &feedback{
-		id: ex.id, route: ex.route, key: paid.key, pass: paid.pass, cred: ex.cred,
+		call: ex.call(req.Method), route: ex.route, key: paid.key, pass: paid.pass, cred: ex.cred,
 		contentType: req.Header.Get("Content-Type"), body: ex.body.head, began: at.began,
 	}
-	t.metrics.AttemptStarted(fb.route.portal)
+	t.journal.Record(AttemptBegan{fb.call})
 	at.ended = sync.OnceFunc(func() {
-		t.metrics.AttemptDone(fb.route.portal, at.status, time.Since(at.began), fb.id)
+		t.journal.Record(AttemptEnded{fb.call, at.status, time.Since(at.began)})
 		if at.slot != nil {
 			at.slot.Done()
 		}
 	})
-	go func(body *body, id string) {
+	go func(body *body) {
 		defer close(at.done)
 		defer body.release()
 		t.ask(req.Context(), at, out, body, fb)
-		t.history.reached(time.Now(), fb.route.portal, id, at.err)
+		t.reached(fb.call, at.err)
 		at.settle()
-	}(ex.body, ex.id)
+	}(ex.body)
 	return at
 }
 
@@ -66,7 +66,7 @@ func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *at
 func (t *transport) ask(caller context.Context, at *attempt, out *http.Request, body *body, fb *feedback) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			at.err = crashed(t.log, fb.id, cause)
+			at.err = panicked(t.journal, fb.call, cause)
 		}
 		if at.err != nil {
 			fb.lost()

@@ -28,19 +28,20 @@ type exchange struct {
 
 	repeatable bool // running twice is the same as running once
 
-	queued   time.Duration   // spent waiting for slots
-	foretold time.Duration   // that an observing proxy would have waited
-	portal   time.Duration   // spent waiting for the portal's answers
-	attempts int             // sent to the portal
-	moves    int             // to another address of a renamed portal
-	answer   bitrix24.Answer // the last one's meaning
-	failed   *failure        // what the proxy answers in the portal's stead
-	status   int             // what the client got
-	finished bool            // the client got all of it
+	queued    time.Duration   // spent waiting for slots
+	foretold  time.Duration   // that an observing proxy would have waited
+	portal    time.Duration   // spent waiting for the portal's answers
+	attempts  int             // sent to the portal
+	moves     int             // to another address of a renamed portal
+	leftQueue bool            // the caller left while it waited
+	answer    bitrix24.Answer // the last one's meaning
+	failed    *failure        // what the proxy answers in the portal's stead
+	status    int             // what the client got
+	finished  bool            // the client got all of it
 
-	mayHaveRun bool          // an attempt before the last was lost
-	rejected   bool          // the portal refused it, and its patience was at an end
-	retryAfter time.Duration // of a call that the portal refused; 0: not known
+	mayHaveRun bool            // an attempt before the last was lost
+	rejected   bitrix24.Reason // why it was not sent again after the portal refused it
+	retryAfter time.Duration   // of a call that the portal refused; 0: not known
 
 	would *failure // what an observing proxy would have answered
 }

@@ -11,7 +11,7 @@ import (
 
 // feedback is what must be known of an attempt to learn from its answer.
 type feedback struct {
-	id          string // of the request
+	call        Call
 	route       route
 	key         operating.Key
 	pass        *operating.Pass // nil where no budget is spent, or where the answer showed that it is another one
@@ -31,14 +31,11 @@ func (fb *feedback) lost() {
 
 // learn takes over what an answer shows, whether or not somebody waits for it.
 func (t *transport) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
-	portal := fb.route.portal
 	if isError(a.Kind) {
-		t.metrics.Error(portal, bitrix24.Label(codeOf(a)), metrics.FromPortal)
-		t.history.errored(time.Now(), portal, string(codeOf(a)), metrics.FromPortal, fb.route.call.Method, fb.id)
+		t.journal.Record(ErrorSeen{Call: fb.call, Source: metrics.FromPortal, Code: codeOf(a)})
 	}
 	for _, inner := range a.Inner {
-		t.metrics.Error(portal, bitrix24.Label(inner.Code), metrics.FromBatch)
-		t.history.errored(time.Now(), portal, string(inner.Code), metrics.FromBatch, fb.route.call.Method, fb.id)
+		t.journal.Record(ErrorSeen{Call: fb.call, Source: metrics.FromBatch, Code: inner.Code})
 	}
 	if !fb.route.call.REST() {
 		return

@@ -50,7 +50,7 @@ func (p *Proxy) adminRecovered(w *answerWriter, r *http.Request) {
 	if cause == http.ErrAbortHandler || w.wrote {
 		panic(http.ErrAbortHandler)
 	}
-	crashed(p.log, requestID(r.Header), cause)
+	panicked(p.journal, Call{RequestID: requestID(r.Header)}, cause)
 	http.Error(w, "500: see the log", http.StatusInternalServerError)
 }
 

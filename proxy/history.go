@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -21,10 +20,9 @@ const (
 	keptCodes   = 16        // a portal; the one not seen for longest goes
 )
 
-// A history remembers what happened lately, for the status page. It is safe for
+// A history is what happened lately, for the status page. It is safe for
 // concurrent use, and has no clock of its own.
 type history struct {
-	log   *slog.Logger
 	began time.Time
 
 	mu       sync.Mutex
@@ -49,8 +47,8 @@ type codeKey struct {
 	source metrics.Source
 }
 
-func newHistory(log *slog.Logger, began time.Time) *history {
-	return &history{log: log, began: began, portals: limiter.NewLRU[string, *notes](keptPortals)}
+func newHistory(began time.Time) *history {
+	return &history{began: began, portals: limiter.NewLRU[string, *notes](keptPortals)}
 }
 
 // ofLocked finds a portal's notes, or begins them, and counts as a use.
@@ -68,97 +66,112 @@ func (h *history) ofLocked(now time.Time, portal string) *notes {
 	return n
 }
 
-// ended notes how a client's call ended; code is that of a failure.
-func (h *history) ended(now time.Time, portal string, outcome metrics.Outcome, code string, queued time.Duration) {
+// News are events that history makes of others: what was not so before.
+type (
+	portalLost struct{ PortalUnreachable }
+	portalBack struct {
+		PortalReached
+		After time.Duration
+	}
+	portalRenamed struct{ PortalMoved }
+)
+
+// note takes an event down. It returns what is new about it, nil if nothing is.
+func (h *history) note(now time.Time, e Event) (news Event) {
+	switch e := e.(type) {
+	case CallEnded:
+		h.ended(now, e)
+	case ErrorSeen:
+		h.errorSeen(now, e)
+	case PortalReached:
+		if since, changed := h.reached(now, e.Portal, true); changed {
+			return portalBack{e, now.Sub(since)}
+		}
+	case PortalUnreachable:
+		if _, changed := h.reached(now, e.Portal, false); changed {
+			return portalLost{e}
+		}
+	case PortalMoved:
+		if h.moved(now, e) {
+			return portalRenamed{e}
+		}
+	}
+	return nil
+}
+
+func (h *history) ended(now time.Time, e CallEnded) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := h.ofLocked(now, portal)
-	failed := outcome == metrics.PortalError || outcome == metrics.Unreachable || outcome == metrics.Rejected
+	n := h.ofLocked(now, e.Portal)
+	failed := e.Outcome == metrics.PortalError || e.Outcome == metrics.Unreachable || e.Outcome == metrics.Rejected
 	if failed {
-		n.cause = shownCode(code)
+		n.cause = shownCode(e.Code)
 	}
 	for _, s := range []*slot{n.series.at(now.Sub(h.began)), h.all.at(now.Sub(h.began))} {
 		s.calls++
-		s.longest = max(s.longest, queued)
+		s.longest = max(s.longest, e.wait())
 		switch {
 		case failed:
 			s.failed++
-		case outcome == metrics.MethodError:
+		case e.Outcome == metrics.MethodError:
 			s.methodErrors++
 		}
 	}
 }
 
-// errored notes an error, as errors_total counts it: also of attempts that are
-// sent again, and of commands inside a batch.
-func (h *history) errored(now time.Time, portal, code string, source metrics.Source, method, requestID string) {
+func (h *history) errorSeen(now time.Time, e ErrorSeen) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := h.ofLocked(now, portal)
-	if known := bitrix24.Lookup(bitrix24.Code(code)); source == metrics.FromPortal && known != nil && known.Category == bitrix24.CategoryRateLimit {
+	n := h.ofLocked(now, e.Portal)
+	if known := bitrix24.Lookup(e.Code); e.Source == metrics.FromPortal && known != nil && known.Category == bitrix24.CategoryRateLimit {
 		n.series.at(now.Sub(h.began)).refused++
 		h.all.at(now.Sub(h.began)).refused++
 	}
-	code = shownCode(code)
+	n.errorSeen(errorStatus{At: moment(now), Code: shownCode(e.Code), Source: e.Source, Method: e.API.Method, RequestID: e.RequestID})
+}
+
+func (n *notes) errorSeen(e errorStatus) {
 	if n.codes == nil {
 		n.codes = limiter.NewLRU[codeKey, *codeStatus](keptCodes)
 	}
-	tally, ok := n.codes.Get(codeKey{code, source})
-	if !ok {
-		tally = &codeStatus{Code: code, Source: source}
-		n.codes.Put(codeKey{code, source}, tally)
+	tally, found := n.codes.Get(codeKey{e.Code, e.Source})
+	if !found {
+		tally = &codeStatus{Code: e.Code, Source: e.Source}
+		n.codes.Put(codeKey{e.Code, e.Source}, tally)
 	}
 	tally.Count++
-	tally.LastAt = moment(now)
+	tally.LastAt = e.At
 	if len(n.errors) == keptErrors {
 		n.errors = slices.Delete(n.errors, 0, 1)
 	}
-	n.errors = append(n.errors, errorStatus{At: moment(now), Code: code, Source: source, Method: method, RequestID: requestID})
+	n.errors = append(n.errors, e)
 }
 
-// reached notes whether an attempt came to its portal, and logs when that
-// changes.
-func (h *history) reached(now time.Time, portal, requestID string, failed *failure) {
-	lost := failed != nil && failed.outcome == metrics.Unreachable
-	since, changed := h.setReached(now, portal, lost)
-	switch {
-	case !changed:
-	case lost:
-		h.log.Warn("the portal cannot be reached", "request_id", requestID, "portal", portal, "error", failed.logged())
-	default:
-		h.log.Info("the portal is reachable again", "request_id", requestID, "portal", portal, "after", now.Sub(since))
-	}
-}
-
-func (h *history) setReached(now time.Time, portal string, lost bool) (since time.Time, changed bool) {
+// reached reports whether it is new that a portal can be reached, or that it
+// cannot, and since when it could not.
+func (h *history) reached(now time.Time, portal string, isReached bool) (since time.Time, changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := h.ofLocked(now, portal)
 	since = n.unreachable
-	if lost == !since.IsZero() {
+	if isReached == since.IsZero() {
 		return since, false
 	}
 	n.unreachable = time.Time{}
-	if lost {
+	if !isReached {
 		n.unreachable = now
 	}
 	return since, true
 }
 
-// moved logs a portal's new name, once.
-func (h *history) moved(now time.Time, portal, to, requestID string) {
-	if h.setMoved(now, portal, to) {
-		h.log.Warn("the portal was renamed", "request_id", requestID, "portal", portal, "to", to)
-	}
-}
-
-func (h *history) setMoved(now time.Time, portal, to string) (changed bool) {
+// moved reports whether the portal's name is new.
+func (h *history) moved(now time.Time, e PortalMoved) (isNew bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := h.ofLocked(now, portal)
-	changed = n.movedTo != to
-	n.movedTo = to
-	return changed
+	n := h.ofLocked(now, e.Portal)
+	isNew = n.movedTo != e.To
+	n.movedTo = e.To
+	return isNew
 }
 
 // sample notes how many wait at this moment, and forgets the portals that were
@@ -266,13 +279,13 @@ func minuteOf(s slot) minuteStatus {
 // shownCode is a code as operators may see it: what a portal sends as one is
 // not under our control, so only what is spelt as codes are, and no webhook code
 // or token is, stays as it is.
-func shownCode(code string) string {
-	code = strings.TrimSpace(code)
-	label := bitrix24.Label(bitrix24.Code(code))
-	isUpper := label == "other" && len(code) <= 64 && code[0] >= 'A' && code[0] <= 'Z' &&
-		strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
-	if isUpper || label == "numeric" && len(code) <= 12 {
-		return code
+func shownCode(code bitrix24.Code) string {
+	spelt := strings.TrimSpace(string(code))
+	label := bitrix24.Label(bitrix24.Code(spelt))
+	isUpper := label == "other" && len(spelt) <= 64 && spelt[0] >= 'A' && spelt[0] <= 'Z' &&
+		strings.Trim(spelt, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
+	if isUpper || label == "numeric" && len(spelt) <= 12 {
+		return spelt
 	}
 	return label
 }

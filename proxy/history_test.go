@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"b24proxy/metrics"
+	"b24proxy/proxy/bitrix24"
 )
 
 const acme = "acme.bitrix24.com"
@@ -22,15 +23,15 @@ func TestHistoryCountsCalls(t *testing.T) {
 		metrics.MethodError: {Calls: 1, MethodErrors: 1},
 		metrics.Abandoned:   {Calls: 1},
 	} {
-		r := newHistory(debugLog(t.Output()), epochAt(0))
-		r.ended(epochAt(1), acme, outcome, "ERROR_CORE", 2*time.Second)
+		h := newHistory(epochAt(0))
+		h.note(epochAt(1), CallEnded{Call: Call{Portal: acme}, Outcome: outcome, Code: "ERROR_CORE", Queued: 2 * time.Second})
 		s := portalStatus{Portal: acme}
-		r.describe(epochAt(2), &s)
+		h.describe(epochAt(2), &s)
 		want.LongestWaitSeconds = 2
 		if s.LastMinute != want || (s.Cause == "ERROR_CORE") != (want.Failed == 1) {
 			t.Errorf("%s: %+v, cause %q", outcome, s.LastMinute, s.Cause)
 		}
-		if overall, _ := r.overall(epochAt(5)); overall.Calls[seriesSteps-1] != 1 || overall.Failed[seriesSteps-1] != int32(want.Failed) {
+		if overall, _ := h.overall(epochAt(5)); overall.Calls[seriesSteps-1] != 1 || overall.Failed[seriesSteps-1] != int32(want.Failed) {
 			t.Errorf("%s: overall %v calls, %v failed", outcome, overall.Calls, overall.Failed)
 		}
 	}
@@ -46,13 +47,13 @@ func TestHistoryCountsErrors(t *testing.T) {
 		{"QUERY_LIMIT_EXCEEDED", metrics.FromPortal, 2}, {"QUERY_LIMIT_EXCEEDED", metrics.FromProxy, 0}, {"QUERY_LIMIT_EXCEEDED", metrics.FromBatch, 0},
 		{"OPERATION_TIME_LIMIT", metrics.FromPortal, 0}, {"ERROR_CORE", metrics.FromPortal, 0},
 	} {
-		r := newHistory(debugLog(t.Output()), epochAt(0))
+		h := newHistory(epochAt(0))
 		for range 2 {
-			r.errored(epochAt(1), acme, c.code, c.source, "crm.deal.add", "id")
+			h.note(epochAt(1), ErrorSeen{Call: Call{Portal: acme}, Code: bitrix24.Code(c.code), Source: c.source})
 		}
 		s := portalStatus{Portal: acme}
-		r.describe(epochAt(2), &s)
-		if got := int32(s.LastMinute.Refused); got != c.refused || r.all.lastMinute(2*time.Second).refused != c.refused {
+		h.describe(epochAt(2), &s)
+		if got := int32(s.LastMinute.Refused); got != c.refused || h.all.lastMinute(2*time.Second).refused != c.refused {
 			t.Errorf("%s by the %s: %d refused", c.code, c.source, got)
 		}
 		if len(s.Errors.ByCode) != 1 || s.Errors.ByCode[0].Count != 2 {
@@ -64,9 +65,9 @@ func TestHistoryCountsErrors(t *testing.T) {
 // A portal's new name is logged once, and so is another one.
 func TestRenamedIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
-	r := newHistory(debugLog(&log), epochAt(0))
+	o := newOperator(&Config{Log: debugLog(&log)}, epochAt(0))
 	for _, to := range []string{"one.bitrix24.com", "one.bitrix24.com", "two.bitrix24.com"} {
-		r.moved(epochAt(0), acme, to, "id")
+		o.Record(PortalMoved{Call{Portal: acme}, to})
 	}
 	if n := strings.Count(log.String(), "the portal was renamed"); n != 2 {
 		t.Errorf("%d lines:\n%s", n, log.String())

@@ -104,11 +104,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		f = networkFailure(r.Context(), err, true)
 	}
 	ex.failed, ex.status = f, f.status
-	if f.outcome == metrics.Rejected {
-		p.metrics.Rejected(ex.route.portal, string(f.reason))
-	}
-	p.metrics.Error(ex.route.portal, string(f.code), f.from()) // its code is one of ours, and so bounded
-	p.history.errored(time.Now(), ex.route.portal, string(f.code), f.from(), ex.route.call.Method, ex.id)
+	p.journal.Record(ErrorSeen{Call: ex.call(r.Method), Source: f.from(), Code: f.code, IsOurs: true})
 
 	told := bitrix24.ErrorInfo{
 		Source: string(f.from()), Reason: f.reason, Executed: ex.executed(f.executed), RequestID: ex.id, PortalStatus: f.portalStatus,
@@ -174,7 +170,7 @@ func (ex *exchange) outcome() metrics.Outcome {
 		return ex.would.outcome
 	case !ex.finished:
 		return metrics.Abandoned
-	case ex.rejected:
+	case ex.rejected != "":
 		return metrics.Rejected
 	}
 	switch ex.answer.Kind {

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"fmt"
-	"log/slog"
 	"net/http"
 	"runtime/debug"
 
@@ -10,10 +8,9 @@ import (
 	"b24proxy/proxy/bitrix24"
 )
 
-// crashed logs what a panic left, and is the answer to its call.
-func crashed(log *slog.Logger, id string, cause any) *failure {
-	log.Error("a panic ended a call; this is a fault of b24proxy, please report it",
-		"request_id", id, "panic", bitrix24.Redact(fmt.Sprint(cause)), "stack", bitrix24.Redact(string(debug.Stack())))
+// panicked records a panic, and is the answer to its call.
+func panicked(j journal, c Call, cause any) *failure {
+	j.Record(Panicked{c, cause, debug.Stack()})
 	return &failure{
 		status: http.StatusInternalServerError, code: bitrix24.CodeUnexpectedAnswer, reason: bitrix24.Reason(bitrix24.CategoryInternal), outcome: metrics.PortalError,
 		description: "The proxy failed on this call, see its log",
@@ -30,7 +27,7 @@ func (p *Proxy) recovered(w *answerWriter, r *http.Request, ex *exchange) {
 	case http.ErrAbortHandler: // net/http cuts the connection, in silence
 		panic(cause)
 	}
-	f := crashed(p.log, ex.id, cause)
+	f := panicked(p.journal, ex.call(r.Method), cause)
 	if ex.attempts == 0 {
 		f.executed, f.outcome = bitrix24.RanNo, metrics.Rejected
 	}

@@ -77,8 +77,8 @@ type Proxy struct {
 	limiter  *limiter.Limiter
 	budgets  *operating.Guard
 	spool    *spool
-	metrics  *metrics.Metrics
-	history  *history
+	journal  journal
+	operator *operator
 	watchers watchers
 	began    time.Time
 	listen   string // where clients connect; set by Serve
@@ -91,13 +91,12 @@ type Proxy struct {
 func New(c Config) *Proxy {
 	began := time.Now()
 	p := &Proxy{
-		config:  c,
-		router:  newRouter(c.Portals, c.Upstream),
-		spool:   newSpool(c.SpoolLimit),
-		metrics: metrics.New(metrics.Options{Portals: c.MetricsPortals, Version: c.Version, Revision: c.Revision}),
-		history: newHistory(c.Log, began),
-		began:   began,
-		log:     c.Log,
+		config:   c,
+		router:   newRouter(c.Portals, c.Upstream),
+		spool:    newSpool(c.SpoolLimit),
+		operator: newOperator(&c, began),
+		began:    began,
+		log:      c.Log,
 		limiter: limiter.New(limiter.Config{
 			Plan:     c.PlanOf,
 			Depth:    c.QueueDepth,
@@ -108,8 +107,9 @@ func New(c Config) *Proxy {
 		}),
 		budgets: operating.New(operating.Config{Limit: c.OperatingLimit, Keep: keptBudgets, MaxWaiting: c.QueueDepth}),
 	}
-	p.metrics.Watch(p.portals)
-	p.metrics.WatchSpool(func() (memory, disk int64) { return p.spool.memory.used.Load(), p.spool.disk.used.Load() })
+	p.journal = p.operator
+	p.operator.metrics.Watch(p.portals)
+	p.operator.metrics.WatchSpool(func() (memory, disk int64) { return p.spool.memory.used.Load(), p.spool.disk.used.Load() })
 	wire := newWire(&p.config, p.router.named)
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id) },
@@ -120,9 +120,7 @@ func New(c Config) *Proxy {
 			budgets:      p.budgets,
 			applications: newApplications(),
 			router:       p.router,
-			metrics:      p.metrics,
-			history:      p.history,
-			log:          c.Log,
+			journal:      p.journal,
 			timeout:      c.UpstreamTimeout,
 			observe:      c.Observe,
 			outbound:     c.OutboundProxy != nil,
@@ -222,33 +220,6 @@ func (p *Proxy) full(r *http.Request, ex *exchange, wait time.Duration) *failure
 		return rejection(refused)
 	}
 	return nil
-}
-
-// ended counts and logs a call when its answer has been given.
-func (p *Proxy) ended(ex *exchange, r *http.Request) {
-	took := time.Since(ex.began)
-	portal, result := ex.route.portal, ex.outcome()
-	if result == metrics.Abandoned {
-		ex.status = 0
-	}
-	p.history.ended(time.Now(), portal, result, string(ex.code()), ex.queued+ex.foretold)
-	p.metrics.Request(portal, result, ex.status, took, ex.id)
-	if ex.route.call.REST() && ex.attempts > 0 && ex.would == nil {
-		p.metrics.QueueWait(portal, ex.urgency, ex.queued+ex.foretold, ex.id)
-	}
-	if ex.would != nil {
-		p.metrics.Rejected(portal, string(ex.would.reason))
-	}
-	p.logCall(ex, r, result, took)
-}
-
-// verb is a method of HTTP; a client may have put anything in its place.
-func verb(method string) string {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodConnect:
-		return method
-	}
-	return "other"
 }
 
 // portals describes the limiter's upstreams for the gauges.

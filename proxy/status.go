@@ -151,12 +151,12 @@ func (p *Proxy) status() status {
 	if p.config.StateFile != nil {
 		s.Store.Kind = "file"
 	}
-	s.Series, s.Unrouted = p.history.overall(now)
+	s.Series, s.Unrouted = p.operator.history.overall(now)
 	states := make(map[string]limiter.State)
 	for _, state := range p.limiter.States() {
 		states[state.Upstream] = state
 	}
-	for _, name := range p.history.names() {
+	for _, name := range p.operator.history.names() {
 		state, found := states[name]
 		if !found {
 			state = p.resting(name)
@@ -194,7 +194,7 @@ func (p *Proxy) portalStatus(now time.Time, state limiter.State) portalStatus {
 			ResetAt: moment(b.ResetAt), ClosedUntil: moment(b.HeldUntil), closedFor: b.HeldUntil.Sub(now), Blocked: b.Blocked, UnderWay: b.InFlight,
 		})
 	}
-	p.history.describe(now, &s)
+	p.operator.history.describe(now, &s)
 	s.State, s.Why = s.judge()
 	return s
 }

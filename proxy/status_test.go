@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -68,13 +67,13 @@ func TestStatusAfterTheClockWasSet(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	r := newHistory(debugLog(t.Output()), began)
-	r.reached(began.Add(time.Second), "acme.bitrix24.com", "r1", networkFailure(t.Context(), net.ErrClosed, false))
+	h := newHistory(began)
+	h.note(began.Add(time.Second), PortalUnreachable{Call: Call{Portal: acme}})
 	status := portalStatus{Portal: "acme.bitrix24.com", Operating: []operatingStatus{{Method: "crm.deal.list", ClosedUntil: epochAt(-1_000_000), closedFor: 58 * time.Second}}}
 	if state, why := status.judge(); state != isHolding || !strings.Contains(why, "58s") {
 		t.Errorf("%s: %s", state, why)
 	}
-	r.describe(began.Add(59*time.Second), &status)
+	h.describe(began.Add(59*time.Second), &status)
 	status.UnreachableSince = epochAt(1_000_000) // as a wall clock would have it
 	if state, why := status.judge(); state != isUnreachable || !strings.Contains(why, "58s") {
 		t.Errorf("%s: %s", state, why)
@@ -84,12 +83,12 @@ func TestStatusAfterTheClockWasSet(t *testing.T) {
 // The errors of a portal are listed by when they came, the newest first,
 // whatever the wall clock said then.
 func TestCodesInTheirOrder(t *testing.T) {
-	r := newHistory(debugLog(t.Output()), epochAt(0))
-	for i, code := range []string{"INVALID_REQUEST", "expired_token", "ERROR_CORE", "INVALID_REQUEST"} {
-		r.errored(epochAt(-100*i), "acme.bitrix24.com", code, metrics.FromPortal, "profile", "id")
+	h := newHistory(epochAt(0))
+	for i, code := range []bitrix24.Code{"INVALID_REQUEST", "expired_token", "ERROR_CORE", "INVALID_REQUEST"} {
+		h.note(epochAt(-100*i), ErrorSeen{Call: Call{Portal: acme}, Code: code, Source: metrics.FromPortal})
 	}
 	s := portalStatus{Portal: "acme.bitrix24.com"}
-	r.describe(epochAt(1), &s)
+	h.describe(epochAt(1), &s)
 	var got []string
 	for _, c := range s.Errors.ByCode {
 		got = append(got, c.Code)
@@ -152,30 +151,30 @@ func TestStatusShape(t *testing.T) {
 
 // What is remembered is bounded, and goes an hour after the last call.
 func TestHistoryIsBounded(t *testing.T) {
-	r := newHistory(debugLog(t.Output()), epochAt(0))
+	h := newHistory(epochAt(0))
 	now := epochAt(0)
 	for i := range 2000 {
 		portal := fmt.Sprintf("p%d.bitrix24.com", i)
 		for n := range 40 {
-			r.errored(now, portal, fmt.Sprintf("CODE_%d", n), metrics.FromPortal, "crm.deal.add", "id")
+			h.note(now, ErrorSeen{Call: Call{Portal: portal}, Code: bitrix24.Code(fmt.Sprintf("CODE_%d", n)), Source: metrics.FromPortal})
 		}
-		r.ended(now, portal, metrics.PortalError, "CODE_1", time.Second)
+		h.note(now, CallEnded{Call: Call{Portal: portal}, Outcome: metrics.PortalError, Code: "CODE_1"})
 	}
-	if n := len(r.names()); n != keptPortals {
+	if n := len(h.names()); n != keptPortals {
 		t.Errorf("%d portals are remembered", n)
 	}
 	var s portalStatus
-	s.Portal = r.names()[0]
-	r.describe(now, &s)
+	s.Portal = h.names()[0]
+	h.describe(now, &s)
 	if len(s.Errors.ByCode) != keptCodes || len(s.Errors.Last) != keptErrors {
 		t.Errorf("%d codes and %d errors of a portal", len(s.Errors.ByCode), len(s.Errors.Last))
 	}
-	r.sample(now.Add(keptFor), nil)
-	if n := len(r.names()); n != keptPortals {
+	h.sample(now.Add(keptFor), nil)
+	if n := len(h.names()); n != keptPortals {
 		t.Errorf("after an hour %d portals are remembered", n)
 	}
-	r.sample(now.Add(keptFor+1), nil)
-	if n := len(r.names()); n != 0 {
+	h.sample(now.Add(keptFor+1), nil)
+	if n := len(h.names()); n != 0 {
 		t.Errorf("an hour later %d portals are remembered", n)
 	}
 }
@@ -188,7 +187,7 @@ func TestShownCode(t *testing.T) {
 		"1234567890123": "numeric", "<b>": "other", "aBcD1234efgh5678": "other", "expired_token": "expired_token",
 		"A": "A", "Z": "Z", strings.Repeat("A", 64): strings.Repeat("A", 64), strings.Repeat("A", 65): "other", "123456789012": "123456789012",
 	} {
-		if got := shownCode(code); got != want {
+		if got := shownCode(bitrix24.Code(code)); got != want {
 			t.Errorf("%q is shown as %q, want %q", code, got, want)
 		}
 	}
@@ -316,29 +315,30 @@ func TestRoundTo(t *testing.T) {
 // The request that stands beside a change is one that the portal refused, not
 // one that the proxy rejected later, for the same code.
 func TestChangesNameTheRefusedCall(t *testing.T) {
-	r := newHistory(debugLog(t.Output()), epochAt(0))
+	h := newHistory(epochAt(0))
 	for i, source := range []metrics.Source{metrics.FromPortal, metrics.FromProxy, metrics.FromBatch} {
-		r.errored(epochAt(i), "acme.bitrix24.com", "QUERY_LIMIT_EXCEEDED", source, "crm.deal.add", string(source))
+		h.note(epochAt(i), ErrorSeen{Call: Call{Portal: acme, RequestID: string(source)}, Code: "QUERY_LIMIT_EXCEEDED", Source: source})
 	}
-	if got := r.requestOf("acme.bitrix24.com", bitrix24.CategoryRateLimit); got != "portal" {
+	if got := h.requestOf("acme.bitrix24.com", bitrix24.CategoryRateLimit); got != "portal" {
 		t.Errorf("the request of %q is named", got)
 	}
 }
 
-// A portal that cannot be reached is told of once, and once when it is there
-// again.
+// That a portal cannot be reached is logged once, and once that it can again.
 func TestUnreachableIsLoggedOnce(t *testing.T) {
-	var log bytes.Buffer
-	r := newHistory(debugLog(&log), epochAt(0))
-	lost := networkFailure(t.Context(), net.ErrClosed, false)
-	for i := range 5 {
-		r.reached(epochAt(i), "acme.bitrix24.com", fmt.Sprint("r", i), lost)
-	}
-	for i := range 5 {
-		r.reached(epochAt(10+i), "acme.bitrix24.com", fmt.Sprint("s", i), nil)
-	}
-	text := log.String()
-	if strings.Count(text, "cannot be reached") != 1 || strings.Count(text, "reachable again") != 1 || !strings.Contains(text, "request_id=r0") || !strings.Contains(text, "after=10s") {
-		t.Error(text)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		o := newOperator(&Config{Log: debugLog(&log)}, time.Now())
+		for i := range 5 {
+			o.Record(PortalUnreachable{Call{Portal: acme, RequestID: fmt.Sprint("r", i)}, "connection refused"})
+			time.Sleep(2 * time.Second)
+		}
+		for i := range 5 {
+			o.Record(PortalReached{Call{Portal: acme, RequestID: fmt.Sprint("s", i)}})
+		}
+		text := log.String()
+		if strings.Count(text, "cannot be reached") != 1 || strings.Count(text, "reachable again") != 1 || !strings.Contains(text, "request_id=r0") || !strings.Contains(text, "after=10s") {
+			t.Error(text)
+		}
+	})
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -22,9 +21,7 @@ type transport struct {
 	budgets      *operating.Guard
 	applications *applications
 	router       *router
-	metrics      *metrics.Metrics
-	history      *history
-	log          *slog.Logger
+	journal      journal
 	timeout      time.Duration // the longest silence of a portal
 	observe      bool
 	outbound     bool // requests go through the outbound proxy
@@ -49,8 +46,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		if reason != "" {
-			t.metrics.Resend(ex.route.portal, string(reason))
-			t.logAgain(ex, req.Method, reason, status)
+			t.sentAgain(ex, req.Method, reason, status)
 		}
 		at := t.attempt(ex, req, paid)
 		select {
@@ -62,7 +58,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, context.Cause(req.Context())
 		}
 		ex.answer, status = at.answer, at.status
-		if reason, err = t.next(ex, at); err != nil {
+		if reason, err = t.next(ex, req, at); err != nil {
 			at.discard()
 			return nil, err
 		}
@@ -87,8 +83,7 @@ func (t *transport) keeps(ex *exchange, reason bitrix24.Reason, err error) bool 
 	case !isRejected || reason == refused && f.reason == bitrix24.Reason(limiter.Draining):
 		return false
 	case reason == refused:
-		t.metrics.Rejected(ex.route.portal, string(f.reason))
-		ex.rejected, ex.retryAfter = true, f.retryAfter
+		ex.rejected, ex.retryAfter = f.reason, f.retryAfter
 	}
 	return true
 }
@@ -105,7 +100,7 @@ const maxResends = 1000
 
 // next says why a call is to be sent again, "" if it is not: what surely did not
 // run is, and once what may run twice and whose answer was lost.
-func (t *transport) next(ex *exchange, at *attempt) (reason bitrix24.Reason, err error) {
+func (t *transport) next(ex *exchange, req *http.Request, at *attempt) (reason bitrix24.Reason, err error) {
 	if at.err == nil {
 		to, moved, failed := t.moved(ex, at.resp)
 		switch {
@@ -113,7 +108,7 @@ func (t *transport) next(ex *exchange, at *attempt) (reason bitrix24.Reason, err
 			return "", failed
 		case moved:
 			if to.portal != ex.route.portal {
-				t.history.moved(time.Now(), ex.route.portal, to.portal, ex.id)
+				t.journal.Record(PortalMoved{ex.call(req.Method), to.portal})
 			}
 			ex.route = to
 			return renamed, nil

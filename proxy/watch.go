@@ -24,7 +24,7 @@ func (p *Proxy) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		now, states := time.Now(), p.limiter.States()
-		p.history.sample(now, states)
+		p.operator.history.sample(now, states)
 		for i := range states {
 			p.look(now, changes, &states[i])
 		}
@@ -112,7 +112,7 @@ func (p *Proxy) look(now time.Time, c changes, s *limiter.State) {
 // metBy is the log's field for the request that met an error of a category, if
 // one did.
 func (p *Proxy) metBy(portal string, category bitrix24.Category) []any {
-	if id := p.history.requestOf(portal, category); id != "" {
+	if id := p.operator.history.requestOf(portal, category); id != "" {
 		return []any{"request_id", id}
 	}
 	return nil

@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"time"
+
+	"b24proxy/metrics"
+	"b24proxy/proxy/bitrix24"
+)
+
+// An Event is what happened to a call. It is a plain value, which holds all that
+// operators may want to know of it: metrics, history and log each take their
+// part.
+type Event interface{ about() Call }
+
+// A Call is a client's call, as far as it is known when something happens to it.
+type Call struct {
+	RequestID  string
+	Portal     string // "" where it named none that is allowed
+	Client     string // whose share of the slots it takes
+	HTTPMethod string // as the client wrote it
+	API        bitrix24.Call
+}
+
+func (c Call) about() Call { return c }
+
+// CallEnded: the client has its answer, or will get none.
+type CallEnded struct {
+	Call
+	Outcome  metrics.Outcome
+	Status   int             // that the client got; 0: none
+	Code     bitrix24.Code   // of the error that it ended with, as its sender spelt it
+	IsError  bool            // it ended with an error, whose code may be empty
+	Reason   bitrix24.Reason // why it failed
+	Executed bitrix24.Ran    // all attempts considered
+	Attempts int             // sent to the portal
+	Took     time.Duration   // all in all
+
+	Urgency   int
+	Queued    time.Duration   // spent waiting for slots
+	Estimated time.Duration   // that it would have waited, if the limit were enforced
+	GotSlot   bool            // or would have got one
+	LeftQueue bool            // the caller left while it waited for a slot
+	Rejection bitrix24.Reason // why it got no slot, or would have got none; "" where it got one
+
+	PortalTime   time.Duration // spent waiting for the portal's answers
+	PortalStatus int           // of the portal's answer, if that was an error; else 0
+
+	// Of a call whose caller did not get the portal's whole answer:
+	Lost            bool
+	Error           string // what happened instead, for the log
+	RetryAfter      int    // seconds, as the caller read; 0: none
+	RequestedPortal string // the host that it named and may not call
+}
+
+// wait is how long the call waited for slots, or would have.
+func (e CallEnded) wait() time.Duration { return e.Queued + e.Estimated }
+
+// CallSentAgain: an attempt did not do, and another one begins.
+type CallSentAgain struct {
+	Call
+	Reason   bitrix24.Reason // why
+	Status   int             // of the last attempt's answer; 0: it had none
+	Code     bitrix24.Code   // of its error
+	IsError  bool            // it was answered with an error, whose code may be empty
+	Executed bitrix24.Ran    // all attempts considered
+	Attempts int             // until now
+}
+
+// AttemptBegan and AttemptEnded: an attempt is sent to its portal, and nothing of
+// it is under way any more. One of each comes for each attempt.
+type (
+	AttemptBegan struct{ Call }
+	AttemptEnded struct {
+		Call
+		Status int // of the portal's answer; 0: there was none
+		Took   time.Duration
+	}
+)
+
+// PortalReached and PortalUnreachable: what an attempt shows of its portal. One
+// of the two comes for each attempt.
+type (
+	PortalReached     struct{ Call }
+	PortalUnreachable struct {
+		Call
+		Error string
+	}
+)
+
+// PortalMoved: a portal says that it has another name now.
+type PortalMoved struct {
+	Call
+	To string
+}
+
+// ErrorSeen: an answer was an error, or had one inside, or an error was made
+// here. It comes for each attempt, also for one that is repeated.
+type ErrorSeen struct {
+	Call
+	Source metrics.Source
+	Code   bitrix24.Code // as its sender spelt it
+	IsOurs bool          // the code is one of the proxy's own
+}
+
+// Panicked: the proxy has a fault, which ended a call.
+type Panicked struct {
+	Call
+	Cause any
+	Stack []byte
+}

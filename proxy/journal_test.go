@@ -1,0 +1,54 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A tape is a journal that keeps what it is told, as the names of events.
+type tape struct {
+	mu    sync.Mutex
+	names []string
+}
+
+func (t *tape) Record(e Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.names = append(t.names, strings.TrimPrefix(fmt.Sprintf("%T", e), "proxy."))
+}
+
+// What happens to a call is recorded once, in the order in which it happens.
+func TestJournal(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault, target string
+		patience      time.Duration
+		want          []string
+	}{
+		"a call that goes well":       {"", deal, time.Hour, []string{"AttemptBegan", "PortalReached", "AttemptEnded", "CallEnded"}},
+		"a call for a wrong host":     {"", "/evil.example.com/rest/1/x/profile", time.Hour, []string{"ErrorSeen", "CallEnded"}},
+		"a write that is refused":     {"*:QUERY_LIMIT_EXCEEDED:first=1", deal, time.Hour, []string{"AttemptBegan", "ErrorSeen", "PortalReached", "AttemptEnded", "CallSentAgain", "AttemptBegan", "PortalReached", "AttemptEnded", "CallEnded"}},
+		"a write whose answer breaks": {"*:reset-after", deal, time.Hour, []string{"AttemptBegan", "PortalReached", "AttemptEnded", "ErrorSeen", "CallEnded"}},
+		"a caller who leaves":         {"*:slow=10s", deal, time.Second, []string{"AttemptBegan", "CallEnded", "PortalReached", "AttemptEnded"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var got tape
+				p := newProxy(t, nil).behind(simulate(t, strings.Fields(c.fault)...))
+				p.journal, p.reverse.Transport.(*transport).journal = &got, &got
+				ctx, leave := context.WithTimeout(t.Context(), c.patience)
+				defer leave()
+				p.callContext(ctx, "POST", c.target, "{}")
+				time.Sleep(time.Hour) // the portal goes on alone
+				if !slices.Equal(got.names, c.want) {
+					t.Errorf("got  %v\nwant %v", got.names, c.want)
+				}
+			})
+		})
+	}
+}
