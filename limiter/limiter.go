@@ -19,19 +19,19 @@ import (
 
 // Config is what a Limiter is told once.
 type Config struct {
-	Plan     func(upstream string) Plan // the limit of each upstream
-	Depth    int                        // callers that may wait for one upstream
-	InFlight int                        // calls of one upstream that may be under way; 0: no bound
-	Observe  bool                       // let every call go, and say what would have become of it
-	File     *StateFile                 // keeps the buckets over a restart; nil: every start trusts in full ones
-	Warn     func(msg string, args ...any)
+	Plan      func(upstream string) Plan // the limit of each upstream
+	Depth     int                        // callers that may wait for one upstream
+	InFlight  int                        // calls of one upstream that may be under way; 0: no bound
+	Observe   bool                       // let every call go, and say what would have become of it
+	Persister Persister                  // keeps the buckets over a restart; nil: every start assumes that nothing has been used
+	Warn      func(msg string, args ...any)
 }
 
 // A Limiter holds a bucket and a queue for each upstream. Upstreams that are at
 // rest are forgotten.
 type Limiter struct {
-	config Config
-	memory *memory
+	config      Config
+	persistence *persistence
 
 	mu      sync.Mutex
 	lines   map[string]*line
@@ -48,7 +48,7 @@ const firstSweep = 64
 
 // New makes a Limiter in which nothing has been sent yet.
 func New(c Config) *Limiter {
-	return &Limiter{config: c, memory: &memory{file: c.File, warn: c.Warn}, lines: make(map[string]*line), margins: NewLRU[string, int](keptMargins), sweep: firstSweep}
+	return &Limiter{config: c, persistence: &persistence{persister: c.Persister, warn: c.Warn}, lines: make(map[string]*line), margins: NewLRU[string, int](keptMargins), sweep: firstSweep}
 }
 
 // A Request asks for one slot.
@@ -119,7 +119,7 @@ func (l *Limiter) line(upstream string) *line {
 		if len(l.lines) >= l.sweep {
 			l.dropIdleLocked()
 		}
-		found = newLine(upstream, l.config, l.memory)
+		found = newLine(upstream, l.config, l.persistence)
 		found.closed = l.closed
 		if margin, widened := l.margins.Get(upstream); widened {
 			found.widen(margin)

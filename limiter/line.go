@@ -11,11 +11,11 @@ import (
 // A line is one upstream: its bucket, those who wait for it, and, while
 // somebody waits, the dispatcher that gives the slots out.
 type line struct {
-	upstream string
-	depth    int
-	places   int // for calls under way; 0: no bound
-	observe  bool
-	memory   *memory
+	upstream    string
+	depth       int
+	places      int // for calls under way; 0: no bound
+	observe     bool
+	persistence *persistence
 
 	mu          sync.Mutex
 	bucket      *bucket // nil: unlimited
@@ -50,12 +50,12 @@ func (w *waiter) refuse(r *Rejection) {
 	close(w.ready)
 }
 
-func newLine(upstream string, c Config, m *memory) *line {
-	l := &line{upstream: upstream, depth: c.Depth, places: c.InFlight, observe: c.Observe, memory: m, wake: make(chan struct{}, 1)}
+func newLine(upstream string, c Config, p *persistence) *line {
+	l := &line{upstream: upstream, depth: c.Depth, places: c.InFlight, observe: c.Observe, persistence: p, wake: make(chan struct{}, 1)}
 	plan := c.Plan(upstream)
 	if l.unlimited = plan.Unlimited(); !l.unlimited {
 		l.bucket = newBucket(plan)
-		l.bucket.restore(time.Now(), m.load(upstream))
+		l.bucket.restore(time.Now(), p.load(upstream))
 	}
 	return l
 }
@@ -87,7 +87,7 @@ func (l *line) await(ctx context.Context, w *waiter) (slot *Slot, err error) {
 	}
 	slot, err = l.leave(ctx, w)
 	if err == nil {
-		l.memory.save(l.upstream, slot) // before the call leaves
+		l.persistence.save(l.upstream, slot) // before the call leaves
 	}
 	return slot, err
 }

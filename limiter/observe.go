@@ -46,7 +46,7 @@ func (l *line) watch(r Request) (*Slot, error) {
 	h := &shadow{line: l, waiting: wait > 0}
 	s := &Slot{line: l, shadow: h, EstimatedWait: wait, WouldReject: would}
 	l.letGo(s)
-	l.memory.save(l.upstream, s)
+	l.persistence.save(l.upstream, s)
 	switch {
 	case would != nil:
 	case h.waiting:

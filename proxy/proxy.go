@@ -40,7 +40,7 @@ type Config struct {
 	SpoolLimit      int64                 // bytes of request bodies on disk at once
 	OperatingLimit  time.Duration         // a method's budget; 0: not guarded here
 	Observe         bool                  // nothing waits or is refused; what would have been is counted
-	StateFile       *limiter.StateFile    // keeps the buckets over a restart; may be nil
+	StateFile       limiter.Persister     // keeps the buckets over a restart; may be nil
 	StatePath       string                // of StateFile, for the log
 	Normalize       bool                  // errors are brought into one shape
 	MetricsPortals  int                   // portals with labels of their own
@@ -98,12 +98,12 @@ func New(c Config) *Proxy {
 		began:    began,
 		log:      c.Log,
 		limiter: limiter.New(limiter.Config{
-			Plan:     c.PlanOf,
-			Depth:    c.QueueDepth,
-			InFlight: c.InFlight,
-			Observe:  c.Observe,
-			File:     c.StateFile,
-			Warn:     c.Log.Warn,
+			Plan:      c.PlanOf,
+			Depth:     c.QueueDepth,
+			InFlight:  c.InFlight,
+			Observe:   c.Observe,
+			Persister: c.StateFile,
+			Warn:      c.Log.Warn,
 		}),
 		budgets: operating.New(operating.Config{Limit: c.OperatingLimit, Keep: keptBudgets, MaxWaiting: c.QueueDepth}),
 	}

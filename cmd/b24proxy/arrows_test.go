@@ -10,7 +10,7 @@ import (
 // arrows says which of our packages each may import: commands import the proxy
 // and what is below it, the proxy imports its parts, and these import nothing.
 var arrows = map[string][]string{
-	"b24proxy/cmd/b24proxy":      {"limiter", "proxy", "proxy/bitrix24"},
+	"b24proxy/cmd/b24proxy":      {"limiter", "limiter/statefile", "proxy", "proxy/bitrix24"},
 	"b24proxy/cmd/b24bench":      {"limiter", "proxy", "proxy/b24sim"},
 	"b24proxy/cmd/b24sim":        {"proxy/b24sim"},
 	"b24proxy/proxy":             {"limiter", "limiter/operating", "metrics", "proxy/bitrix24"},
@@ -18,6 +18,7 @@ var arrows = map[string][]string{
 	"b24proxy/proxy/bitrix24":    {},
 	"b24proxy/limiter":           {},
 	"b24proxy/limiter/operating": {"limiter"},
+	"b24proxy/limiter/statefile": {"limiter"},
 	"b24proxy/metrics":           {},
 	"b24proxy/deploy":            {},
 	"b24proxy/deploy/grafana":    {},

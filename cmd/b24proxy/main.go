@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/limiter/statefile"
 	"b24proxy/proxy"
 )
 
@@ -105,7 +106,7 @@ func run(ctx context.Context, s settings, warnings []string, stderr io.Writer) e
 	config := s.config(log)
 	warnOfCapped(config)
 	if s.StateFile != "" {
-		file, err := limiter.OpenStateFile(string(s.StateFile), config.PlanOf, log.Warn)
+		file, err := statefile.Open(string(s.StateFile), config.PlanOf, log.Warn)
 		if err != nil {
 			return fmt.Errorf("B24PROXY_STATE_FILE: %w", err)
 		}

@@ -1,4 +1,4 @@
-package limiter
+package statefile
 
 import (
 	"bufio"
@@ -13,22 +13,24 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"b24proxy/limiter"
 )
 
 // later is an instant at which the buckets of these tests are full.
 var later = time.Now().Add(time.Hour).UTC().Truncate(time.Second)
 
-func standard(string) Plan { return Standard }
+func standard(string) limiter.Plan { return limiter.Standard }
 
 // warnings counts what a state file warns of.
 type warnings int
 
 func (w *warnings) warn(string, ...any) { *w++ }
 
-func openTest(t *testing.T, path string, wantWarnings warnings) *StateFile {
+func openTest(t *testing.T, path string, wantWarnings warnings) *File {
 	t.Helper()
 	var w warnings
-	s, err := OpenStateFile(path, standard, w.warn)
+	s, err := Open(path, standard, w.warn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,15 +41,15 @@ func openTest(t *testing.T, path string, wantWarnings warnings) *StateFile {
 	return s
 }
 
-func save(t *testing.T, s *StateFile, upstream string, at time.Time) {
+func save(t *testing.T, s *File, upstream string, at time.Time) {
 	t.Helper()
-	if err := s.Save(upstream, at, Standard.Rate); err != nil {
+	if err := s.Save(upstream, at, limiter.Standard.Rate); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // What was saved last and latest is there after a restart; nothing else is.
-func TestStateFile(t *testing.T) {
+func TestFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	s := openTest(t, path, 0)
 	if _, ok := s.Load("acme.example"); ok {
@@ -61,7 +63,7 @@ func TestStateFile(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Save("acme.example", later.Add(time.Hour), Standard.Rate); !errors.Is(err, os.ErrClosed) {
+	if err := s.Save("acme.example", later.Add(time.Hour), limiter.Standard.Rate); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("saved after Close: %v", err)
 	}
 	s = openTest(t, path, 0)
@@ -78,14 +80,14 @@ func TestStateFile(t *testing.T) {
 }
 
 // A name or an instant that could not be read again is refused.
-func TestStateFileSaveRefuses(t *testing.T) {
+func TestSaveRefuses(t *testing.T) {
 	s := openTest(t, filepath.Join(t.TempDir(), "state"), 0)
 	for _, name := range []string{"", "two words", "line\nfeed", "ümlaut.example", strings.Repeat("a", maxUpstream+1)} {
-		if s.Save(name, later, Standard.Rate) == nil {
+		if s.Save(name, later, limiter.Standard.Rate) == nil {
 			t.Errorf("%q was saved", name)
 		}
 	}
-	if s.Save("acme.example", time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC), Standard.Rate) == nil {
+	if s.Save("acme.example", time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC), limiter.Standard.Rate) == nil {
 		t.Error("a year of five digits was saved")
 	}
 	save(t, s, strings.Repeat("a", maxUpstream), later)
@@ -93,7 +95,7 @@ func TestStateFileSaveRefuses(t *testing.T) {
 
 // No damage to any byte makes a file fatal, or brings up a wrong instant: at
 // most the damaged line is lost, with one warning.
-func TestStateFileDamaged(t *testing.T) {
+func TestDamaged(t *testing.T) {
 	dir := t.TempDir()
 	whole := filepath.Join(dir, "whole")
 	s := openTest(t, whole, 0)
@@ -128,11 +130,11 @@ func TestStateFileDamaged(t *testing.T) {
 
 // An upstream may have several lines: one of them was left when its bucket was
 // full, and not used again since. The latest instant counts, wherever it stands.
-func TestStateFileLinesOfOneUpstream(t *testing.T) {
+func TestLinesOfOneUpstream(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	text := header()
 	for _, after := range []time.Duration{1, 3, 2} {
-		line, err := encodeLine("acme.example", saved{later.Add(after * time.Second), time.Now(), Standard.Rate})
+		line, err := encodeLine("acme.example", saved{later.Add(after * time.Second), time.Now(), limiter.Standard.Rate})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +151,7 @@ func TestStateFileLinesOfOneUpstream(t *testing.T) {
 }
 
 // A file cut off anywhere keeps the lines before the cut.
-func TestStateFileCutOff(t *testing.T) {
+func TestCutOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	s := openTest(t, path, 0)
 	save(t, s, "a.example", later)
@@ -184,7 +186,7 @@ func TestStateFileCutOff(t *testing.T) {
 }
 
 // A foreign file is kept under another name, and of those not more than a few.
-func TestStateFileForeign(t *testing.T) {
+func TestForeign(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state")
 	for i := range maxDamaged + 3 {
@@ -202,7 +204,7 @@ func TestStateFileForeign(t *testing.T) {
 }
 
 // What cannot be a state file is refused at start, and so is a second process.
-func TestStateFileRefused(t *testing.T) {
+func TestRefused(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state")
 	openTest(t, path, 0)
@@ -213,7 +215,7 @@ func TestStateFileRefused(t *testing.T) {
 		"not a directory":           filepath.Join(path, "state"),
 	} {
 		var w warnings
-		if s, err := OpenStateFile(path, standard, w.warn); s != nil || err == nil || !strings.Contains(err.Error(), what) {
+		if s, err := Open(path, standard, w.warn); s != nil || err == nil || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -221,7 +223,7 @@ func TestStateFileRefused(t *testing.T) {
 
 // However many upstreams come and go, the file has a line for those that are
 // busy at once, and never more than its bound; then the soonest full goes.
-func TestStateFileBound(t *testing.T) {
+func TestBound(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	s := openTest(t, path, 0)
 	for i := range 5 * firstSweep {
@@ -249,7 +251,7 @@ func TestStateFileBound(t *testing.T) {
 }
 
 // Looking for full buckets takes time, so few lines are not looked through.
-func TestStateFileLeavesFewLines(t *testing.T) {
+func TestLeavesFewLines(t *testing.T) {
 	s := openTest(t, filepath.Join(t.TempDir(), "state"), 0)
 	for _, upstream := range []string{"a.example", "b.example"} {
 		save(t, s, upstream, time.Now().Add(-time.Second))
@@ -259,28 +261,9 @@ func TestStateFileLeavesFewLines(t *testing.T) {
 	}
 }
 
-// A row of failures to write the file is warned of once, and the next row again.
-func TestMemoryWarnsOnce(t *testing.T) {
-	var w warnings
-	slot := &Slot{bucket: &bucket{plan: Standard}, fullAt: later}
-	good := openTest(t, filepath.Join(t.TempDir(), "state"), 0)
-	closed := openTest(t, filepath.Join(t.TempDir(), "state"), 0)
-	closed.Close()
-	m := &memory{warn: w.warn}
-	for i, c := range []struct {
-		file *StateFile
-		want warnings
-	}{{good, 0}, {closed, 1}, {closed, 1}, {good, 1}, {closed, 2}} {
-		m.file, slot.fullAt = c.file, slot.fullAt.Add(time.Second)
-		if m.save("acme.example", slot); w != c.want {
-			t.Errorf("%d warnings after save %d, want %d", w, i, c.want)
-		}
-	}
-}
-
 // The lines of buckets that are full by now are used again before the file
 // grows.
-func TestStateFileReusesLines(t *testing.T) {
+func TestReusesLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	s := openTest(t, path, 0)
 	for i := range firstSweep {
@@ -296,7 +279,7 @@ func TestStateFileReusesLines(t *testing.T) {
 }
 
 // A start frees the lines that need not be kept: the file shrinks.
-func TestStateFileShrinks(t *testing.T) {
+func TestShrinks(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	s := openTest(t, path, 0)
 	save(t, s, "busy.example", later)
@@ -324,7 +307,7 @@ func size(t *testing.T, path string) int64 {
 
 // Savers of the same and of other upstreams do not disturb each other: the
 // latest instant of each is there after a restart.
-func TestStateFileConcurrent(t *testing.T) {
+func TestConcurrent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	s := openTest(t, path, 0)
 	var wg sync.WaitGroup
@@ -332,7 +315,7 @@ func TestStateFileConcurrent(t *testing.T) {
 		wg.Go(func() {
 			for j := range 500 {
 				upstream := fmt.Sprintf("portal%d.example", j%5)
-				if err := s.Save(upstream, later.Add(time.Duration(i*7919*j%4001)*time.Second), Standard.Rate); err != nil {
+				if err := s.Save(upstream, later.Add(time.Duration(i*7919*j%4001)*time.Second), limiter.Standard.Rate); err != nil {
 					t.Error(err)
 				}
 				s.Load(upstream)
@@ -355,10 +338,10 @@ func TestStateFileConcurrent(t *testing.T) {
 
 // What Save has returned from survives kill -9 in the midst of saving, and
 // nothing is damaged by it.
-func TestStateFileSurvivesKill(t *testing.T) {
+func TestSurvivesKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	for round := range 10 {
-		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStateFileChild$", "--", path)
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$", "--", path)
 		out, err := child.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -391,36 +374,36 @@ func TestStateFileSurvivesKill(t *testing.T) {
 	}
 }
 
-// TestStateFileChild is no test: it saves until the test above kills it.
-func TestStateFileChild(t *testing.T) {
+// TestChild is no test: it saves until the test above kills it.
+func TestChild(t *testing.T) {
 	if flag.NArg() != 1 {
 		return
 	}
-	s, err := OpenStateFile(flag.Arg(0), standard, func(msg string, _ ...any) { t.Fatal(msg) })
+	s, err := Open(flag.Arg(0), standard, func(msg string, _ ...any) { t.Fatal(msg) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 1_000_000 {
 		upstream, at := fmt.Sprintf("portal%d.example", i%7), time.Now().Add(time.Hour)
-		if err := s.Save(upstream, at, Standard.Rate); err != nil {
+		if err := s.Save(upstream, at, limiter.Standard.Rate); err != nil {
 			t.Fatal(err)
 		}
 		fmt.Println(upstream, at.UnixMicro())
 	}
 }
 
-func BenchmarkStateFileSave(b *testing.B) {
-	s, err := OpenStateFile(filepath.Join(b.TempDir(), "state"), standard, func(string, ...any) {})
+func BenchmarkSave(b *testing.B) {
+	s, err := Open(filepath.Join(b.TempDir(), "state"), standard, func(string, ...any) {})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Close()
 	for i := range 1000 {
-		s.Save(fmt.Sprintf("portal%d.example", i), later, Standard.Rate)
+		s.Save(fmt.Sprintf("portal%d.example", i), later, limiter.Standard.Rate)
 	}
 	for b.Loop() {
 		later = later.Add(time.Microsecond)
-		if err := s.Save("portal500.example", later, Standard.Rate); err != nil {
+		if err := s.Save("portal500.example", later, limiter.Standard.Rate); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -429,7 +412,7 @@ func BenchmarkStateFileSave(b *testing.B) {
 // A symbolic link in the place of a state file is refused, whatever it leads to,
 // and what it leads to stays as it was: else whoever may lay one chooses the
 // file that is written.
-func TestStateFileIsNoLink(t *testing.T) {
+func TestIsNoLink(t *testing.T) {
 	dir := t.TempDir()
 	target := filepath.Join(dir, "target")
 	if err := os.WriteFile(target, []byte("precious"), 0o600); err != nil {
@@ -441,7 +424,7 @@ func TestStateFileIsNoLink(t *testing.T) {
 			if err := os.Symlink(leadsTo, link); err != nil {
 				t.Fatal(err)
 			}
-			_, err := OpenStateFile(link, standard, func(string, ...any) {})
+			_, err := Open(link, standard, func(string, ...any) {})
 			if err == nil || !strings.Contains(err.Error(), "symbolic link") {
 				t.Errorf("got %v, want a refusal of the link", err)
 			}
@@ -456,7 +439,7 @@ func TestStateFileIsNoLink(t *testing.T) {
 }
 
 // A state file that others than its owner may write is warned of.
-func TestStateFileOfOthers(t *testing.T) {
+func TestOfOthers(t *testing.T) {
 	for mode, want := range map[os.FileMode]warnings{0o600: 0, 0o644: 0, 0o620: 1, 0o602: 1, 0o666: 1} {
 		path := filepath.Join(t.TempDir(), "state")
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -471,7 +454,7 @@ func TestStateFileOfOthers(t *testing.T) {
 
 // So is one in a directory where others may replace it: not where each may
 // replace only what is his own.
-func TestStateFileInADirectoryOfOthers(t *testing.T) {
+func TestInADirectoryOfOthers(t *testing.T) {
 	for mode, want := range map[os.FileMode]warnings{0o700: 0, 0o755: 0, 0o775: 1, 0o777: 1, 0o777 | os.ModeSticky: 0} {
 		dir := t.TempDir()
 		if err := os.Chmod(dir, mode); err != nil {

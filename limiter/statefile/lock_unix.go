@@ -1,6 +1,6 @@
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package limiter
+package statefile
 
 import (
 	"errors"
@@ -8,11 +8,11 @@ import (
 	"syscall"
 )
 
-// noFollow has opening fail where the file was replaced by a symbolic link.
+// noFollow makes opening fail where the file was replaced by a symbolic link.
 const noFollow = syscall.O_NOFOLLOW
 
-// lockFile locks a file until it is closed, also by the end of the process. It
-// fails at once if another holds it.
+// lockFile locks a file until it is closed, by the end of the process at the
+// latest. It fails at once if another process holds the lock.
 func lockFile(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

@@ -1,11 +1,11 @@
 //go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
 
-package limiter
+package statefile
 
 import "os"
 
-// lockFile does nothing here: that one process alone uses the file is left to
-// its owner.
+// lockFile does nothing here: the operator must see to it that only one process
+// uses the file.
 func lockFile(*os.File) error { return nil }
 
 const noFollow = 0

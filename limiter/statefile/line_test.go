@@ -1,4 +1,4 @@
-package limiter
+package statefile
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package limiter
+package statefile
 
 import (
 	"bytes"
@@ -8,16 +8,18 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"b24proxy/limiter"
 )
 
-// A line of a state file is, each separated by a space: when the bucket will be
-// full again, the upstream, when that was written, the plan's calls a second,
-// spaces up to the width, and the CRC-32 (IEEE) of all before it, in hexadecimal;
-// then a line feed. Instants are in UTC. Lines of version 1 end with the upstream.
+// A line of a state file has, separated by spaces: when the bucket will be full
+// again, the upstream, when that was written, the plan's calls per second, spaces
+// up to the width, and the CRC-32 (IEEE) of all that in hexadecimal; then a line
+// feed. Instants are in UTC. In version 1 the upstream is the last field.
 const (
 	lineWidth   = 512 // bytes; divides the size of a page
 	lineTime    = "2006-01-02T15:04:05.000000Z"
-	lineSum     = lineWidth - len(" 01234567\n") // where the checksum's space stands
+	lineSum     = lineWidth - len(" 01234567\n") // where the space before the checksum is
 	maxUpstream = 260                            // the longest host name with a port
 )
 
@@ -27,18 +29,18 @@ const (
 	headerText1 = "b24proxy state, version 1: when each portal's bucket will be full again"
 )
 
-// What a line says of an upstream's bucket when it was saved.
+// saved is what a line says of an upstream's bucket.
 type saved struct {
-	fullAt time.Time // when its bucket is full again, at the plan's rate
+	fullAt time.Time // when the bucket is full again, at the plan's rate
 	at     time.Time // when that was written; zero in version 1
 	rate   float64   // of the plan
 }
 
-// under is when the bucket is full again by the plan of now. On another plan
-// than that of the saved nobody knows which of them the upstream kept meanwhile:
-// its counter fell by the lower rate, and an entry of version 1 tells only that
-// the bucket was not yet full.
-func (e saved) under(now time.Time, p Plan) time.Time {
+// under is when the bucket is full again on the plan that is set now. Where the
+// line was written on another one, nobody knows which of them the upstream used
+// meanwhile. So its counter is taken to have fallen by the lower rate, and a line
+// of version 1 shows only that the bucket was not full yet.
+func (e saved) under(now time.Time, p limiter.Plan) time.Time {
 	p = p.Capped()
 	if p.Unlimited() || p.Rate == e.rate {
 		return e.fullAt
@@ -49,10 +51,11 @@ func (e saved) under(now time.Time, p Plan) time.Time {
 		level, since, rate = e.fullAt.Sub(e.at).Seconds()*e.rate, e.at, min(p.Rate, e.rate)
 	}
 	level -= max(0, now.Sub(since).Seconds()) * rate
-	return now.Add(seconds(min(max(0, level), most) / p.Rate))
+	left := min(max(0, level), most) / p.Rate
+	return now.Add(time.Duration(left * float64(time.Second)))
 }
 
-// lineOffset is where a line starts; the header is before the first.
+// lineOffset is where a line starts. The header is before the first line.
 func lineOffset(line int) int64 { return int64(line+1) * lineWidth }
 
 // header is the first line of the file.
@@ -63,13 +66,13 @@ func isHeader(line []byte) bool {
 	return bytes.Equal(line, header()) || bytes.Equal(line, seal(headerText1))
 }
 
-// seal pads a text to a line and signs it with its checksum.
+// seal pads a text to a line and adds its checksum.
 func seal(text string) []byte {
 	line := fmt.Appendf(make([]byte, 0, lineWidth), "%-*s", lineSum, text)
 	return fmt.Appendf(line, " %08x\n", crc32.ChecksumIEEE(line))
 }
 
-// encodeLine writes an entry. It fails if that could not be read again.
+// encodeLine writes a line. It fails if the line could not be read again.
 func encodeLine(upstream string, e saved) ([]byte, error) {
 	printable := func(r rune) bool { return r > ' ' && r <= '~' }
 	if n := len(upstream); n == 0 || n > maxUpstream || strings.TrimFunc(upstream, printable) != "" {
@@ -86,8 +89,7 @@ func encodeLine(upstream string, e saved) ([]byte, error) {
 	return seal(text), nil
 }
 
-// decodeLine reads an entry and fails unless every byte is as encodeLine wrote
-// it.
+// decodeLine reads a line. It fails unless every byte is as encodeLine writes it.
 func decodeLine(line []byte) (upstream string, e saved, err error) {
 	fields := strings.Fields(string(line[:min(lineSum, len(line))]))
 	switch len(fields) {
