@@ -166,7 +166,9 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, ref
 	case !r.Refused && l.queue.length >= l.depth && !l.queue.displaces(r.Client):
 		return 0, l.refusalLocked(now, QueueFull, wait-r.Wait)
 	case wait > r.Wait:
-		return 0, l.refusalLocked(now, QueueWait, wait-r.Wait)
+		refused = l.refusalLocked(now, QueueWait, wait-r.Wait)
+		refused.EstimatedWait, refused.LongestWait = wait, r.Wait
+		return 0, refused
 	}
 	return wait, nil
 }
@@ -245,7 +247,9 @@ func (l *line) leave(ctx context.Context, w *waiter) (*Slot, error) {
 			l.nudge() // the dispatcher ends
 		}
 		if ctx.Err() == nil {
-			return nil, l.refusalLocked(now, QueueWait, l.waitLocked(now, l.queue.length)-w.wait)
+			refused := l.refusalLocked(now, QueueWait, l.waitLocked(now, l.queue.length)-w.wait)
+			refused.LongestWait = w.wait
+			return nil, refused
 		}
 	case ctx.Err() == nil:
 		return w.slot, nil

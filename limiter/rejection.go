@@ -25,6 +25,10 @@ type Rejection struct {
 	// queue that was missing, it is a minute at most, and each caller's is later
 	// than those of the callers who were rejected before.
 	RetryAfter time.Duration
+
+	// Of a call rejected for QueueWait: how long it would have waited, 0 if it
+	// waited in vain, and how long its caller accepts to wait.
+	EstimatedWait, LongestWait time.Duration
 }
 
 func draining() *Rejection { return &Rejection{Reason: Draining, RetryAfter: time.Second} }

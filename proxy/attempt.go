@@ -206,9 +206,9 @@ type handedBody struct {
 func (b *handedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		b.exchange.failed = brokeOff
+		b.exchange.failed = newFailure(answerCutOff)
 		if b.caller.Err() != nil && !errors.Is(context.Cause(b.caller), errStopped) {
-			b.exchange.failed = gone
+			b.exchange.failed = newFailure(callerLeft)
 		}
 	}
 	if now := time.Now(); b.deadline.Sub(now) < callerIdle/2 {

@@ -6,9 +6,6 @@ import (
 	"net"
 	"net/http"
 	"regexp"
-
-	"b24proxy/metrics"
-	"b24proxy/proxy/bitrix24"
 )
 
 // Where a request ends is what a client and a proxy must agree about: else the
@@ -43,12 +40,6 @@ func isLast(r *http.Request) bool { return r.TransferEncoding != nil || !r.Proto
 
 func bearsBody(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
-}
-
-var notFramed = &failure{
-	outcome: metrics.Rejected, executed: bitrix24.RanNo,
-	status: http.StatusBadRequest, code: "REQUEST_NOT_READ", reason: "request_not_read",
-	description: "It is not clear where the body of this request ends. Send its Content-Length, or with HTTP/1.1 Transfer-Encoding: chunked, and not both.",
 }
 
 // A firstHead is the head of the first request on a connection.

@@ -92,9 +92,9 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(context.Cause(r.Context()), errStopped) && ex.attempts == 0:
 		f = draining()
 	case errors.Is(context.Cause(r.Context()), errStopped):
-		f = stopped(ex.portal)
+		f = newFailure(stoppedMeanwhile, ex.portal.Seconds())
 	case r.Context().Err() != nil: // nobody is there to read an answer
-		ex.failed = gone
+		ex.failed = newFailure(callerLeft)
 		// Who closed only his half would else read an empty success.
 		if r.Context().Value(http.ServerContextKey) != nil {
 			panic(http.ErrAbortHandler)
@@ -104,17 +104,17 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		f = networkFailure(r.Context(), err, true)
 	}
 	ex.failed, ex.status = f, f.status
-	p.journal.Record(ErrorSeen{Call: ex.call(r.Method), Source: f.from(), Code: f.code, IsOurs: true})
+	p.journal.Record(ErrorSeen{Call: ex.call(r.Method), Source: f.source, Code: f.code, IsOurs: true})
 
 	told := bitrix24.ErrorInfo{
-		Source: string(f.from()), Reason: f.reason, Executed: ex.executed(f.executed), RequestID: ex.id, PortalStatus: f.portalStatus,
+		Source: string(f.source), Reason: f.reason, Executed: ex.executed(f.executed), RequestID: ex.id, PortalStatus: f.portalStatus,
 		Retryable: f.retryable || f.executed == bitrix24.RanUnknown && ex.repeatable,
 	}
 	content := bitrix24.Error(f.code, f.description, told, ex.route.call.XML)
 	h := w.Header()
 	h.Set("Content-Type", bitrix24.ContentType(ex.route.call.XML))
 	h.Set("Content-Length", strconv.Itoa(len(content)))
-	h.Set("B24-Error-Source", string(f.from()))
+	h.Set("B24-Error-Source", string(f.source))
 	allowOrigin(h, r.Header)
 	if f.retryAfter > 0 {
 		setRetryAfter(h, f.retryAfter)

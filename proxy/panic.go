@@ -3,18 +3,12 @@ package proxy
 import (
 	"net/http"
 	"runtime/debug"
-
-	"b24proxy/metrics"
-	"b24proxy/proxy/bitrix24"
 )
 
 // panicked records a panic, and is the answer to its call.
 func panicked(j journal, c Call, cause any) *failure {
 	j.Record(Panicked{c, cause, debug.Stack()})
-	return &failure{
-		status: http.StatusInternalServerError, code: bitrix24.CodeUnexpectedAnswer, reason: bitrix24.Reason(bitrix24.CategoryInternal), outcome: metrics.PortalError,
-		description: "The proxy failed on this call, see its log",
-	}
+	return newFailure(crashedMeanwhile)
 }
 
 // recovered ends a call in whose handling something panicked: with an answer,
@@ -29,7 +23,7 @@ func (p *Proxy) recovered(w *answerWriter, r *http.Request, ex *exchange) {
 	}
 	f := panicked(p.journal, ex.call(r.Method), cause)
 	if ex.attempts == 0 {
-		f.executed, f.outcome = bitrix24.RanNo, metrics.Rejected
+		f = newFailure(crashedBeforeSending)
 	}
 	if w.wrote {
 		ex.failed = f

@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
@@ -170,10 +169,10 @@ const restIdle = 500 * time.Millisecond
 // refused without the body is refused before it is read.
 func (p *Proxy) read(w http.ResponseWriter, r *http.Request, ex *exchange, isIn bool) (failed *failure) {
 	if unclear(r) {
-		return notFramed
+		return newFailure(bodyEndNotClear)
 	}
 	if r.Method == http.MethodConnect {
-		return connectNotEnabled
+		return newFailure(connectNotEnabled)
 	}
 	if ex.route, failed = p.router.route(r); failed != nil {
 		return failed
@@ -237,23 +236,6 @@ func (p *Proxy) portals() []metrics.Portal {
 		all = append(all, m)
 	}
 	return all
-}
-
-// bodyFailure is the answer to a request whose body could not be read.
-func bodyFailure(err error, limit int64) *failure {
-	f := &failure{executed: bitrix24.RanNo, outcome: metrics.Rejected, cause: err}
-	switch {
-	case errors.Is(err, errTooLarge):
-		f.status, f.code, f.reason = http.StatusRequestEntityTooLarge, "REQUEST_TOO_LARGE", "request_too_large"
-		f.description = fmt.Sprintf("The request body is larger than %d bytes (B24PROXY_MAX_BODY).", limit)
-	case errors.Is(err, errNotKept):
-		f.status, f.code, f.reason = http.StatusServiceUnavailable, "REQUEST_NOT_KEPT", "request_not_kept"
-		f.description, f.retryable, f.retryAfter = "The call was not sent: "+cause(err), true, jitter(4*time.Second)
-	default:
-		f.status, f.code, f.reason = http.StatusBadRequest, "REQUEST_NOT_READ", "request_not_read"
-		f.description, f.outcome = "The request body could not be read to its end.", metrics.Abandoned
-	}
-	return f
 }
 
 // buffers lends the copying of answers its memory.

@@ -1,15 +1,11 @@
 package proxy
 
 import (
-	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
-
-	"b24proxy/metrics"
-	"b24proxy/proxy/bitrix24"
 )
 
 // maxMoves bounds how often one call is redirected.
@@ -27,10 +23,7 @@ func (t *transport) moved(ex *exchange, resp *http.Response) (to route, moved bo
 	}
 	to, failed = t.router.follow(ex.route, resp)
 	if ex.moves++; failed == nil && (ex.moves > maxMoves || to.at(ex.route)) {
-		failed = &failure{
-			status: http.StatusServiceUnavailable, code: codeUnreachable, source: metrics.FromPortal, reason: bitrix24.ReasonRedirectLoop,
-			description: "The portal redirects in a circle, or to itself", executed: bitrix24.RanNo, outcome: metrics.Unreachable,
-		}
+		failed = newFailure(redirectsInACircle)
 	}
 	if failed != nil {
 		failed.portalStatus = resp.StatusCode
@@ -57,11 +50,11 @@ func (r *router) follow(from route, resp *http.Response) (route, *failure) {
 	base := &url.URL{Scheme: from.scheme, Host: from.portal, Path: decoded(from.path), RawPath: from.path}
 	location, err := base.Parse(resp.Header.Get("Location"))
 	if err != nil || resp.Header.Get("Location") == "" || !slices.Contains(keepsMethod, resp.StatusCode) {
-		return route{}, notFollowed("The portal redirects to another page; the call may have run", bitrix24.RanUnknown)
+		return route{}, newFailure(redirectsElsewhere)
 	}
 	path, isSame := samePath(from.path, location.EscapedPath())
 	if !isSame {
-		return route{}, notFollowed("The portal redirects to another page; the call may have run", bitrix24.RanUnknown)
+		return route{}, newFailure(redirectsElsewhere)
 	}
 	return r.elsewhere(from, location, path+from.query)
 }
@@ -100,15 +93,15 @@ func (r *router) elsewhere(from route, to *url.URL, raw string) (route, *failure
 	isWithin := r.isBox(from.scheme, from.portal)
 	switch {
 	case to.User != nil || scheme != "http" && scheme != "https":
-		return route{}, notThere()
+		return route{}, newFailure(redirectNotFollowed)
 	case isWithin && r.isBox(scheme, host):
 		return newRoute(scheme, host, raw), nil
 	case !isWithin && r.isBeside(host) && (!isListed || r.upstream.Scheme == "http"):
-		return route{}, notThere()
+		return route{}, newFailure(redirectNotFollowed)
 	case err != nil || !isListed:
 		return route{}, renamedTo(from.portal, to.Host)
 	case scheme != "https" || hostOnly(host) != hostOnly(from.portal) && isPrivateIP(host):
-		return route{}, notThere()
+		return route{}, newFailure(redirectNotFollowed)
 	}
 	return newRoute(scheme, host, raw), nil
 }
@@ -133,28 +126,4 @@ func (r *router) isBeside(host string) bool {
 func isPrivateIP(host string) bool {
 	ip, err := netip.ParseAddr(hostOnly(host))
 	return err == nil && !isPublic(ip)
-}
-
-func notFollowed(description string, executed bitrix24.Ran) *failure {
-	return &failure{
-		status: http.StatusInternalServerError, code: bitrix24.CodeUnexpectedAnswer, source: metrics.FromPortal, reason: bitrix24.ReasonRedirect,
-		description: description, executed: executed, outcome: metrics.PortalError,
-	}
-}
-
-// notThere is the answer where the same call belongs at an address to which no
-// portal may lead it.
-func notThere() *failure {
-	return notFollowed("The portal redirects the call to an address that is not followed: only https leads to a portal on the list, and no redirect leads to a private address or to the upstream of others", bitrix24.RanNo)
-}
-
-// renamedTo is the answer where the same call belongs at a host off the list.
-func renamedTo(portal, name string) *failure {
-	failed := notAllowed(name)
-	if to := failed.requested; to != "" && !isPrivateIP(to) {
-		failed.description = fmt.Sprintf("%s was renamed to %s; add %s to B24PROXY_PORTALS", portal, to, to)
-	} else {
-		failed.description = fmt.Sprintf("The portal %s was moved to a host that is not allowed here. %s", portal, failed.description)
-	}
-	return failed
 }

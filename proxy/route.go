@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -57,7 +56,7 @@ func defaultPort(scheme string) string {
 func (r *router) route(req *http.Request) (route, *failure) {
 	raw := req.RequestURI
 	if raw == "*" { // OPTIONS of a server as a whole
-		return route{}, notNamed
+		return route{}, newFailure(portalNotNamed)
 	}
 	if req.URL.IsAbs() { // as for http_proxy
 		return r.byTarget(req.URL.Scheme, raw)
@@ -79,7 +78,7 @@ func (r *router) route(req *http.Request) (route, *failure) {
 // unless it is the default of the scheme.
 func (r *router) byTarget(scheme, raw string) (route, *failure) {
 	if scheme != "http" && scheme != "https" {
-		return route{call: callAt(raw)}, notNamed
+		return route{call: callAt(raw)}, newFailure(portalNotNamed)
 	}
 	_, after, _ := strings.Cut(raw, "://")
 	authority, path := cutAt(after, "/?")
@@ -112,7 +111,7 @@ func (r *router) byHost(req *http.Request, raw string) (route, *failure) {
 	case looksPublic(host):
 		return route{call: callAt(raw)}, notAllowed(req.Host)
 	}
-	return route{call: callAt(raw)}, notNamed
+	return route{call: callAt(raw)}, newFailure(portalNotNamed)
 }
 
 // ownPorts are the ports of this proxy in a Host header: the one at which the
@@ -255,34 +254,3 @@ var plainSegment = regexp.MustCompile(`^(?:[A-Za-z0-9_-]*|\.+)$`)
 // looksLikeHost reports whether a first path segment cannot be a part of the
 // address at a portal, when /rest/ comes after it.
 func looksLikeHost(segment string) bool { return !plainSegment.MatchString(segment) }
-
-// The failures of a request that goes nowhere.
-var notNamed = &failure{
-	outcome: metrics.Rejected, executed: bitrix24.RanNo,
-	status: http.StatusBadRequest, code: "PORTAL_NOT_NAMED", reason: "portal_not_named",
-	description: "The request names no portal. Name it in the header B24-Portal, as the first path segment (/acme.bitrix24.com/rest/...), or as Host; or set B24PROXY_UPSTREAM.",
-}
-
-var connectNotEnabled = &failure{
-	outcome: metrics.Rejected, executed: bitrix24.RanNo,
-	status: http.StatusNotImplemented, code: "CONNECT_NOT_ENABLED", reason: "connect_not_enabled",
-	description: "CONNECT is not enabled. Address the proxy itself: name the portal in the header B24-Portal or as the first path segment.",
-}
-
-// notAllowed repeats a name only where it surely is one: somebody may have put
-// a webhook code in its place.
-func notAllowed(name string) *failure {
-	shown, requested, hint := "The portal", "", ""
-	host, err := cleanHost(name, portalPort)
-	switch {
-	case err != nil:
-		hint = " What the request names is not a host; " + asciiOnly + "."
-	case strings.ContainsAny(host, ".:"):
-		shown, requested = shown+" "+host, host
-	}
-	return &failure{
-		outcome: metrics.Rejected, executed: bitrix24.RanNo, requested: requested,
-		status: http.StatusForbidden, code: "PORTAL_NOT_ALLOWED", reason: "portal_not_allowed",
-		description: shown + " is not allowed here. Portals are listed in B24PROXY_PORTALS (by default the cloud zones of Bitrix24), a port only where the list names it." + hint,
-	}
-}
