@@ -1,8 +1,8 @@
-// Command mutants reads what gremlins wrote of a package to .ci/out and prints
-// how many of 100 mutants its tests kill, and which survive. It leaves out the
-// survivors that .ci/mutants.tsv lists, because they mean the same as the
-// program does. It exits with 1 below 92, or when the list names a mutant that
-// does not survive.
+// Command mutants reads the report of gremlins about a package from .ci/out. It
+// prints which mutants survive and the share that the tests kill. A survivor
+// that .ci/mutants.tsv lists is left out, because it means the same as the
+// program does. It exits with 1 if the share is below the goal, or if the list
+// names a mutant that does not survive.
 //
 // As gremlins does, it counts neither what no test reaches nor what timed out.
 package main
@@ -18,7 +18,7 @@ import (
 	"strings"
 )
 
-const goal = 92 // per cent
+const goal = 92 // percent
 
 // A report is what gremlins writes.
 type report struct {
@@ -62,32 +62,32 @@ func main() {
 	for key := range listed {
 		if name, _, _ := strings.Cut(key, "\t"); mutated[name] && !lives[key] {
 			stale++
-			fmt.Printf("does not survive, take it off the list:\t%s\n", key)
+			fmt.Printf("does not survive, remove it from .ci/mutants.tsv:\t%s\n", key)
 		}
 	}
 	rate := 100 * float64(count["KILLED"]) / float64(max(1, count["KILLED"]+count["LIVED"]))
-	fmt.Printf("%s: %.1f %% killed: %d, and %d survive; %d more mean the same, %d timed out, %d are not covered\n", folder,
+	fmt.Printf("%s: %.1f %% killed (%d killed, %d survive; not counted: %d listed, %d timed out, %d not covered)\n", folder,
 		rate, count["KILLED"], count["LIVED"], count["LISTED"], count["TIMED OUT"], count["NOT COVERED"])
 	if rate < goal || stale > 0 {
 		os.Exit(1)
 	}
 }
 
-// readList returns the keys of the list: all of a line but the reason.
+// readList returns the keys of the listed mutants: a line without its reason.
 func readList(name string) map[string]bool {
 	keys := make(map[string]bool)
 	for line := range strings.Lines(string(read(name))) {
 		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		if len(fields) != 5 || fields[4] == "" {
-			check(fmt.Errorf("%s: a line has a file, a function, a type, a line of code and a reason: %q", name, line))
+			check(fmt.Errorf("%s: %q: want a file, a function, a type, a line of code and a reason", name, line))
 		}
 		keys[strings.Join(fields[:4], "\t")] = true
 	}
 	return keys
 }
 
-// A source names the places of a file so that the names outlive a shift of
-// its lines.
+// A source is a file of the program. It names places in a way that stays valid
+// when lines shift.
 type source struct {
 	set   *token.FileSet
 	file  *ast.File
@@ -102,7 +102,7 @@ func parse(name string) source {
 	return source{set, file, strings.Split(string(text), "\n")}
 }
 
-// function is the declaration around a line, "-" where there is none.
+// function returns the name of the function around a line, "-" outside of any.
 func (s source) function(line int) string {
 	for _, d := range s.file.Decls {
 		f, ok := d.(*ast.FuncDecl)
@@ -119,7 +119,7 @@ func (s source) function(line int) string {
 	return "-"
 }
 
-// mark is a line with a » before the operator that was changed.
+// mark returns a line with a » before the operator that was changed.
 func (s source) mark(line, column int) string {
 	text := s.lines[line-1]
 	return strings.TrimSpace(text[:column-1] + "»" + text[column-1:])
