@@ -30,7 +30,7 @@ type dashboardPanel struct {
 	}
 }
 
-// dashboards returns the shipped dashboards by uid.
+// dashboards returns the dashboards by uid.
 func dashboards(t *testing.T) map[string]dashboard {
 	t.Helper()
 	files, err := filepath.Glob("grafana/dashboards/*.json")
@@ -48,20 +48,20 @@ func dashboards(t *testing.T) map[string]dashboard {
 	return all
 }
 
-// The uids stand in links and bookmarks, so they never change.
+// The uids are part of links and bookmarks, so they never change.
 func TestDashboardUIDs(t *testing.T) {
 	all := dashboards(t)
 	if len(all) != 2 {
-		t.Errorf("there are %d dashboards, want 2", len(all))
+		t.Errorf("got %d dashboards, want 2", len(all))
 	}
 	for _, uid := range []string{"b24proxy-overview", "b24proxy-portal"} {
 		if _, ok := all[uid]; !ok {
-			t.Errorf("no dashboard has the uid %s", uid)
+			t.Errorf("got no dashboard with the uid %s, want one", uid)
 		}
 	}
 }
 
-// Each dashboard lets one choose the data source, the job and the portal.
+// In each dashboard the reader chooses the data source, the job and the portal.
 func TestDashboardVariables(t *testing.T) {
 	for uid, d := range dashboards(t) {
 		var got []string
@@ -69,42 +69,42 @@ func TestDashboardVariables(t *testing.T) {
 			got = append(got, v.Name+":"+v.Type)
 		}
 		if want := "datasource:datasource job:query portal:query"; strings.Join(got, " ") != want {
-			t.Errorf("%s has the variables %v, want %s", uid, got, want)
+			t.Errorf("%s: got the variables %v, want %s", uid, got, want)
 		}
 	}
 }
 
-// The dashboards lead to each other, and the table to the portal of its line.
+// The dashboards link to each other, and each line of the table to its portal.
 func TestDashboardLinks(t *testing.T) {
 	all := dashboards(t)
 	for from, to := range map[string]string{"b24proxy-overview": "b24proxy-portal", "b24proxy-portal": "b24proxy-overview"} {
 		links := all[from].Links
 		if len(links) != 1 || links[0].URL != "/d/"+to {
-			t.Errorf("%s has the links %v, want one to %s", from, links, to)
+			t.Errorf("%s: got the links %v, want one to %s", from, links, to)
 		}
 	}
 	if !strings.Contains(read(t, "grafana/dashboards/b24proxy-overview.json"), `"/d/b24proxy-portal?var-portal=${__value.text}`) {
-		t.Error("no line of the overview leads to its portal")
+		t.Error("the overview: got no link from a line to its portal, want one")
 	}
 }
 
-// Each panel explains itself, has a unit, asks the chosen data source, and
-// names only metrics, labels and recording rules that exist.
+// Each panel has a title, a description and a unit, queries the data source that
+// was chosen, and names only metrics, labels and recording rules that exist.
 func TestDashboardPanels(t *testing.T) {
 	rules := recordingRules(t)
 	for uid, d := range dashboards(t) {
 		for _, p := range d.Panels {
 			where := uid + "/" + p.Title
 			if p.Title == "" || p.Description == "" || p.FieldConfig.Defaults.Unit == "" {
-				t.Errorf("%s (%s) lacks a title, a description or a unit", where, p.Type)
+				t.Errorf("%s: got the title %q, the description %q and the unit %q, want all three", where, p.Title, p.Description, p.FieldConfig.Defaults.Unit)
 			}
 			if len(p.Targets) == 0 {
-				t.Errorf("%s asks nothing", where)
+				t.Errorf("%s: got no query, want one", where)
 			}
 			for _, target := range p.Targets {
 				checkExpression(t, where+"/"+target.RefID, target.Expr, rules)
 				if target.Datasource.UID != "${datasource}" {
-					t.Errorf("%s asks the data source %q", where, target.Datasource.UID)
+					t.Errorf("%s: got the data source %q, want the one that was chosen", where, target.Datasource.UID)
 				}
 			}
 		}
@@ -118,12 +118,12 @@ func TestDashboardLayout(t *testing.T) {
 		for _, p := range d.Panels {
 			at := p.GridPos
 			if at.X < 0 || at.X+at.W > 24 || at.W == 0 || at.H == 0 {
-				t.Errorf("%s/%s is at %+v", uid, p.Title, at)
+				t.Errorf("%s/%s: got the place %+v, want one in 24 columns", uid, p.Title, at)
 			}
 			for x := at.X; x < at.X+at.W; x++ {
 				for y := at.Y; y < at.Y+at.H; y++ {
 					if other := taken[[2]int{x, y}]; other != "" {
-						t.Fatalf("%s/%s covers %s", uid, p.Title, other)
+						t.Fatalf("%s/%s covers %s, want a place of its own", uid, p.Title, other)
 					}
 					taken[[2]int{x, y}] = p.Title
 				}

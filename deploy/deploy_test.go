@@ -1,5 +1,5 @@
-// Package deploy has tests alone: what is shipped here for Prometheus and
-// Grafana speaks of metrics that exist, and its parts know each other.
+// Package deploy has only tests: the files for Prometheus and Grafana use only
+// metrics, labels and words that exist, and refer to each other correctly.
 package deploy
 
 import (
@@ -19,7 +19,7 @@ func read(t *testing.T, path string) string {
 	return string(content)
 }
 
-// contract returns the metrics' labels by the names of their series.
+// contract returns the labels of each series by its name.
 func contract(t *testing.T) map[string][]string {
 	t.Helper()
 	labels := map[string][]string{"up": nil}
@@ -43,14 +43,14 @@ var (
 	labelMatch  = regexp.MustCompile(`([a-z_]+)(=~|!~|!=|=)"`)
 )
 
-// checkExpression tells which series and labels of an expression do not exist.
-// Recording rules are known by the names given.
+// checkExpression fails the test for each series and label in an expression that
+// does not exist. rules are the names of the recording rules.
 func checkExpression(t *testing.T, where, expr string, rules []string) {
 	t.Helper()
 	labels := contract(t)
 	for _, name := range seriesName.FindAllString(expr, -1) {
 		if _, ok := labels[name]; !ok && !slices.Contains(rules, name) {
-			t.Errorf("%s: no metric and no recording rule has the name %s", where, name)
+			t.Errorf("%s: got the name %s, want that of a metric or a recording rule", where, name)
 		}
 	}
 	for _, selector := range seriesMatch.FindAllStringSubmatch(expr, -1) {
@@ -61,29 +61,29 @@ func checkExpression(t *testing.T, where, expr string, rules []string) {
 		}
 		for _, label := range labelMatch.FindAllStringSubmatch(selector[2], -1) {
 			if !slices.Contains(known, label[1]) {
-				t.Errorf("%s: %s has no label %s", where, name, label[1])
+				t.Errorf("%s: got the label %s of %s, want one of %v", where, label[1], name, known)
 			}
-			// Formats and versions of Prometheus differ in writing 10 or 10.0.
+			// Some formats and versions of Prometheus write 10, others 10.0.
 			if label[1] == "le" {
-				t.Errorf("%s: %s is selected by the spelling of a bucket's bound", where, name)
+				t.Errorf("%s: got %s selected by le, want no selection by the spelling of a bound", where, name)
 			}
 		}
 	}
 }
 
-// The check itself finds what is wrong.
+// The patterns of the check find names and labels.
 func TestExpressionPatterns(t *testing.T) {
 	const expr = `sum by (le) (rate(b24proxy_queue_wait_seconds_bucket{job=~"$job",portal!="x"}[5m])) / job:b24proxy_requests:rate5m`
 	names := seriesName.FindAllString(expr, -1)
 	want := []string{"b24proxy_queue_wait_seconds_bucket", "job:b24proxy_requests:rate5m"}
 	if !slices.Equal(names, want) {
-		t.Errorf("found the names %v, want %v", names, want)
+		t.Errorf("got the names %v, want %v", names, want)
 	}
 	var found []string
 	for _, label := range labelMatch.FindAllStringSubmatch(seriesMatch.FindStringSubmatch(expr)[2], -1) {
 		found = append(found, label[1])
 	}
 	if want := []string{"job", "portal"}; !slices.Equal(found, want) {
-		t.Errorf("found the labels %v, want %v", found, want)
+		t.Errorf("got the labels %v, want %v", found, want)
 	}
 }

@@ -11,24 +11,24 @@ import (
 )
 
 var prometheusURL = flag.String("prometheus", "",
-	"address of a Prometheus that has the rules and scrapes a proxy under load; asks it every expression")
+	"address of a Prometheus that has the rules and scrapes a proxy under load; the test sends it every expression")
 
-// silent returns why an expression may return nothing under load that has no
-// errors, by "dashboard/panel/query" or by the name of a rule.
+// silent returns the reason why an expression may return nothing under a load
+// without errors, by "dashboard/panel/query" or by the name of a rule.
 func silent(t *testing.T) map[string]string {
 	t.Helper()
 	reasons := make(map[string]string)
 	for line := range strings.Lines(read(t, "testdata/silent.tsv")) {
 		name, reason, ok := strings.Cut(strings.TrimSpace(line), "\t")
 		if !ok || reason == "" {
-			t.Fatalf("silent.tsv: %q gives no reason", line)
+			t.Fatalf("silent.tsv: got %q, want a name and a reason", line)
 		}
 		reasons[name] = reason
 	}
 	return reasons
 }
 
-// What may be silent exists, and every alert is among it.
+// silent.tsv names only what exists, and every alert.
 func TestSilentExpressionsExist(t *testing.T) {
 	known := make(map[string]bool)
 	for uid, d := range dashboards(t) {
@@ -45,28 +45,28 @@ func TestSilentExpressionsExist(t *testing.T) {
 	for name := range alerts(t) {
 		known[name] = true
 		if reasons[name] == "" {
-			t.Errorf("%s is not among the silent; alerts are while all is well", name)
+			t.Errorf("got %s not in silent.tsv, want every alert there: none fires while all is well", name)
 		}
 	}
 	for name := range reasons {
 		if !known[name] {
-			t.Errorf("silent.tsv names %s, which does not exist", name)
+			t.Errorf("silent.tsv: got %s, want only what exists", name)
 		}
 	}
 }
 
-// Every expression of every panel and rule is valid and returns data, or is
-// listed with the reason why not. It needs a running Prometheus.
+// Every expression of every panel and rule is valid, and returns data unless
+// silent.tsv has a reason. The test needs a running Prometheus.
 func TestExpressionsReturnData(t *testing.T) {
 	if *prometheusURL == "" {
-		t.Skip("no -prometheus given")
+		t.Skip("needs the address of a running Prometheus: -prometheus (.ci/live does that)")
 	}
 	server := live{t, *prometheusURL}
 	reasons := silent(t)
 	check := func(name, expr string) {
 		switch has := server.hasData(expr); {
 		case !has && reasons[name] == "":
-			t.Errorf("%s returns no data: %s", name, expr)
+			t.Errorf("%s: got no data from %s, want some", name, expr)
 		case !has:
 			t.Logf("%s is silent: %s", name, reasons[name])
 		}
@@ -82,7 +82,7 @@ func TestExpressionsReturnData(t *testing.T) {
 	}
 	for _, rule := range server.rules() {
 		if rule.LastError != "" {
-			t.Errorf("%s fails: %s", rule.Name, rule.LastError)
+			t.Errorf("%s: got the error %s, want none", rule.Name, rule.LastError)
 		}
 		check(rule.Name, rule.Query)
 	}
@@ -94,7 +94,7 @@ type live struct {
 	address string
 }
 
-// sample is a series' labels and its value at the end, as text.
+// sample has the labels of a series and its last value, as text.
 type sample struct {
 	Metric map[string]string
 	Value  [2]any
@@ -129,7 +129,7 @@ func (l live) query(expr string) []sample {
 	return data.Result
 }
 
-// hasData tells whether an expression returns a number; NaN is none.
+// hasData reports whether an expression returns a number; NaN does not count.
 func (l live) hasData(expr string) bool {
 	l.Helper()
 	for _, s := range l.query(expr) {

@@ -38,38 +38,38 @@ func alerts(t *testing.T) map[string]string {
 	return found
 }
 
-// Rules name only metrics, labels and recording rules that exist. What is
-// valid as PromQL, and what fires when, is promtool's to say.
+// Rules name only metrics, labels and recording rules that exist. promtool checks
+// that they are valid PromQL, and when they fire.
 func TestRulesNameWhatExists(t *testing.T) {
 	rules := recordingRules(t)
 	if len(rules) == 0 || len(alerts(t)) == 0 {
-		t.Fatal("no rules were found")
+		t.Fatalf("got %d recording rules and %d alerts, want some of each", len(rules), len(alerts(t)))
 	}
 	for _, file := range []string{"prometheus/recording.rules.yml", "prometheus/alerts.rules.yml"} {
 		checkExpression(t, file, read(t, file), rules)
 	}
 }
 
-// Each alert has what a person who is woken needs, a section in the runbook
-// among it, and unit tests where it fires and where it does not.
+// Each alert has what its reader needs, also a section in the runbook, and unit
+// tests in which it fires and in which it does not.
 func TestAlertsAreExplained(t *testing.T) {
 	readme := read(t, "README.md")
 	tests := read(t, "prometheus/rules_test.yml") + read(t, "prometheus/availability_test.yml")
 	for name, text := range alerts(t) {
 		for _, key := range []string{"severity: ", "summary: ", "description: "} {
 			if !strings.Contains(text, key) {
-				t.Errorf("%s has no %q", name, key)
+				t.Errorf("%s: got no %q, want one", name, key)
 			}
 		}
 		if !strings.Contains(text, "runbook: deploy/README.md#"+strings.ToLower(name)+"\n") {
-			t.Errorf("%s does not name its section of the runbook", name)
+			t.Errorf("%s: got no link to its section of the runbook, want one", name)
 		}
 		if !strings.Contains(readme, "\n### "+name+"\n") {
-			t.Errorf("README.md has no section %s", name)
+			t.Errorf("README.md: got no section %s, want one", name)
 		}
 		fires, silent := timesTested(tests, name)
 		if fires == 0 || silent == 0 {
-			t.Errorf("%s is tested to fire %d times and to be silent %d times, want both", name, fires, silent)
+			t.Errorf("%s: got %d cases in which it fires and %d in which it is silent, want some of each", name, fires, silent)
 		}
 	}
 }
@@ -91,7 +91,7 @@ func timesTested(tests, alert string) (fires, silent int) {
 	return fires, silent
 }
 
-// The runbook has no section of an alert that is gone.
+// The runbook has no section about an alert that does not exist.
 func TestRunbookHasNoOrphans(t *testing.T) {
 	all := alerts(t)
 	var orphans []string
@@ -102,6 +102,6 @@ func TestRunbookHasNoOrphans(t *testing.T) {
 	}
 	slices.Sort(orphans)
 	if len(orphans) > 0 {
-		t.Errorf("README.md explains alerts that do not exist: %v", orphans)
+		t.Errorf("README.md: got sections about %v, want only alerts that exist", orphans)
 	}
 }

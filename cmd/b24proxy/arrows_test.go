@@ -21,7 +21,7 @@ var arrows = map[string][]string{
 	"b24proxy/limiter/statefile": {"limiter"},
 	"b24proxy/metrics":           {},
 	"b24proxy/deploy":            {},
-	"b24proxy/deploy/grafana":    {},
+	"b24proxy/deploy/grafana":    {"metrics"},
 }
 
 // kept says which package alone may import a package that is not ours.

@@ -1,6 +1,10 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"b24proxy/metrics"
+)
 
 const (
 	overviewUID = "b24proxy-overview"
@@ -9,7 +13,7 @@ const (
 
 var prometheus = datasource{Type: "prometheus", UID: "${datasource}"}
 
-// base is what both dashboards share.
+// base returns what both dashboards share.
 func base(uid, title, description string) dashboard {
 	return dashboard{
 		UID:           uid,
@@ -31,7 +35,7 @@ func linkTo(uid, title, tooltip string) link {
 	}
 }
 
-// variables are the data source, the scrape job and the portal.
+// variables lets the reader choose the data source, the scrape job and the portal.
 func variables(portal variable) templating {
 	return templating{List: []variable{
 		{Name: "datasource", Label: "Data source", Type: "datasource", Query: "prometheus", Refresh: 1},
@@ -47,14 +51,14 @@ func labelValues(name, label, query string) variable {
 	}
 }
 
-// all lets a variable have many values, at first all of them.
+// all makes a variable accept many values, and all of them at first.
 func all(v variable) variable {
 	v.Multi, v.IncludeAll, v.AllValue = true, true, ".+"
 	v.Current = &current{Text: "All", Value: "$__all"}
 	return v
 }
 
-// row is a line of panels of the same height that share the width evenly.
+// row is a line of panels with the same height; they share the width evenly.
 type row struct {
 	height int
 	panels []panel
@@ -90,7 +94,7 @@ func newPanel(kind, title, unit, description string, queries []query) panel {
 	return p
 }
 
-// stat is one number with its course behind it.
+// stat shows one number, with its history behind it.
 func stat(title, unit, description, expr string, steps ...step) panel {
 	p := newPanel("stat", title, unit, description, []query{{expr, ""}})
 	p.FieldConfig.Defaults.Thresholds = &thresholds{Mode: "absolute", Steps: steps}
@@ -102,7 +106,7 @@ func stat(title, unit, description, expr string, steps ...step) panel {
 	return p
 }
 
-// lines are courses over time.
+// lines shows series over time.
 func lines(title, unit, description string, queries ...query) panel {
 	p := newPanel("timeseries", title, unit, description, queries)
 	p.FieldConfig.Defaults.Min = new(0.0)
@@ -115,7 +119,7 @@ func lines(title, unit, description string, queries ...query) panel {
 	return p
 }
 
-// stacked are courses whose sum means something.
+// stacked shows series over time whose sum means something.
 func stacked(title, unit, description string, queries ...query) panel {
 	p := lines(title, unit, description, queries...)
 	p.FieldConfig.Defaults.Custom["stacking"] = map[string]any{"mode": "normal", "group": "A"}
@@ -123,7 +127,7 @@ func stacked(title, unit, description string, queries ...query) panel {
 	return p
 }
 
-// heatmap shows where the observations of a histogram lie.
+// heatmap shows the distribution of a histogram over time.
 func heatmap(title, description, expr string) panel {
 	p := newPanel("heatmap", title, "s", description, []query{{expr, "{{le}}"}})
 	p.Targets[0].Format = "heatmap"
@@ -142,8 +146,8 @@ func heatmap(title, description, expr string) panel {
 	return p
 }
 
-// quantiles of a classic histogram; the highest leads to single requests by
-// its exemplars.
+// quantiles shows quantiles of a classic histogram. The exemplars of the highest
+// one lead to single requests.
 func quantiles(title, description, histogram string) panel {
 	by := "sum by (le) (rate(" + histogram + "[$__rate_interval])))"
 	p := lines(title, "s", description,
@@ -154,10 +158,10 @@ func quantiles(title, description, histogram string) panel {
 	return p
 }
 
-// threshold is a colour from a value on.
+// threshold sets the colour from a value on.
 func threshold(color string, from float64) step { return step{color, &from} }
 
-// otherwise is the colour below all thresholds.
+// otherwise sets the colour below all thresholds.
 func otherwise(color string) step { return step{color, nil} }
 
 // ratio draws values from 0 to 1.
@@ -171,7 +175,7 @@ func (p panel) whole() panel {
 	return p
 }
 
-// with sets properties of the series or column of that name.
+// with sets properties of the series or column with this name.
 func (p panel) with(name string, properties ...property) panel {
 	p.FieldConfig.Overrides = append(p.FieldConfig.Overrides,
 		override{Matcher: matcher{ID: "byName", Options: name}, Properties: properties})
@@ -182,22 +186,22 @@ func colour(name string) property {
 	return property{"color", map[string]any{"mode": "fixed", "fixedColor": name}}
 }
 
-// dashed makes a line that is a bound, not a measurement.
+// dashed marks a line that is a bound, not a measurement.
 func dashed() property {
 	return property{"custom.lineStyle", map[string]any{"fill": "dash", "dash": []int{8, 8}}}
 }
 
 func unfilled() property { return property{"custom.fillOpacity", 0} }
 
-// byOutcome is the panel of calls, with the same colours on both dashboards.
+// byOutcome shows the calls, with the same colours on both dashboards.
 func byOutcome(expr string) panel {
 	return stacked("Calls by outcome", "reqps",
-		"Calls of clients a second, by how they ended. A method's own error is the client's affair; a portal error is a system error of Bitrix24; rejected calls were answered by the proxy, unreachable ones never left it; abandoned means that the client hung up.",
+		"Calls of clients per second, by how they ended: method_error is an error of the method that was called, portal_error a system error of Bitrix24; the proxy answered rejected calls itself; for unreachable ones it found no connection; abandoned means that the client hung up.",
 		query{expr, "{{outcome}}"}).
-		with("ok", colour("green")).
-		with("method_error", colour("yellow")).
-		with("portal_error", colour("red")).
-		with("rejected", colour("orange")).
-		with("unreachable", colour("dark-red")).
-		with("abandoned", colour("text"))
+		with(string(metrics.OK), colour("green")).
+		with(string(metrics.MethodError), colour("yellow")).
+		with(string(metrics.PortalError), colour("red")).
+		with(string(metrics.Rejected), colour("orange")).
+		with(string(metrics.Unreachable), colour("dark-red")).
+		with(string(metrics.Abandoned), colour("text"))
 }

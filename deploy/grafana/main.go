@@ -1,5 +1,5 @@
 // Grafana writes the dashboards of this folder from their description in Go,
-// which is a tenth as long as their JSON:
+// which is a tenth as long as the JSON:
 //
 //	go generate ./deploy/grafana
 package main
@@ -26,7 +26,7 @@ func main() {
 	}
 }
 
-// file is the name of the dashboard's JSON, which is its uid's.
+// file is the name of the dashboard's JSON file.
 func (d dashboard) file() string { return d.UID + ".json" }
 
 func (d dashboard) encode() []byte {

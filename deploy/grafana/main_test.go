@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The JSON in the repository is what the Go beside it describes.
+// The JSON in the repository is what the Go code beside it writes.
 func TestDashboardsAreUpToDate(t *testing.T) {
 	for _, d := range []dashboard{overview(), portal()} {
 		kept, err := os.ReadFile(filepath.Join("dashboards", d.file()))

@@ -118,7 +118,7 @@ type thresholds struct {
 	Steps []step `json:"steps"`
 }
 
-// step is a colour from a value on; the first has none.
+// step is the colour from a value on; the first step has no value.
 type step struct {
 	Color string   `json:"color"`
 	Value *float64 `json:"value"`

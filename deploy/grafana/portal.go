@@ -1,11 +1,15 @@
 package main
 
-import "strings"
+import (
+	"strings"
 
-// portal shows one portal in detail.
+	"b24proxy/metrics"
+)
+
+// portal describes the dashboard of one portal.
 func portal() dashboard {
 	d := base(portalUID, "b24proxy / Portal",
-		"One portal: which errors it gives, how its limit is used, who waits how long, and how it answers.")
+		"One portal: its errors, the use of its limit, the waits, and its answers.")
 	d.Links = []link{linkTo(overviewUID, "Overview", "All portals together")}
 	d.Templating = variables(labelValues("portal", "Portal", `label_values(b24proxy_requests_total{job=~"$job"}, portal)`))
 	d.lay(
@@ -13,24 +17,24 @@ func portal() dashboard {
 		row{8, []panel{
 			byOutcome(this(`sum by (outcome) (rate(b24proxy_requests_total{$this}[$__rate_interval]))`)),
 			stacked("Errors by code", "reqps",
-				"Errors a second by code, and where they arose: in an answer of the portal, inside a batch, on the network or in the proxy.",
+				"Errors per second by code and by where they arose: in an answer of the portal, inside a batch, on the network or in the proxy.",
 				query{this(`sum by (code, source) (rate(b24proxy_errors_total{$this}[$__rate_interval]))`), "{{code}} ({{source}})"}),
 		}},
 		row{8, limit()},
 		row{9, []panel{
 			stacked("Waiting calls by priority", "short",
-				"Calls that wait for a slot. More than the queue's capacity are refused.",
+				"Calls that wait for a slot. When the queue is full, further calls are rejected.",
 				query{this(`sum by (priority) (b24proxy_queue_depth{$this})`), "{{priority}}"}),
 			heatmap("Wait for a slot",
-				"How many calls waited how long before they were sent.",
+				"How many calls waited how long before the proxy sent them.",
 				this(`sum by (le) (increase(b24proxy_queue_wait_seconds_bucket{$this}[$__rate_interval]))`)),
 		}},
 		row{8, []panel{
 			lines("Wait by priority, 95 %", "s",
-				"95 of 100 calls of a priority waited no longer than this for a slot.",
+				"95 of 100 calls of a priority waited at most this long for a slot.",
 				query{this(`histogram_quantile(0.95, sum by (priority, le) (rate(b24proxy_queue_wait_seconds_bucket{$this}[$__rate_interval])))`), "{{priority}}"}),
 			quantiles("Time for clients",
-				"How long clients waited for the end of their answers: the wait in the proxy and the portal's time.",
+				"How long clients waited until the end of their answers: the wait in the proxy and the time of the portal.",
 				this(`b24proxy_request_duration_seconds_bucket{$this}`)),
 			quantiles("Portal time",
 				"How long the portal took to answer, without the wait in the proxy.",
@@ -42,7 +46,7 @@ func portal() dashboard {
 	return d
 }
 
-// this selects the chosen portal.
+// this selects the portal that the reader chose.
 func this(expr string) string {
 	return strings.ReplaceAll(expr, "$this", `job=~"$job",portal="$portal"`)
 }
@@ -61,22 +65,22 @@ func portalHeadline() []panel {
 	}}
 	return []panel{
 		stat("Availability", "percentunit",
-			"Share of calls in the time shown that did not fail. The objective is 99.5 %.",
+			"Share of calls that did not fail, in the time range shown. The objective is 99.5 %.",
 			this(`1 - sum(sum_over_time(job_portal:b24proxy_requests_failed:rate5m{$this}[$__range])) / sum(sum_over_time(job_portal:b24proxy_requests:rate5m{$this}[$__range]))`),
 			otherwise("red"), threshold("yellow", 0.995), threshold("green", 0.999)),
-		stat("Calls", "reqps", "Calls of clients that ended, a second.",
+		stat("Calls", "reqps", "Calls of clients that ended, per second.",
 			this(`sum(rate(b24proxy_requests_total{$this}[$__rate_interval]))`),
 			otherwise("blue")),
 		stat("Queue used", "percentunit",
-			"Calls that wait as a share of those that may; of the replica whose queue is fullest.",
+			"Waiting calls as a share of the queue's capacity, of the replica with the fullest queue.",
 			this(`max(sum without (priority) (b24proxy_queue_depth{$this}) / b24proxy_queue_capacity{$this})`),
 			otherwise("green"), threshold("yellow", 0.5), threshold("red", 0.8)).ratio(),
 		stat("Bucket fill", "percentunit",
-			"Calls that the portal still counts as a share of those it lets pass at once. At 100 % calls wait for their turn. A portal without a limit has no bucket.",
+			"Calls that the portal still counts, as a share of its burst. A little below 100 % calls begin to wait (the proxy keeps a margin). A portal without a limit has no bucket.",
 			this(`max(b24proxy_bucket_level{$this} / b24proxy_bucket_burst{$this})`),
 			otherwise("green"), threshold("yellow", 0.8), threshold("orange", 0.95)).ratio(),
-		stat("Operating budget", "percentunit",
-			"Operating time that the most expensive method has used, as a share of what it has within 10 minutes. At 100 % its calls get OPERATION_TIME_LIMIT.",
+		stat("Operating time", "percentunit",
+			"Operating time of the most expensive method, as a share of what it may use within 10 minutes. At 100 % its calls get OPERATION_TIME_LIMIT.",
 			this(`max(b24proxy_operating_ratio{$this})`),
 			otherwise("green"), threshold("yellow", 0.7), threshold("red", 0.9)).ratio(),
 		overload,
@@ -86,17 +90,17 @@ func portalHeadline() []panel {
 func limit() []panel {
 	return []panel{
 		lines("Bucket level", "short",
-			"Calls that the portal still counts, by replica, against those it lets pass at once. At the dashed line the next call waits.",
+			"Calls that the portal still counts, by replica. The dashed line is the burst; calls begin to wait a little below it, because the proxy keeps a margin.",
 			query{this(`b24proxy_bucket_level{$this}`), "level {{instance}}"},
 			query{this(`max(b24proxy_bucket_burst{$this})`), "burst"}).
 			with("burst", dashed(), unfilled(), colour("red")),
 		lines("Rate", "reqps",
-			"Calls a second that the proxy sends at most, by replica, against what the plan allows. It is lower than the plan's while others spend the same limit.",
+			"Calls per second that the proxy sends at most, by replica, and what the plan allows. It is lower than the plan's while another program uses the same limit.",
 			query{this(`b24proxy_bucket_rate{$this}`), "in force {{instance}}"},
 			query{this(`max(b24proxy_bucket_plan_rate{$this})`), "plan"}).
 			with("plan", dashed(), unfilled(), colour("red")),
-		lines("Operating budget", "percentunit",
-			"Operating time that the most expensive method has used, as a share of what it has within 10 minutes.",
+		lines("Operating time", "percentunit",
+			"Operating time of the most expensive method, as a share of what it may use within 10 minutes.",
 			query{this(`max(b24proxy_operating_ratio{$this})`), "most expensive method"},
 			query{`vector(1)`, "limit"}).
 			with("limit", dashed(), unfilled(), colour("red")),
@@ -106,18 +110,18 @@ func limit() []panel {
 func attempts() []panel {
 	return []panel{
 		stacked("Attempts by status", "reqps",
-			"Attempts sent to the portal a second, by the class of its status; none means that no answer came.",
+			"Attempts sent to the portal per second, by the class of its status; none means that no answer came.",
 			query{this(`sum by (status_class) (rate(b24proxy_portal_requests_total{$this}[$__rate_interval]))`), "{{status_class}}"}).
 			with("2xx", colour("green")).
 			with("3xx", colour("blue")).
 			with("4xx", colour("yellow")).
 			with("5xx", colour("red")).
-			with("none", colour("dark-red")),
+			with(metrics.None, colour("dark-red")),
 		lines("In flight", "short",
 			"Attempts sent to the portal whose answer has not ended.",
 			query{this(`sum(b24proxy_portal_in_flight_requests{$this})`), "in flight"}),
 		stacked("Sent again", "reqps",
-			"Attempts a second beyond the first of a call, by why it was sent again. Only calls that surely did not run, or may run twice, are.",
+			"Attempts per second after the first of a call, by the reason for sending it again. The proxy sends again only calls that surely did not run or may run twice.",
 			query{this(`sum by (reason) (rate(b24proxy_resends_total{$this}[$__rate_interval]))`), "{{reason}}"}),
 	}
 }
@@ -125,13 +129,13 @@ func attempts() []panel {
 func lost() []panel {
 	return []panel{
 		stacked("Rejected by reason", "reqps",
-			"Calls a second that the proxy answered itself instead of sending them.",
+			"Calls per second that the proxy answered itself instead of sending them.",
 			query{this(`sum by (reason) (rate(b24proxy_rejected_total{$this}[$__rate_interval]))`), "{{reason}}"}),
 		lines("Hung up while waiting", "reqps",
-			"Calls a second whose client hung up before they got a slot. They cost the portal nothing.",
+			"Calls per second whose client hung up before they got a slot. The portal never saw them.",
 			query{this(`sum(rate(b24proxy_queue_abandoned_total{$this}[$__rate_interval])) or 0 * sum(rate(b24proxy_requests_total{$this}[$__rate_interval]))`), "hung up"}),
 		heatmap("Portal time, spread",
-			"How many attempts the portal answered in what time.",
+			"How many attempts the portal answered in how much time.",
 			this(`sum by (le) (increase(b24proxy_portal_request_duration_seconds_bucket{$this}[$__rate_interval]))`)),
 	}
 }
