@@ -5,28 +5,28 @@ import (
 	"net/http/pprof"
 )
 
-// Admin serves operators: the status page and its JSON, metrics, health and
+// handler serves operators: the status page and its JSON, metrics, health and
 // readiness, and profiles where they are switched on.
-func (p *Proxy) Admin() http.Handler {
+func (o *operator) handler() http.Handler {
 	mux := http.NewServeMux()
-	p.routePage(mux)
-	mux.Handle("GET /metrics", p.operator.metrics.Handler())
+	o.routePage(mux)
+	mux.Handle("GET /metrics", o.metrics.Handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Write([]byte("ok\n"))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if p.calls.isClosed() {
+		if o.config.Snapshot().IsDraining {
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 			return
 		}
 		w.Write([]byte("ready\n"))
 	})
-	if p.config.PProf {
+	if o.config.PProf {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	return p.guarded(mux)
+	return o.guarded(mux)
 }

@@ -24,15 +24,13 @@ const wrongPage = "403: a page of another site asks. Open the address itself.\n"
 // guarded answers those who address the admin listener itself, and no page of
 // another site that a browser has open: it could point a name of its own at the
 // listener, and read what it tells.
-func (p *Proxy) guarded(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(to http.ResponseWriter, r *http.Request) {
-		w := &answerWriter{ResponseWriter: to}
+func (o *operator) guarded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		r.Header.Del("Range") // else net/http answers some with an error that may be stored
-		defer p.adminRecovered(w, r)
 		switch {
-		case !isPrivateName(r.Host, p.config.AdminHost):
+		case !isPrivateName(r.Host, o.config.AdminHost):
 			http.Error(w, wrongName, http.StatusForbidden)
 		case isForeign(r):
 			http.Error(w, wrongPage, http.StatusForbidden)
@@ -40,18 +38,6 @@ func (p *Proxy) guarded(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 		}
 	})
-}
-
-func (p *Proxy) adminRecovered(w *answerWriter, r *http.Request) {
-	cause := recover()
-	if cause == nil {
-		return
-	}
-	if cause == http.ErrAbortHandler || w.wrote {
-		panic(http.ErrAbortHandler)
-	}
-	panicked(p.journal, Call{RequestID: requestID(r.Header)}, cause)
-	http.Error(w, "500: see the log", http.StatusInternalServerError)
 }
 
 // isPrivateName reports whether a Host header names the listener in a way that

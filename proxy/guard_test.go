@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -9,22 +8,10 @@ import (
 	"testing"
 )
 
-// asked gets an admin address with a Host and headers.
-func (p *Proxy) asked(target, host string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest("GET", target, nil)
-	r.Host = host
-	for i := 0; i < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
-	}
-	w := httptest.NewRecorder()
-	p.Admin().ServeHTTP(w, r)
-	return w
-}
-
 // The admin listener answers to names that no foreign page can make its own,
 // and to no others.
 func TestAdminNames(t *testing.T) {
-	p := newProxy(t, func(c *Config) { c.AdminHost = "Admin.Example.com" })
+	o := newTestOperator(t, func(c *operatorConfig) { c.AdminHost = "Admin.Example.com" })
 	for host, want := range map[string]int{
 		"127.0.0.1:8081": 200, "10.1.2.3": 200, "[::1]:8081": 200, "[fe80::1%eth0]:8081": 200, "::1": 200, "": 200,
 		"localhost:8081": 200, "LOCALHOST": 200, "localhost.:8081": 200, "b24proxy:8081": 200, "b24proxy-0": 200,
@@ -34,7 +21,7 @@ func TestAdminNames(t *testing.T) {
 		"admin.example.com.evil.com": 403, "127.0.0.1.": 200, "1.2.3.4.5": 403, "evil.com:80:81": 403, "[evil.com]:81": 403, "acme.bitrix24.com": 403,
 	} {
 		for _, path := range []string{"/status", "/", "/metrics", "/healthz", "/readyz", "/nothing"} {
-			w := p.asked(path, host)
+			w := o.get(path, host)
 			isAnswered := w.Code == 200 || path == "/nothing" && w.Code == 404
 			if isAnswered != (want == 200) {
 				t.Errorf("%s under %q: %d, want %d", path, host, w.Code, want)
@@ -44,7 +31,7 @@ func TestAdminNames(t *testing.T) {
 			}
 		}
 	}
-	if w := p.asked("http://evil.com/status", "evil.com"); w.Code != 403 { // absolute form: net/http makes its host the Host
+	if w := o.get("http://evil.com/status", "evil.com"); w.Code != 403 { // absolute form: net/http makes its host the Host
 		t.Errorf("absolute form: %d", w.Code)
 	}
 }
@@ -52,7 +39,7 @@ func TestAdminNames(t *testing.T) {
 // A page of another site gets nothing, and its stream takes no place; a link to
 // the page is followed.
 func TestAdminAskedByAForeignPage(t *testing.T) {
-	p := newProxy(t, nil)
+	o := newTestOperator(t, nil)
 	for _, c := range []struct {
 		headers []string
 		want    int
@@ -69,7 +56,7 @@ func TestAdminAskedByAForeignPage(t *testing.T) {
 		{[]string{"Origin", "http://127.0.0.1:9000"}, 403},
 		{[]string{"Origin", "null"}, 403},
 	} {
-		if w := p.asked("/status", "127.0.0.1:8081", c.headers...); w.Code != c.want {
+		if w := o.get("/status", "127.0.0.1:8081", c.headers...); w.Code != c.want {
 			t.Errorf("%v: %d, want %d", c.headers, w.Code, c.want)
 		}
 	}
@@ -78,41 +65,27 @@ func TestAdminAskedByAForeignPage(t *testing.T) {
 // Every answer of the admin listener, errors too, is kept by nobody and is what
 // its type says.
 func TestAdminHeaders(t *testing.T) {
-	p := newProxy(t, func(c *Config) { c.PProf = true })
+	o := newTestOperator(t, func(c *operatorConfig) { c.PProf = true })
 	for _, path := range []string{"/", "/page/page.css", "/page/page.js", "/page/icon.svg", "/status", "/metrics", "/healthz", "/readyz", "/nothing", "//status", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/nothing"} {
 		for _, headers := range [][]string{nil, {"Range", "bytes=999999-"}, {"Host", "evil.com"}} {
 			host := "127.0.0.1"
 			if len(headers) > 0 && headers[0] == "Host" {
 				host = headers[1]
 			}
-			w := p.asked(path, host, headers...)
+			w := o.get(path, host, headers...)
 			if w.Header().Get("X-Content-Type-Options") != "nosniff" || w.Header().Get("Cache-Control") != "no-store" {
 				t.Errorf("%s %v: %d %v", path, headers, w.Code, w.Header())
 			}
 		}
 	}
-	server := httptest.NewServer(p.Admin())
+	server := httptest.NewServer(o.handler())
 	defer server.Close()
 	resp := must(http.Get(server.URL + "/events"))
 	defer resp.Body.Close()
 	if resp.Header.Get("X-Content-Type-Options") != "nosniff" || resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("Content-Type") != "text/event-stream" {
 		t.Errorf("/events: %v", resp.Header)
 	}
-	p.watchers.close()
-}
-
-// A panic behind the guard is logged at ERROR with the request's id.
-func TestAdminPanic(t *testing.T) {
-	var log bytes.Buffer
-	p := newProxy(t, func(c *Config) { c.Log = debugLog(&log) })
-	w := httptest.NewRecorder()
-	r := httptest.NewRequest("GET", "/", nil)
-	r.Host = "localhost"
-	r.Header.Set("X-Request-Id", "r1")
-	p.guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oh") })).ServeHTTP(w, r)
-	if text := log.String(); w.Code != 500 || !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "request_id=r1") {
-		t.Errorf("%d, the log: %s", w.Code, text)
-	}
+	o.watchers.close()
 }
 
 // Who has a network of IPv6 to itself is one client; nobody is one with another

@@ -176,14 +176,14 @@ func (h *history) moved(now time.Time, e PortalMoved) (isNew bool) {
 
 // sample notes how many wait at this moment, and forgets the portals that were
 // not called for long.
-func (h *history) sample(now time.Time, states []limiter.State) {
+func (h *history) sample(now time.Time, portals []operatorPortal) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	since := now.Sub(h.began)
 	var all int32
-	for i := range states {
-		if waiting := int32(waitingIn(&states[i])); waiting > 0 {
-			s := h.ofLocked(now, states[i].Upstream).series.at(since)
+	for i := range portals {
+		if waiting := int32(portals[i].waiting()); waiting > 0 {
+			s := h.ofLocked(now, portals[i].Upstream).series.at(since)
 			s.waiting = max(s.waiting, waiting)
 			all += waiting
 		}
@@ -234,13 +234,15 @@ func (h *history) requestOf(portal string, category bitrix24.Category) string {
 	return ""
 }
 
-// describe fills in what is remembered of a portal.
-func (h *history) describe(now time.Time, s *portalStatus) {
+// describe fills in what is remembered of a portal, and reports whether it is.
+func (h *history) describe(now time.Time, s *portalStatus) (isKnown bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if n, ok := h.portals.Peek(s.Portal); ok {
+	n, isKnown := h.portals.Peek(s.Portal)
+	if isKnown {
 		n.describe(now.Sub(h.began), now, s)
 	}
+	return isKnown
 }
 
 func (n *notes) describe(since time.Duration, now time.Time, s *portalStatus) {

@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -62,14 +62,76 @@ func TestHistoryCountsErrors(t *testing.T) {
 	}
 }
 
-// A portal's new name is logged once, and so is another one.
-func TestRenamedIsLoggedOnce(t *testing.T) {
-	var log bytes.Buffer
-	o := newOperator(&Config{Log: debugLog(&log)}, epochAt(0))
-	for _, to := range []string{"one.bitrix24.com", "one.bitrix24.com", "two.bitrix24.com"} {
-		o.Record(PortalMoved{Call{Portal: acme}, to})
+// The errors of a portal are listed by when they came, the newest first,
+// whatever the wall clock said then.
+func TestCodesInTheirOrder(t *testing.T) {
+	h := newHistory(epochAt(0))
+	for i, code := range []bitrix24.Code{"INVALID_REQUEST", "expired_token", "ERROR_CORE", "INVALID_REQUEST"} {
+		h.note(epochAt(-100*i), ErrorSeen{Call: Call{Portal: acme}, Code: code, Source: metrics.FromPortal})
 	}
-	if n := strings.Count(log.String(), "the portal was renamed"); n != 2 {
-		t.Errorf("%d lines:\n%s", n, log.String())
+	s := portalStatus{Portal: "acme.bitrix24.com"}
+	h.describe(epochAt(1), &s)
+	var got []string
+	for _, c := range s.Errors.ByCode {
+		got = append(got, c.Code)
+	}
+	if want := "INVALID_REQUEST ERROR_CORE expired_token"; strings.Join(got, " ") != want {
+		t.Errorf("%v, want %s", got, want)
+	}
+}
+
+// What is remembered is bounded, and goes an hour after the last call.
+func TestHistoryIsBounded(t *testing.T) {
+	h := newHistory(epochAt(0))
+	now := epochAt(0)
+	for i := range 2000 {
+		portal := fmt.Sprintf("p%d.bitrix24.com", i)
+		for n := range 40 {
+			h.note(now, ErrorSeen{Call: Call{Portal: portal}, Code: bitrix24.Code(fmt.Sprintf("CODE_%d", n)), Source: metrics.FromPortal})
+		}
+		h.note(now, CallEnded{Call: Call{Portal: portal}, Outcome: metrics.PortalError, Code: "CODE_1"})
+	}
+	if n := len(h.names()); n != keptPortals {
+		t.Errorf("%d portals are remembered", n)
+	}
+	var s portalStatus
+	s.Portal = h.names()[0]
+	h.describe(now, &s)
+	if len(s.Errors.ByCode) != keptCodes || len(s.Errors.Last) != keptErrors {
+		t.Errorf("%d codes and %d errors of a portal", len(s.Errors.ByCode), len(s.Errors.Last))
+	}
+	h.sample(now.Add(keptFor), nil)
+	if n := len(h.names()); n != keptPortals {
+		t.Errorf("after an hour %d portals are remembered", n)
+	}
+	h.sample(now.Add(keptFor+1), nil)
+	if n := len(h.names()); n != 0 {
+		t.Errorf("an hour later %d portals are remembered", n)
+	}
+}
+
+// What a portal sends as a code may be anything; operators see what is spelt as
+// one.
+func TestShownCode(t *testing.T) {
+	for code, want := range map[string]string{
+		"QUERY_LIMIT_EXCEEDED": "QUERY_LIMIT_EXCEEDED", " error_core ": "other", "ERROR_CORE": "ERROR_CORE", "": "empty", "200040300020": "200040300020",
+		"1234567890123": "numeric", "<b>": "other", "aBcD1234efgh5678": "other", "expired_token": "expired_token",
+		"A": "A", "Z": "Z", strings.Repeat("A", 64): strings.Repeat("A", 64), strings.Repeat("A", 65): "other", "123456789012": "123456789012",
+	} {
+		if got := shownCode(bitrix24.Code(code)); got != want {
+			t.Errorf("%q is shown as %q, want %q", code, got, want)
+		}
+	}
+}
+
+// The request that stands beside a change is one that the portal refused, not
+// one that the proxy rejected later, for the same code.
+func TestChangesNameTheRefusedCall(t *testing.T) {
+	h := newHistory(epochAt(0))
+	for i, source := range []metrics.Source{metrics.FromPortal, metrics.FromProxy, metrics.FromBatch} {
+		h.note(epochAt(i), ErrorSeen{Call: Call{Portal: acme, RequestID: string(source)}, Code: "QUERY_LIMIT_EXCEEDED", Source: source})
+	}
+	if got := h.requestOf("acme.bitrix24.com", bitrix24.CategoryRateLimit); got != "portal" {
+		t.Errorf("the request of %q is named", got)
 	}
 }

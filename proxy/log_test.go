@@ -167,13 +167,6 @@ func TestCallLogWithoutAnObject(t *testing.T) {
 	}
 }
 
-// Times are logged in tenths of a millisecond, as Server-Timing has them.
-func TestShownDurations(t *testing.T) {
-	if got, want := shown(1_234_567*time.Nanosecond), 1200*time.Microsecond; got != want {
-		t.Errorf("%v, want %v", got, want)
-	}
-}
-
 // A caller who leaves is logged as such.
 func TestCallLogOfAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,24 +1,72 @@
 package proxy
 
 import (
+	"log/slog"
 	"time"
 
+	"b24proxy/limiter"
+	"b24proxy/limiter/operating"
 	"b24proxy/metrics"
 )
 
-// An operator has the events counted, remembered and logged.
-type operator struct {
-	metrics *metrics.Metrics
-	history *history
-	log     eventLog
+// An operatorConfig is fixed for the life of the process.
+type operatorConfig struct {
+	Version, Revision string
+	Mode              string // enforce or observe
+	Store             string // memory, or file: bucket levels survive a restart
+	AdminHost         string // a name under which the listener may be asked; may be empty
+	PProf             bool   // profiles are served
+	MetricsPortals    int    // portals with labels of their own
+	Log               *slog.Logger
+	LogAllCalls       bool // a line at info for every call, not only for failed ones
+
+	// What the proxy holds now. Both must be quick and safe to call at any time.
+	Snapshot func() operatorSnapshot
+	Portals  func(now time.Time, names []string) []operatorPortal // those in use, and those named
 }
 
-func newOperator(c *Config, began time.Time) *operator {
-	return &operator{
+// An operatorSnapshot is what the proxy holds at one moment, whatever the portal.
+type operatorSnapshot struct {
+	Listen                 string // where clients connect; "" before they can
+	IsDraining             bool
+	MemoryBytes, DiskBytes int64 // of request bodies
+}
+
+// An operatorPortal is what the proxy holds of one portal at one moment.
+type operatorPortal struct {
+	limiter.State
+	IsAtRest bool              // nothing waits, and the portal counts no calls
+	Clients  map[string]int    // waiting calls, by client
+	Budgets  []operating.State // of operating time, the fullest first; not all where there are many
+}
+
+// An operator is what operators see: it has the events of the flow counted,
+// remembered and logged, and shows what came of them.
+type operator struct {
+	config   operatorConfig
+	began    time.Time
+	metrics  *metrics.Metrics
+	history  *history
+	log      eventLog
+	watchers watchers
+}
+
+// newOperator begins with nothing recorded.
+func newOperator(c operatorConfig) *operator {
+	began := time.Now()
+	o := &operator{
+		config:  c,
+		began:   began,
 		metrics: metrics.New(metrics.Options{Portals: c.MetricsPortals, Version: c.Version, Revision: c.Revision}),
 		history: newHistory(began),
 		log:     eventLog{c.Log, c.LogAllCalls},
 	}
+	o.metrics.Watch(o.gauges)
+	o.metrics.WatchSpool(func() (memory, disk int64) {
+		s := c.Snapshot()
+		return s.MemoryBytes, s.DiskBytes
+	})
+	return o
 }
 
 // Record takes an event down, at the time of now.

@@ -18,13 +18,13 @@ const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // routePage adds the page, its stream and its twin in JSON.
-func (p *Proxy) routePage(mux *http.ServeMux) {
+func (o *operator) routePage(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { servePage(w, r, "page/page.html") })
 	for _, name := range []string{"page/page.css", "page/page.js", "page/icon.svg"} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) { servePage(w, r, name) })
 	}
-	mux.HandleFunc("GET /status", p.serveStatus)
-	mux.HandleFunc("GET /events", p.serveEvents)
+	mux.HandleFunc("GET /status", o.serveStatus)
+	mux.HandleFunc("GET /events", o.serveEvents)
 }
 
 func servePage(w http.ResponseWriter, r *http.Request, name string) {
@@ -39,18 +39,18 @@ const eventTimeout = 5 * time.Second
 
 // serveEvents streams the status, at once and then every second, until the
 // watcher leaves, is too slow, or the proxy stops.
-func (p *Proxy) serveEvents(w http.ResponseWriter, r *http.Request) {
-	stream, ok := p.watchers.join(clientOf(r))
+func (o *operator) serveEvents(w http.ResponseWriter, r *http.Request) {
+	stream, ok := o.watchers.join(clientOf(r))
 	if !ok {
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, "too many pages are open, or the proxy is stopping; /status has the same", http.StatusServiceUnavailable)
 		return
 	}
-	defer p.watchers.leave(stream)
+	defer o.watchers.leave(stream)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Connection", "close") // a stream that ends leaves no connection behind
 	control := http.NewResponseController(w)
-	for status, more := p.snapshot(), true; more; {
+	for status, more := o.snapshot(), true; more; {
 		control.SetWriteDeadline(time.Now().Add(eventTimeout))
 		if _, err := fmt.Fprintf(w, "data: %s\n\n", status); err != nil || control.Flush() != nil {
 			return

@@ -33,6 +33,29 @@ func (p *Proxy) recovered(w *answerWriter, r *http.Request, ex *exchange) {
 	p.fail(w, r, f)
 }
 
+// Admin serves operators: the status page, metrics and health.
+func (p *Proxy) Admin() http.Handler { return p.withoutPanics(p.operator.handler()) }
+
+// withoutPanics answers a request in whose handling something panicked, unless
+// a part of an answer has been written already.
+func (p *Proxy) withoutPanics(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(to http.ResponseWriter, r *http.Request) {
+		w := &answerWriter{ResponseWriter: to}
+		defer func() {
+			cause := recover()
+			switch {
+			case cause == nil:
+			case cause == http.ErrAbortHandler, w.wrote:
+				panic(http.ErrAbortHandler)
+			default:
+				panicked(p.journal, Call{RequestID: requestID(r.Header)}, cause)
+				http.Error(w, "500: see the log", http.StatusInternalServerError)
+			}
+		}()
+		h.ServeHTTP(w, r)
+	})
+}
+
 // An answerWriter knows whether an answer has begun.
 type answerWriter struct {
 	http.ResponseWriter

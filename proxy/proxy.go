@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
-	"math"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -18,7 +17,6 @@ import (
 
 	"b24proxy/limiter"
 	"b24proxy/limiter/operating"
-	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -78,24 +76,19 @@ type Proxy struct {
 	spool    *spool
 	journal  journal
 	operator *operator
-	watchers watchers
 	began    time.Time
 	listen   string // where clients connect; set by Serve
-	log      *slog.Logger
 	reverse  *httputil.ReverseProxy
 	calls    gate // of clients; closed when the proxy drains
 }
 
 // New puts a Proxy together. It starts nothing.
 func New(c Config) *Proxy {
-	began := time.Now()
 	p := &Proxy{
-		config:   c,
-		router:   newRouter(c.Portals, c.Upstream),
-		spool:    newSpool(c.SpoolLimit),
-		operator: newOperator(&c, began),
-		began:    began,
-		log:      c.Log,
+		config: c,
+		router: newRouter(c.Portals, c.Upstream),
+		spool:  newSpool(c.SpoolLimit),
+		began:  time.Now(),
 		limiter: limiter.New(limiter.Config{
 			Plan:      c.PlanOf,
 			Depth:     c.QueueDepth,
@@ -106,9 +99,8 @@ func New(c Config) *Proxy {
 		}),
 		budgets: operating.New(operating.Config{Limit: c.OperatingLimit, Keep: keptBudgets, MaxWaiting: c.QueueDepth}),
 	}
+	p.operator = newOperator(p.operatorConfig())
 	p.journal = p.operator
-	p.operator.metrics.Watch(p.portals)
-	p.operator.metrics.WatchSpool(func() (memory, disk int64) { return p.spool.memory.used.Load(), p.spool.disk.used.Load() })
 	wire := newWire(&p.config, p.router.named)
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id) },
@@ -219,23 +211,6 @@ func (p *Proxy) full(r *http.Request, ex *exchange, wait time.Duration) *failure
 		return rejection(refused)
 	}
 	return nil
-}
-
-// portals describes the limiter's upstreams for the gauges.
-func (p *Proxy) portals() []metrics.Portal {
-	var all []metrics.Portal
-	for _, s := range p.limiter.States() {
-		m := metrics.Portal{Name: s.Upstream, Capacity: s.Capacity, Level: s.Level, Burst: float64(s.Plan.Burst), Rate: s.Rate, PlanRate: s.Plan.Rate,
-			OperatingRatio: p.budgets.Ratio(time.Now(), s.Upstream), BreakerOpen: s.Blocked}
-		if s.Plan.Unlimited() {
-			m.Burst, m.Rate, m.PlanRate = math.Inf(1), math.Inf(1), math.Inf(1)
-		}
-		for u, n := range s.Waiting {
-			m.Depth[metrics.PriorityOf(u)] += n
-		}
-		all = append(all, m)
-	}
-	return all
 }
 
 // buffers lends the copying of answers its memory.

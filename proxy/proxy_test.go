@@ -411,16 +411,3 @@ func TestSecretsStayInside(t *testing.T) {
 		t.Error("the log was not written")
 	}
 }
-
-// Health and readiness.
-func TestAdmin(t *testing.T) {
-	p := newProxy(t, nil)
-	get := func(path string) int { return p.get(path).Code }
-	if get("/healthz") != 200 || get("/readyz") != 200 || get("/metrics") != 200 || get("/debug/pprof/") != 404 {
-		t.Error("healthz, readyz, metrics, no profiles")
-	}
-	p.calls.close()
-	if get("/healthz") != 200 || get("/readyz") != 503 {
-		t.Error("a draining proxy is alive and not ready")
-	}
-}

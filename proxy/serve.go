@@ -32,14 +32,14 @@ func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain ti
 	p.listen = clients.Addr().String()
 	watch, unwatch := context.WithCancel(context.WithoutCancel(ctx)) // also while it drains
 	defer unwatch()
-	go p.watch(watch)
+	go p.operator.watch(watch)
 	failed := make(chan error, 2)
 	go func() { failed <- server.Serve(headListener{clients}) }()
 	go func() { failed <- operators.Serve(admin) }()
 	defer operators.Close()
 	defer server.Close()
-	log := p.log.With(p.about()...)
-	p.log.Info("serving", append([]any{"clients", clients.Addr().String(), "admin", admin.Addr().String()}, p.about()...)...)
+	log := p.config.Log.With(p.about()...)
+	p.config.Log.Info("serving", append([]any{"clients", clients.Addr().String(), "admin", admin.Addr().String()}, p.about()...)...)
 	select {
 	case err := <-failed:
 		log.Error("stopped", "reason", err)
@@ -98,7 +98,7 @@ func (p *Proxy) about() []any {
 	if c.Upstream != nil {
 		upstream = c.Upstream.Redacted()
 	}
-	return []any{"version", c.Version, "mode", p.mode(), "plan", c.Plan, "portals", portals, "upstream", upstream, "state_file", cmp.Or(c.StatePath, "none")}
+	return []any{"version", c.Version, "mode", c.mode(), "plan", c.Plan, "portals", portals, "upstream", upstream, "state_file", cmp.Or(c.StatePath, "none")}
 }
 
 func (p *Proxy) server(calls context.Context, h http.Handler) *http.Server {
@@ -107,6 +107,6 @@ func (p *Proxy) server(calls context.Context, h http.Handler) *http.Server {
 		BaseContext:       func(net.Listener) context.Context { return calls },
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		ErrorLog:          StdLog(p.log, slog.LevelDebug),
+		ErrorLog:          StdLog(p.config.Log, slog.LevelDebug),
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"b24proxy/limiter"
 	"b24proxy/metrics"
 )
 
@@ -131,80 +130,57 @@ type seriesStatus struct {
 }
 
 const (
-	shownClients = 10
-	shownBudgets = 5
-	shownName    = 64 // bytes of a client's name
+	shownClients  = 10
+	statusBudgets = 5
+	shownName     = 64 // bytes of a client's name
 )
 
 // status describes the proxy and the portals called lately, worst first.
-func (p *Proxy) status() status {
-	now := time.Now()
+func (o *operator) status() status {
+	now, snapshot := time.Now(), o.config.Snapshot()
 	s := status{
 		Time: moment(now),
 		Proxy: proxyStatus{
-			Version: p.config.Version, Mode: p.mode(), Listen: p.listen, StartedAt: moment(p.began),
-			UptimeSeconds: math.Floor(now.Sub(p.began).Seconds()), Draining: p.calls.isClosed(),
+			Version: o.config.Version, Mode: o.config.Mode, Listen: snapshot.Listen, StartedAt: moment(o.began),
+			UptimeSeconds: math.Floor(now.Sub(o.began).Seconds()), Draining: snapshot.IsDraining,
 		},
-		Store:   storeStatus{Kind: "memory"},
+		Store:   storeStatus{Kind: o.config.Store},
 		Portals: []portalStatus{},
 	}
-	if p.config.StateFile != nil {
-		s.Store.Kind = "file"
-	}
-	s.Series, s.Unrouted = p.operator.history.overall(now)
-	states := make(map[string]limiter.State)
-	for _, state := range p.limiter.States() {
-		states[state.Upstream] = state
-	}
-	for _, name := range p.operator.history.names() {
-		state, found := states[name]
-		if !found {
-			state = p.resting(name)
+	s.Series, s.Unrouted = o.history.overall(now)
+	for _, p := range o.config.Portals(now, o.history.names()) {
+		if one, isKnown := o.portalStatus(now, &p); isKnown {
+			s.Portals = append(s.Portals, one)
 		}
-		s.Portals = append(s.Portals, p.portalStatus(now, state))
 	}
 	s.Known = len(s.Portals)
 	slices.SortStableFunc(s.Portals, worse)
 	return s
 }
 
-func (p *Proxy) mode() string {
-	if p.config.Observe {
-		return "observe"
+// portalStatus describes a portal, if it was called lately.
+func (o *operator) portalStatus(now time.Time, p *operatorPortal) (s portalStatus, isKnown bool) {
+	s = portalStatus{Portal: p.Upstream, Plan: p.Plan.String(), BreakerOpen: p.Blocked, Queue: queueOf(p), Operating: []operatingStatus{}}
+	if !p.Plan.Unlimited() {
+		s.Bucket = &bucketStatus{Level: roundTo(p.Level, 1), Burst: p.Plan.Burst, Rate: roundTo(p.Rate, 3), PlanRate: p.Plan.Rate}
 	}
-	return "enforce"
-}
-
-// resting is the state of a portal that the limiter has forgotten: nothing
-// waits, and its counter is back at zero.
-func (p *Proxy) resting(portal string) limiter.State {
-	plan := p.config.PlanOf(portal)
-	return limiter.State{Upstream: portal, Plan: plan, Rate: plan.Rate, Capacity: p.config.QueueDepth}
-}
-
-func (p *Proxy) portalStatus(now time.Time, state limiter.State) portalStatus {
-	s := portalStatus{Portal: state.Upstream, Plan: state.Plan.String(), BreakerOpen: state.Blocked, Operating: []operatingStatus{}}
-	if !state.Plan.Unlimited() {
-		s.Bucket = &bucketStatus{Level: roundTo(state.Level, 1), Burst: state.Plan.Burst, Rate: roundTo(state.Rate, 3), PlanRate: state.Plan.Rate}
-	}
-	s.Queue = queueOf(&state, p.limiter.Clients(state.Upstream))
-	for _, b := range p.budgets.List(now, state.Upstream, shownBudgets) {
+	for _, b := range p.Budgets[:min(len(p.Budgets), statusBudgets)] {
 		s.Operating = append(s.Operating, operatingStatus{
 			Credential: b.Credential, Method: b.Method, UsedSeconds: roundTo(b.Used.Seconds(), 1), Ratio: roundTo(b.Ratio, 3),
 			ResetAt: moment(b.ResetAt), ClosedUntil: moment(b.HeldUntil), closedFor: b.HeldUntil.Sub(now), Blocked: b.Blocked, UnderWay: b.InFlight,
 		})
 	}
-	p.operator.history.describe(now, &s)
+	isKnown = o.history.describe(now, &s)
 	s.State, s.Why = s.judge()
-	return s
+	return s, isKnown
 }
 
-func queueOf(state *limiter.State, clients map[string]int) queueStatus {
+func queueOf(p *operatorPortal) queueStatus {
 	q := queueStatus{
-		Waiting: waitingIn(state), Capacity: state.Capacity, WaitSeconds: roundTo(state.Wait.Seconds(), 1),
-		ByUrgency: slices.Clone(state.Waiting[:]), ByClient: []clientWaiting{},
+		Waiting: p.waiting(), Capacity: p.Capacity, WaitSeconds: roundTo(p.Wait.Seconds(), 1),
+		ByUrgency: slices.Clone(p.Waiting[:]), ByClient: []clientWaiting{},
 	}
-	for name, n := range clients {
+	for name, n := range p.Clients {
 		q.ByClient = append(q.ByClient, clientWaiting{Client: name[:min(len(name), shownName)], Waiting: n})
 	}
 	slices.SortFunc(q.ByClient, func(a, b clientWaiting) int {
@@ -268,15 +244,16 @@ func worse(a, b portalStatus) int {
 		cmp.Compare(a.Portal, b.Portal))
 }
 
-func (p *Proxy) serveStatus(w http.ResponseWriter, _ *http.Request) {
+func (o *operator) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", " ")
-	encoder.Encode(p.status())
+	encoder.Encode(o.status())
 }
 
-func waitingIn(s *limiter.State) (n int) {
-	for _, waiting := range s.Waiting {
+// waiting counts the calls that wait.
+func (p *operatorPortal) waiting() (n int) {
+	for _, waiting := range p.Waiting {
 		n += waiting
 	}
 	return n

@@ -3,34 +3,36 @@ package proxy
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
-	"b24proxy/limiter"
 	"b24proxy/limiter/operating"
 	"b24proxy/proxy/bitrix24"
 )
 
 // watch looks at all portals once a second until ctx ends: it notes how many
 // wait, logs what changed, and sends the status to those who watch the page.
-func (p *Proxy) watch(ctx context.Context) {
-	defer p.watchers.close()
+func (o *operator) watch(ctx context.Context) {
+	defer o.watchers.close()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	changes := make(changes)
+	seen := make(changes)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		now, states := time.Now(), p.limiter.States()
-		p.operator.history.sample(now, states)
-		for i := range states {
-			p.look(now, changes, &states[i])
+		now := time.Now()
+		portals := o.config.Portals(now, slices.Collect(maps.Keys(seen)))
+		o.history.sample(now, portals)
+		for i := range portals {
+			o.look(seen, &portals[i])
 		}
-		p.lookAtResting(now, changes)
-		if p.watchers.any() {
-			p.watchers.publish(p.snapshot())
+		if o.watchers.any() {
+			o.watchers.publish(o.snapshot())
 		}
 	}
 }
@@ -40,12 +42,12 @@ func (p *Proxy) watch(ctx context.Context) {
 const maxSnapshot = 200
 
 // snapshot is the status as an event of the stream.
-func (p *Proxy) snapshot() []byte {
-	s := p.status()
+func (o *operator) snapshot() []byte {
+	s := o.status()
 	s.Portals = s.Portals[:min(len(s.Portals), maxSnapshot)]
 	data, err := json.Marshal(s)
 	if err != nil {
-		p.log.Error("the status cannot be shown", "error", err)
+		o.config.Log.Error("the status cannot be shown", "error", err)
 	}
 	return data
 }
@@ -54,80 +56,80 @@ func (p *Proxy) snapshot() []byte {
 type changes map[string]*known
 
 type known struct {
-	looked  time.Time
 	blocked bool
 	lowered bool
-	closed  map[operating.Key]bool
+	held    map[operating.Key]bool
 }
 
-// watchedBudgets is how many of a portal's budgets are watched, the fullest.
-const watchedBudgets = 20
-
 // look logs what has changed at a portal: once a change, with the request that
-// met it where one did.
-func (p *Proxy) look(now time.Time, c changes, s *limiter.State) {
-	k := c[s.Upstream]
+// met it where one did. Of a portal at rest of which there is nothing more to
+// say, nothing is kept.
+func (o *operator) look(c changes, p *operatorPortal) {
+	k := c[p.Upstream]
 	if k == nil {
 		k = new(known)
-		c[s.Upstream] = k
+		c[p.Upstream] = k
 	}
-	k.looked = now
-	log := p.log.With("portal", s.Upstream)
-	if k.blocked != s.Blocked {
-		k.blocked = s.Blocked
-		if s.Blocked {
-			log.With(p.metBy(s.Upstream, bitrix24.CategoryBlocked)...).Warn("the portal blocks all calls for overload; one a minute goes as a probe")
-		} else {
-			log.Info("the portal is no longer blocked for overload")
-		}
+	log := o.config.Log.With("portal", p.Upstream)
+	o.lookAtBlock(log, k, p)
+	o.lookAtRate(log, k, p)
+	o.lookAtMethods(log, k, p)
+	if p.IsAtRest && len(k.held) == 0 {
+		delete(c, p.Upstream)
 	}
-	if lowered := s.Rate < s.Plan.Rate; k.lowered != lowered {
-		k.lowered = lowered
-		if lowered {
-			log.With(p.metBy(s.Upstream, bitrix24.CategoryRateLimit)...).Warn("the rate was lowered, since the portal refuses calls",
-				"rate", s.Rate, "plan_rate", s.Plan.Rate)
-		} else {
-			log.Info("the rate has recovered", "rate", s.Rate)
-		}
+}
+
+func (o *operator) lookAtBlock(log *slog.Logger, k *known, p *operatorPortal) {
+	if k.blocked == p.Blocked {
+		return
 	}
-	closed := make(map[operating.Key]bool)
-	for _, b := range p.budgets.List(now, s.Upstream, watchedBudgets) {
+	k.blocked = p.Blocked
+	if p.Blocked {
+		log.With(o.metBy(p.Upstream, bitrix24.CategoryBlocked)...).Warn("the portal blocks all calls for overload; one a minute goes as a probe")
+		return
+	}
+	log.Info("the portal is no longer blocked for overload")
+}
+
+func (o *operator) lookAtRate(log *slog.Logger, k *known, p *operatorPortal) {
+	lowered := p.Rate < p.Plan.Rate
+	if k.lowered == lowered {
+		return
+	}
+	k.lowered = lowered
+	if lowered {
+		log.With(o.metBy(p.Upstream, bitrix24.CategoryRateLimit)...).Warn("the rate was lowered, since the portal refuses calls",
+			"rate", p.Rate, "plan_rate", p.Plan.Rate)
+		return
+	}
+	log.Info("the rate has recovered", "rate", p.Rate)
+}
+
+func (o *operator) lookAtMethods(log *slog.Logger, k *known, p *operatorPortal) {
+	held := make(map[operating.Key]bool)
+	for _, b := range p.Budgets {
 		if b.HeldUntil.IsZero() {
 			continue
 		}
-		closed[b.Key] = true
-		if !k.closed[b.Key] {
-			log.With(p.metBy(s.Upstream, bitrix24.CategoryOperatingTime)...).Warn("a method is closed for its operating time", "method", b.Method, "credential", b.Credential,
+		held[b.Key] = true
+		if !k.held[b.Key] {
+			log.With(o.metBy(p.Upstream, bitrix24.CategoryOperatingTime)...).Warn("a method is closed for its operating time", "method", b.Method, "credential", b.Credential,
 				"used", b.Used, "by_the_portal", b.Blocked, "until", b.HeldUntil)
 		}
 	}
-	for b := range k.closed {
-		if !closed[b] {
+	for b := range k.held {
+		if !held[b] {
 			log.Info("a method is open again", "method", b.Method, "credential", b.Credential)
 		}
 	}
-	k.closed = closed
+	k.held = held
 }
 
 // metBy is the log's field for the request that met an error of a category, if
 // one did.
-func (p *Proxy) metBy(portal string, category bitrix24.Category) []any {
-	if id := p.operator.history.requestOf(portal, category); id != "" {
+func (o *operator) metBy(portal string, category bitrix24.Category) []any {
+	if id := o.history.requestOf(portal, category); id != "" {
 		return []any{"request_id", id}
 	}
 	return nil
-}
-
-// lookAtResting looks at the portals that the limiter has forgotten since, and
-// forgets those of which there is nothing more to tell.
-func (p *Proxy) lookAtResting(now time.Time, c changes) {
-	for portal, k := range c {
-		if k.looked.Before(now) {
-			resting := p.resting(portal)
-			p.look(now, c, &resting)
-			if len(k.closed) == 0 {
-				delete(c, portal)
-			}
-		}
-	}
 }

@@ -60,7 +60,7 @@ func TestWatchersDeadline(t *testing.T) {
 		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 		ctx, leave := context.WithCancel(t.Context())
 		leave()
-		newProxy(t, nil).Admin().ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "http://localhost/events", nil))
+		newTestOperator(t, nil).handler().ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "http://localhost/events", nil))
 		if len(w.set) != 1 || w.set[0].Sub(began) != 5*time.Second {
 			t.Errorf("deadlines %v after %v", w.set, began)
 		}

@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"time"
+
+	"b24proxy/limiter"
+)
+
+// shownBudgets bounds the budgets that operators see of a portal, the fullest.
+const shownBudgets = 20
+
+// snapshot is what operators see of the proxy as a whole.
+func (p *Proxy) snapshot() operatorSnapshot {
+	return operatorSnapshot{
+		Listen: p.listen, IsDraining: p.calls.isClosed(),
+		MemoryBytes: p.spool.memory.used.Load(), DiskBytes: p.spool.disk.used.Load(),
+	}
+}
+
+// portals is what operators see of the portals in use, and of the named ones.
+func (p *Proxy) portals(now time.Time, names []string) []operatorPortal {
+	inUse := make(map[string]bool)
+	var all []operatorPortal
+	for _, s := range p.limiter.States() {
+		inUse[s.Upstream] = true
+		all = append(all, p.portal(now, s))
+	}
+	for _, name := range names {
+		if !inUse[name] {
+			resting := p.portal(now, p.resting(name))
+			resting.IsAtRest = true
+			all = append(all, resting)
+		}
+	}
+	return all
+}
+
+func (p *Proxy) portal(now time.Time, s limiter.State) operatorPortal {
+	return operatorPortal{State: s, Clients: p.limiter.Clients(s.Upstream), Budgets: p.budgets.List(now, s.Upstream, shownBudgets)}
+}
+
+// resting is the state of a portal that the limiter has forgotten: nothing
+// waits, and its counter is back at zero.
+func (p *Proxy) resting(portal string) limiter.State {
+	plan := p.config.PlanOf(portal)
+	return limiter.State{Upstream: portal, Plan: plan, Rate: plan.Rate, Capacity: p.config.QueueDepth}
+}
+
+// mode is the setting B24PROXY_MODE.
+func (c *Config) mode() string {
+	if c.Observe {
+		return "observe"
+	}
+	return "enforce"
+}
+
+func (p *Proxy) operatorConfig() operatorConfig {
+	c := &p.config
+	o := operatorConfig{
+		Version: c.Version, Revision: c.Revision, Mode: c.mode(), Store: "memory", AdminHost: c.AdminHost, PProf: c.PProf,
+		MetricsPortals: c.MetricsPortals, Log: c.Log, LogAllCalls: c.LogAllCalls, Snapshot: p.snapshot, Portals: p.portals,
+	}
+	if c.StateFile != nil {
+		o.Store = "file"
+	}
+	return o
+}
