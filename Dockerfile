@@ -25,8 +25,8 @@ RUN mkdir -m 1777 /out/tmp
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/ /
-ENV B24PROXY_LISTEN=0.0.0.0:8080 \
-    B24PROXY_ADMIN_LISTEN=0.0.0.0:8081
+ENV B24PROXY_LISTEN=:8080 \
+    B24PROXY_ADMIN_LISTEN=:8081
 # A number, so that Kubernetes can see that this user is not root.
 USER 65532:65532
 EXPOSE 8080 8081
