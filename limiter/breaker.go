@@ -2,53 +2,58 @@ package limiter
 
 import "time"
 
-// probeInterval is the time between two calls that ask whether a blocked
-// upstream is open again. Such a block is lifted by hand (documented), so
-// haste gains nothing.
+// probeInterval is the time between two calls that find out whether a blocked
+// upstream answers again. People lift such a block by hand (documented), so it
+// would not help to ask more often.
 const probeInterval = time.Minute
 
-// A breaker keeps calls from an upstream that answers all of them with
-// OVERLOAD_LIMIT: a call a minute goes as a probe, the rest are refused here.
-// The first other answer closes it. The zero breaker is closed. It has no lock:
-// its line has.
+// A breaker keeps calls away from an upstream that answers all of them with
+// OVERLOAD_LIMIT. While it is open, one call a minute is let through as a probe,
+// and the others are rejected. The first other answer closes it. The zero breaker
+// is closed. It has no lock: its line has.
 type breaker struct {
-	opened time.Time // zero: closed
-	probe  time.Time // when the next may go
+	openedAt time.Time // zero: it is closed
+	probeAt  time.Time // when the next probe may be sent
 }
 
-// enter tells whether a call may go: nil, or the Rejection. While the breaker
-// is open, nil makes the call the probe of this minute, so it is asked last,
-// when nothing else would refuse the call.
+// enter lets a call through, or returns the Rejection. While the breaker is
+// open, a call that it lets through is the probe of this minute: so it is asked
+// last, when nothing else would reject the call.
 func (b *breaker) enter(now time.Time) *Rejection {
-	if refused := b.blocks(now); refused != nil {
-		return refused
+	if rejection := b.wouldReject(now); rejection != nil {
+		return rejection
 	}
-	b.probe = now.Add(probeInterval)
+	b.probeAt = now.Add(probeInterval)
 	return nil
 }
 
-// blocks is enter without its consequence.
-func (b *breaker) blocks(now time.Time) *Rejection {
-	if b.open() && now.Before(b.probe) {
-		return &Rejection{Reason: Overload, RetryAfter: b.probe.Sub(now)}
+// wouldReject is what enter would return, and changes nothing.
+func (b *breaker) wouldReject(now time.Time) *Rejection {
+	if b.open() && now.Before(b.probeAt) {
+		return b.rejection(now)
 	}
 	return nil
 }
 
-// answered books an answer of the upstream to a call sent at the given time.
-// What is no answer (a timeout, a page of some gateway) is not to be booked:
-// it does not say that the block was lifted. Nor does an answer to a call that
-// was under way when the breaker opened.
+// rejection sends a caller away until the next probe.
+func (b *breaker) rejection(now time.Time) *Rejection {
+	return &Rejection{Reason: Overload, RetryAfter: b.probeAt.Sub(now)}
+}
+
+// answered notes an answer of the upstream to a call that was sent at the given
+// time. It must not be called where the upstream did not answer (a timeout, a
+// gateway's page), since that does not show that the block was lifted. An answer
+// to a call that was in flight when the breaker opened does not show it either.
 func (b *breaker) answered(now, sent time.Time, overload bool) {
 	switch {
-	case !overload && sent.After(b.opened):
-		b.opened = time.Time{}
+	case !overload && sent.After(b.openedAt):
+		b.openedAt = time.Time{}
 	case overload && !b.open():
-		b.opened, b.probe = now, now.Add(probeInterval)
+		b.openedAt, b.probeAt = now, now.Add(probeInterval)
 	}
 }
 
-// unprobed takes back that a call went as the probe: it was not sent.
-func (b *breaker) unprobed(now time.Time) { b.probe = now }
+// probeUnsent allows another probe at once: the last one was not sent.
+func (b *breaker) probeUnsent(now time.Time) { b.probeAt = now }
 
-func (b *breaker) open() bool { return !b.opened.IsZero() }
+func (b *breaker) open() bool { return !b.openedAt.IsZero() }

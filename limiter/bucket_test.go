@@ -72,7 +72,7 @@ func (r *race) advance(to time.Time) {
 		r.events = r.events[1:]
 		r.now = e.at
 		if e.answer {
-			r.bucket.arrived(e.at, e.slot)
+			r.bucket.answered(e.at, e.slot)
 		} else {
 			r.counter.arrive(e.at)
 		}
@@ -126,8 +126,8 @@ func TestBucketWithoutItsCallsInFlightIsRefused(t *testing.T) {
 	r := newRace(Standard, 55*time.Millisecond)
 	early := func(there time.Duration) { // answered, it seems, as soon as it is sent
 		r.send(there, 0)
-		for _, s := range r.bucket.flight {
-			r.bucket.arrived(r.now, s)
+		for _, s := range r.bucket.inFlight {
+			r.bucket.answered(r.now, s)
 		}
 	}
 	for range 49 {
@@ -212,8 +212,8 @@ func TestBucketSetLevel(t *testing.T) {
 // answered or the level was set meanwhile.
 func TestBucketHoldsCallsInFlight(t *testing.T) {
 	for what, change := range map[string]func(*bucket, *Slot){
-		"answered": func(b *bucket, s *Slot) { b.arrived(epoch, s) },
-		"set":      func(b *bucket, s *Slot) { b.arrived(epoch, s); b.setLevel(epoch, 3) },
+		"answered": func(b *bucket, s *Slot) { b.answered(epoch, s) },
+		"set":      func(b *bucket, s *Slot) { b.answered(epoch, s); b.setLevel(epoch, 3) },
 	} {
 		b := newBucket(Standard)
 		slots := []*Slot{{sent: epoch}, {sent: epoch}, {sent: epoch}}
@@ -232,7 +232,7 @@ func TestBucketWait(t *testing.T) {
 	b := newBucket(Standard) // 49 at once, then two a second
 	b.setLevel(epoch, 52)
 	for ahead, want := range map[int]time.Duration{0: 2 * time.Second, 3: 3500 * time.Millisecond} {
-		if got := b.wait(epoch, ahead); got < want || got > want+time.Millisecond {
+		if got := b.estimate(epoch, ahead); got < want || got > want+time.Millisecond {
 			t.Errorf("with %d ahead: %v, want %v", ahead, got, want)
 		}
 	}
@@ -260,13 +260,13 @@ func TestBucketFullAt(t *testing.T) {
 func TestBucketFill(t *testing.T) {
 	b := newBucket(Plan{Rate: 20, Burst: 50})
 	b.margin = 19
-	if fill := b.fill(epoch); fill != 0 {
+	if fill := b.shownLevel(epoch); fill != 0 {
 		t.Errorf("empty, it shows %v", fill)
 	}
 	for b.due(epoch) == 0 {
 		b.take(&Slot{sent: epoch})
 	}
-	if fill := b.fill(epoch); math.Abs(fill-49) > 1e-6 {
+	if fill := b.shownLevel(epoch); math.Abs(fill-49) > 1e-6 {
 		t.Errorf("full, it shows %v", fill)
 	}
 }

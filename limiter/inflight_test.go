@@ -132,8 +132,8 @@ func TestInFlightComesBack(t *testing.T) {
 			t.Fatalf("the place is lost: %v", err)
 		}
 		s.Done()
-		if l.lines["u"].under != 0 {
-			t.Errorf("%d places are held by nobody", l.lines["u"].under)
+		if l.lines["u"].inFlight != 0 {
+			t.Errorf("%d places are held by nobody", l.lines["u"].inFlight)
 		}
 	}
 	for name, leave := range map[string]func(t *testing.T, l *Limiter){

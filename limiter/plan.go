@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// A Plan is the limit that an upstream keeps for us: a counter that every call
-// raises by one, that falls by Rate once a second, and above Burst refuses.
-// The zero Plan is unlimited.
+// A Plan is the limit that an upstream enforces on us: it counts our calls, its
+// counter falls by Rate once a second, and above Burst it refuses calls. The zero
+// Plan is unlimited.
 type Plan struct {
-	Rate  float64 // calls a second
+	Rate  float64 // calls per second
 	Burst int     // calls at once, at least 1
 }
 
@@ -42,12 +42,12 @@ func ParsePlan(s string) (Plan, error) {
 	return Plan{Rate: r, Burst: b}, nil
 }
 
-// Unlimited tells whether the plan sets no limit at all.
+// Unlimited reports whether the plan sets no limit at all.
 func (p Plan) Unlimited() bool { return p.Rate == 0 }
 
-// Capped is the plan as its counter keeps it. The counter never stands above
-// Burst and never falls below zero, so what passes in a second is Burst at the
-// most, however far it would fall: 50/3 is 3/3.
+// Capped is the plan as the upstream's counter makes it. The counter is never
+// above Burst and never falls below zero, so no more than Burst calls pass in a
+// second, however far it would fall: 50/3 is 3/3.
 func (p Plan) Capped() Plan {
 	p.Rate = min(p.Rate, float64(p.Burst))
 	return p
@@ -67,16 +67,16 @@ func (p Plan) String() string {
 
 // margin is how far below the burst a bucket stays.
 //
-// We pace calls evenly, the upstream drains its counter by a whole Rate once a
-// second at a phase nobody tells. Just before such a tick it may hold what we
-// sent over a full second and drained nothing of it: up to ceil(Rate)-1 calls
-// more than an even drain would leave. That is 1 on the standard plan and 4 on
-// Enterprise, and with it no phase can be refused (see bucket).
+// We pace calls evenly, while the upstream drains its counter by a whole Rate once
+// a second, and does not show when. Just before such a tick the counter may hold
+// all that we sent in a full second: up to ceil(Rate)-1 calls more than an even
+// drain would leave. That is 1 on the standard plan and 4 on Enterprise, and with
+// this margin no call is refused, whatever the phase (see bucket).
 //
-// On plans of an owner's own making the worst case may cost a good part of the
-// burst (19 of 20/50), so there it starts at 2 % of the burst, and refusals
-// teach the rest (see widen). Where a second drains the whole burst, the burst
-// is worth nothing, and it starts at the worst.
+// On plans that Bitrix24 does not document the worst case may cost a good part of
+// the burst (19 of 20/50). There the margin starts at 2 % of the burst, and refusals
+// widen it (see widen). Where a second drains the whole burst, there is no
+// burst to lose, and it starts at the worst case.
 func (p Plan) margin() int {
 	worst := p.worstMargin()
 	if p.Rate >= float64(p.Burst) {
@@ -85,9 +85,9 @@ func (p Plan) margin() int {
 	return min(worst, max(1, p.Burst/50))
 }
 
-// widen is the margin after a refusal that nothing explains: the rate was the
-// plan's. It doubles up to the worst case. It never shrinks again, since a part
-// of the burst is all it costs.
+// widen is the margin after a refusal at the plan's own rate, which nothing else
+// explains: it doubles, up to the worst case. It never gets smaller again, since
+// all it costs is a part of the burst.
 func (p Plan) widen(margin int) int { return min(2*margin, p.worstMargin()) }
 
 func (p Plan) worstMargin() int {

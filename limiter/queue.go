@@ -5,22 +5,26 @@ import (
 	"math"
 )
 
-// A queue holds the callers that wait for one upstream and says who is first.
+// A queue holds the calls that wait for one upstream and decides which is next.
 //
 // It is self-clocked fair queueing (Golestani, "A Self-Clocked Fair Queueing
 // Scheme for Broadband Applications", INFOCOM 1994) in two levels, with every
 // call of the same size: clients share the upstream, and the urgencies of one
-// client share its part. Each queue carries a tag, when its head would be done
-// if every queue were served at once, each by its weight; the lowest tag goes
-// first, and its tag becomes the clock from which newcomers start. So a client
-// gains nothing by queueing more, a newcomer waits for one call of each other
-// client at the most, and however light a weight, its tag stays while the
-// clock moves on: nobody starves. An idle client's tag is never ahead of the
-// clock, so it can be forgotten.
+// client share its part. Each of these queues has a tag: when its first call
+// would be done if all queues were served at the same time, each by its weight.
+// The queue with the lowest tag is served next, and its tag becomes the clock from
+// which new queues start. It follows that
+//   - a client gains nothing by queueing more calls;
+//   - a client that had none in the queue waits for one call of each other client
+//     at most;
+//   - nobody starves: a tag stays while the clock moves on, however small the
+//     weight;
+//   - a client can be forgotten while it has no call, since its tag is never ahead
+//     of the clock then.
 //
-// Calls that the upstream refused come before all: they had their turn.
+// Calls that the upstream refused go before all others: they have waited already.
 type queue struct {
-	again   list.List // of *waiter
+	refused list.List // of *waiter
 	clients map[string]*client
 	clock   float64
 	arrived uint64 // heads that came, to settle ties by age
@@ -30,7 +34,7 @@ type queue struct {
 
 const urgencies = 8
 
-// A client is one flow: the calls of one name, by urgency.
+// A client is the calls of one name, by urgency.
 type client struct {
 	head
 	classes [urgencies]class
@@ -38,13 +42,14 @@ type client struct {
 	length  int
 }
 
-// A class is the calls of one client at one urgency, first come, first served.
+// A class is the calls of one client at one urgency, served in the order in which
+// they came.
 type class struct {
 	head
 	waiters list.List
 }
 
-// A head is the place of a queue's first call among its rivals.
+// A head is the place of a queue among its rivals.
 type head struct {
 	tag float64
 	age uint64
@@ -53,15 +58,16 @@ type head struct {
 func (h head) before(o head) bool { return h.tag < o.tag || h.tag == o.tag && h.age < o.age }
 
 // cost is the inverse of an urgency's weight (RFC 9218: 0 is the most urgent).
-// Weights of 8 to 1 keep the least urgent moving beside a flood of the most.
+// With weights of 8 to 1 the least urgent calls still progress beside any number
+// of the most urgent.
 func cost(urgency int) float64 { return 1 / float64(urgencies-urgency) }
 
-// push puts a waiter where it belongs.
+// push puts a waiter in its place.
 func (q *queue) push(w *waiter) {
 	q.length++
 	q.urgency[w.urgency]++
-	if w.again {
-		w.place = q.again.PushBack(w)
+	if w.refused {
+		w.place = q.refused.PushBack(w)
 		return
 	}
 	if q.clients == nil {
@@ -90,7 +96,7 @@ func (q *queue) newHead(clock float64, urgency int) head {
 
 // pop takes the first waiter out; the queue must not be empty.
 func (q *queue) pop() *waiter {
-	if e := q.again.Front(); e != nil {
+	if e := q.refused.Front(); e != nil {
 		w := e.Value.(*waiter)
 		q.remove(w)
 		return w
@@ -105,7 +111,7 @@ func (q *queue) pop() *waiter {
 	w := k.waiters.Front().Value.(*waiter)
 	q.clock, c.clock = max(q.clock, c.tag), max(c.clock, k.tag)
 	q.remove(w)
-	k.head = q.newHead(k.tag, w.urgency) // push makes another if nobody is left
+	k.head = q.newHead(k.tag, w.urgency) // if no call is left, push makes another
 	if c.length > 0 {
 		next := c.first().waiters.Front().Value.(*waiter)
 		c.head = q.newHead(c.tag, next.urgency)
@@ -113,7 +119,7 @@ func (q *queue) pop() *waiter {
 	return w
 }
 
-// first is the class whose head goes before those of the client's others.
+// first is the class of the client that is served next.
 func (c *client) first() *class {
 	var k *class
 	for i := range c.classes {
@@ -125,12 +131,12 @@ func (c *client) first() *class {
 	return k
 }
 
-// remove takes a waiter out, from wherever it stands.
+// remove takes a waiter out, wherever it is.
 func (q *queue) remove(w *waiter) {
 	q.length--
 	q.urgency[w.urgency]--
-	if w.again {
-		q.again.Remove(w.place)
+	if w.refused {
+		q.refused.Remove(w.place)
 		return
 	}
 	c := q.clients[w.client]
@@ -140,8 +146,8 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-// longest is the client with most calls in the queue, of several the first by
-// name, "" where only refused calls wait.
+// longest is the client with most calls in the queue; of several such clients the
+// first by name; "" where only refused calls wait.
 func (q *queue) longest() (name string) {
 	most := 0
 	for n, c := range q.clients {
@@ -155,7 +161,7 @@ func (q *queue) longest() (name string) {
 	return name
 }
 
-// last is the waiter of a client that came last at its least urgent.
+// last is the waiter of a client that came last among its least urgent.
 func (q *queue) last(name string) *waiter {
 	c := q.clients[name]
 	for u := urgencies - 1; ; u-- {
@@ -165,10 +171,10 @@ func (q *queue) last(name string) *waiter {
 	}
 }
 
-// displaces tells whether a newcomer to a full queue takes the place of the
-// last call of the longest client: so a greedy client cannot shut others out
-// (the longest-queue drop of McKenney, "Stochastic Fairness Queueing", INFOCOM
-// 1990).
+// displaces reports whether a call of the named client that comes to a full queue
+// takes the place of the last call of the longest client: so a greedy client
+// cannot shut others out (the longest-queue drop of McKenney, "Stochastic Fairness
+// Queueing", INFOCOM 1990).
 func (q *queue) displaces(name string) bool {
 	longest, own := q.clients[q.longest()], q.clients[name]
 	switch {
@@ -189,11 +195,11 @@ func (q *queue) lengths() map[string]int {
 	return n
 }
 
-// ahead foretells how many waiters go before a newcomer, if nobody else comes.
-// A rival's call whose turn comes at the same time counts as before it. Where a
-// rival client mixes urgencies, its mean cost stands for their order.
+// ahead estimates how many waiters are served before a call that comes now, if no
+// other comes. A rival's call that is due at the same time counts as before it.
+// Where a rival client mixes urgencies, their mean cost is taken for each of them.
 func (q *queue) ahead(name string, urgency int) int {
-	n := q.again.Len()
+	n := q.refused.Len()
 	tag := q.clock + cost(urgency)
 	if c := q.clients[name]; c != nil {
 		own, work := c.ahead(urgency)
@@ -208,8 +214,8 @@ func (q *queue) ahead(name string, urgency int) int {
 	return n
 }
 
-// ahead is the part of a newcomer's own client: how many of its calls go
-// first, and the cost of the way from its head's tag to the newcomer's.
+// ahead is what the call's own client contributes: how many of its calls are
+// served first, and the cost between the tag of its head and that of the call.
 func (c *client) ahead(urgency int) (n int, work float64) {
 	own := &c.classes[urgency]
 	tag := c.clock + cost(urgency)
@@ -234,8 +240,8 @@ func (c *client) doneBy(tag float64) int {
 	return before(tag, c.tag, work/float64(c.length), c.length)
 }
 
-// before counts, of n calls whose tags start at first and are step apart,
-// those that are not above tag.
+// before counts, of n calls whose tags begin at first and are step apart, those
+// whose tag is not above the given one.
 func before(tag, first, step float64, n int) int {
 	const rounding = 1e-9
 	steps := math.Floor((tag - first + rounding) / step)

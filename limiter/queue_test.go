@@ -221,7 +221,7 @@ func TestQueueNewcomersDoNotStarveTheRest(t *testing.T) {
 func TestQueueAgainFirst(t *testing.T) {
 	var q queue
 	q.add("a", 0)
-	w := &waiter{client: "b", urgency: 7, again: true}
+	w := &waiter{client: "b", urgency: 7, refused: true}
 	q.push(w)
 	if q.pop() != w {
 		t.Error("the refused call lost its turn")

@@ -102,13 +102,13 @@ func TestRejectedCallsComeAgainInTurn(t *testing.T) {
 						t.Fatalf("call %d: got %v, want a rejection", i, err)
 					}
 					after := rejected.RetryAfter
-					if least := min(time.Duration(i)*time.Second/2, latestTurn); after < last || after < least || after > latestTurn {
-						t.Fatalf("call %d: told %v after %v, want %v to %v", i, after, last, least, latestTurn)
+					if least := min(time.Duration(i)*time.Second/2, maxRetryAfter); after < last || after < least || after > maxRetryAfter {
+						t.Fatalf("call %d: told %v after %v, want %v to %v", i, after, last, least, maxRetryAfter)
 					}
 					last = after
 				}
 				time.Sleep(2 * time.Minute)
-				if refused := l.line("u").refusalLocked(time.Now(), reason, time.Second); refused.RetryAfter != time.Second {
+				if refused := l.line("u").rejectionLocked(time.Now(), reason, time.Second); refused.RetryAfter != time.Second {
 					t.Errorf("when all places have opened: told %v, want 1s", refused.RetryAfter)
 				}
 			})

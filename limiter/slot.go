@@ -2,17 +2,17 @@ package limiter
 
 import "time"
 
-// An Outcome is what an answer tells of the upstream's state.
+// An Outcome is what an answer shows of the upstream's state.
 type Outcome int
 
 const (
-	NoAnswer   Outcome = iota // sent, and no answer came that tells anything
-	Accepted                  // taken
-	Refused                   // over the rate limit: not taken
-	Overloaded                // blocked as a whole: not taken
+	NoAnswer   Outcome = iota // the call was sent, and no answer came that shows anything
+	Accepted                  // the upstream took the call
+	Refused                   // it did not, for its rate limit
+	Overloaded                // it did not: it is blocked as a whole
 )
 
-// unsent is how a slot ends whose call never left.
+// unsent is how a slot ends whose call was never sent.
 const unsent Outcome = -1
 
 // A Slot is the right to send one call now. Its holder calls Answered or
@@ -23,19 +23,19 @@ type Slot struct {
 	EstimatedWait time.Duration
 	WouldReject   *Rejection
 
-	line   *line
-	sent   time.Time
-	fullAt time.Time // when the bucket is full again, as it was when the slot was taken
-	bucket *bucket   // that took it; nil: none
-	added  float64   // what the bucket had taken by then, with this one
-	seen   bool      // answered, or presumed to have arrived
-	probe  bool      // of the breaker
-	place  bool      // one of the places for calls under way is held
-	ended  bool
-	shadow *shadow // of a call that an observing limiter let go
+	line    *line
+	sent    time.Time
+	fullAt  time.Time // when the bucket is full again, as of taking the slot
+	bucket  *bucket   // that the slot was taken from; nil: none
+	added   float64   // bucket.added by then, this slot included
+	arrived bool      // answered, or presumed to have arrived
+	probe   bool      // of the breaker
+	counted bool      // in line.inFlight
+	ended   bool
+	shadow  *shadow // of a call that an observing limiter let go
 }
 
-// Answered tells what came of a call that was sent; NoAnswer too, when nothing
+// Answered reports what came of a call that was sent: NoAnswer too, when nothing
 // more will come.
 func (s *Slot) Answered(o Outcome) {
 	if s.shadow != nil {
@@ -45,9 +45,9 @@ func (s *Slot) Answered(o Outcome) {
 	s.end(func(now time.Time, l *line) { l.answeredLocked(now, s, o) })
 }
 
-// Done says that nothing of the call is under way any more: the last byte of
-// its answer has passed, or it was dropped. Until then it holds one of the
-// places that Config.InFlight allows.
+// Done reports that nothing of the call is in flight any more: the last byte of
+// its answer has passed, or it was dropped. Until then it is one of the calls that
+// Config.InFlight bounds.
 func (s *Slot) Done() {
 	if s.shadow != nil {
 		s.shadow.done()
@@ -58,8 +58,7 @@ func (s *Slot) Done() {
 	s.line.doneLocked(s)
 }
 
-// Unsent gives the slot back, and its place: nothing of the call left for the
-// upstream.
+// Unsent gives the slot back: nothing of the call was sent to the upstream.
 func (s *Slot) Unsent() {
 	if s.shadow != nil {
 		s.shadow.end(unsent)
@@ -68,7 +67,7 @@ func (s *Slot) Unsent() {
 	s.end(func(now time.Time, l *line) { l.giveBackLocked(now, s) })
 }
 
-func (s *Slot) end(book func(time.Time, *line)) {
+func (s *Slot) end(report func(time.Time, *line)) {
 	l := s.line
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,7 +75,7 @@ func (s *Slot) end(book func(time.Time, *line)) {
 		return
 	}
 	s.ended = true
-	book(time.Now(), l)
-	l.nudge()
+	report(time.Now(), l)
+	l.wake()
 	l.pins.Add(-1)
 }

@@ -178,7 +178,7 @@ func (u *shared) measure() figures {
 	}
 	f := figures{use: float64(u.sent-u.refused) / left, refused: float64(u.refused) / float64(u.sent)}
 	u.gone = u.now
-	for ; u.bucket.learn.rate(u.now) < u.plan.Rate && f.recovery < 1000; f.recovery++ {
+	for ; u.bucket.adaptive.rate(u.now) < u.plan.Rate && f.recovery < 1000; f.recovery++ {
 		u.run(1)
 	}
 	return f
@@ -266,7 +266,7 @@ func TestLearnerStrayRefusal(t *testing.T) {
 			u.measuring = true
 			u.run(60)
 			if i == 1 {
-				u.bucket.refused(u.now, &Slot{sent: u.now, seen: true})
+				u.bucket.refused(u.now, &Slot{sent: u.now, arrived: true})
 			}
 			u.run(60)
 			sent[i] = u.sent
@@ -281,7 +281,7 @@ func TestLearnerStrayRefusal(t *testing.T) {
 // three quarters of it, is the share from half of the span on, then grows to the
 // plan's.
 func TestLearnerRate(t *testing.T) {
-	l := newLearner(Standard)
+	l := newAdaptiveRate(Standard)
 	now := epoch
 	l.refused(now, now)
 	for range 20 {
@@ -311,17 +311,17 @@ func TestLearnerRate(t *testing.T) {
 // The foretold wait follows the growth of the rate: it is the time in which
 // the rate adds up to the calls.
 func TestLearnerWait(t *testing.T) {
-	l := learner{plan: 2, span: 55 * time.Second, share: 1, refusal: epoch}
+	l := adaptiveRate{plan: 2, span: 55 * time.Second, share: 1, refusal: epoch}
 	for _, calls := range []float64{0.5, 3, 6, 20, 50, 200} {
 		sum, ms := 0.0, 0
 		for ; sum < calls; ms++ {
 			sum += l.rate(epoch.Add(time.Duration(ms)*time.Millisecond)) / 1000
 		}
-		if got := l.wait(epoch, calls).Seconds(); math.Abs(got-float64(ms)/1000) > 1 {
+		if got := l.estimate(epoch, calls).Seconds(); math.Abs(got-float64(ms)/1000) > 1 {
 			t.Errorf("%v calls take %.2f s, want %.2f", calls, got, float64(ms)/1000)
 		}
 	}
-	if got := l.wait(epoch, -1); got > 0 {
+	if got := l.estimate(epoch, -1); got > 0 {
 		t.Errorf("no calls take %v", got)
 	}
 }
@@ -329,7 +329,7 @@ func TestLearnerWait(t *testing.T) {
 // A refusal with none before it in two spans changes no rate.
 func TestLearnerRareRefusal(t *testing.T) {
 	for quiet, want := range map[time.Duration]float64{110 * time.Second: 2, 110*time.Second - 1: 1} {
-		l := newLearner(Standard)
+		l := newAdaptiveRate(Standard)
 		l.refused(epoch, epoch)
 		now := epoch.Add(quiet)
 		if l.refused(now, now); l.share != want {
@@ -341,7 +341,7 @@ func TestLearnerRareRefusal(t *testing.T) {
 // Refusals of calls that were on their way at the last refusal are one event
 // with it; they lower nothing.
 func TestLearnerRefusalsInFlight(t *testing.T) {
-	l := newLearner(Standard)
+	l := newAdaptiveRate(Standard)
 	l.refused(epoch, epoch)
 	for ms := range 200 {
 		l.refused(epoch.Add(time.Duration(ms)*time.Millisecond), epoch.Add(-time.Millisecond))

@@ -1,0 +1,93 @@
+package limiter
+
+import "time"
+
+// decideLocked decides on arrival what becomes of a call: how long it will
+// wait, or why it is rejected.
+func (l *line) decideLocked(now time.Time, r Request) (wait time.Duration, rejection *Rejection) {
+	if wait, rejection = l.estimateLocked(now, r); rejection == nil {
+		rejection = l.breaker.enter(now)
+	}
+	return wait, rejection
+}
+
+// wouldReject is Limiter.WouldReject.
+func (l *line) wouldReject(r Request) *Rejection {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.observing && !l.closed {
+		return nil
+	}
+	now := time.Now()
+	if _, rejection := l.estimateLocked(now, r); rejection != nil {
+		return rejection
+	}
+	return l.breaker.wouldReject(now)
+}
+
+// estimateLocked is how long a call would wait in the queue, or why it may not.
+func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, rejection *Rejection) {
+	if l.closed {
+		return 0, draining()
+	}
+	if l.unlimited && l.bucket != nil && l.queue.length == 0 && l.bucket.quiet(now) {
+		l.bucket = nil
+	}
+	if l.queue.length == 0 && l.dueLocked(now) <= 0 {
+		return 0, nil
+	}
+	ahead := l.queue.refused.Len()
+	if !r.Refused {
+		ahead = l.queue.ahead(r.Client, r.Urgency)
+	}
+	wait = max(1, l.waitLocked(now, ahead))
+	switch {
+	case !r.Refused && l.queue.length >= l.depth && !l.queue.displaces(r.Client):
+		return 0, l.rejectionLocked(now, QueueFull, wait-r.Wait)
+	case wait > r.Wait:
+		rejection = l.rejectionLocked(now, QueueWait, wait-r.Wait)
+		rejection.EstimatedWait, rejection.LongestWait = wait, r.Wait
+		return 0, rejection
+	}
+	return wait, nil
+}
+
+// waitLocked estimates the wait of a call with so many ahead of it, as far as
+// the bucket decides it. Nobody knows when another call ends, where that is what
+// it waits for: it may take a millisecond or a minute.
+func (l *line) waitLocked(now time.Time, ahead int) time.Duration {
+	if l.bucket == nil {
+		return 0
+	}
+	return l.bucket.estimate(now, ahead)
+}
+
+// rejectionLocked rejects a call that would wait too long by the given excess.
+// It may come again when a place in the queue has opened for it.
+func (l *line) rejectionLocked(now time.Time, reason Reason, excess time.Duration) *Rejection {
+	return &Rejection{Reason: reason, RetryAfter: l.retryAfterLocked(now, max(excess, l.waitLocked(now, 0)))}
+}
+
+// retryAfter is Limiter.RetryAfter.
+func (l *line) retryAfter() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	return l.retryAfterLocked(now, l.waitLocked(now, l.queue.length))
+}
+
+func (l *line) retryAfterLocked(now time.Time, base time.Duration) time.Duration {
+	return l.retryTimes.next(now, base, l.placeIntervalLocked(now))
+}
+
+// placeIntervalLocked is how long it takes until one more place in the queue
+// opens. Without a rate, the calls in flight are assumed to take a second.
+func (l *line) placeIntervalLocked(now time.Time) time.Duration {
+	switch {
+	case l.bucket != nil:
+		return seconds(1 / l.bucket.adaptive.rate(now))
+	case l.maxInFlight > 0:
+		return time.Second / time.Duration(l.maxInFlight)
+	}
+	return 0
+}
