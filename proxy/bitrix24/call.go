@@ -106,10 +106,6 @@ func withoutFormat(segment string) string {
 	return segment
 }
 
-// Read reports whether the call surely changes nothing, so that it may be sent
-// again whatever became of it. Of a batch only ReadBatch knows.
-func (c Call) Read() bool { return isRead(c.Method) }
-
 // Batch tells whether the call carries other calls inside.
 func (c Call) Batch() bool { return c.Method == "batch" }
 
