@@ -24,7 +24,7 @@ func (p *Proxy) answer(resp *http.Response) error {
 		p.retryAfter(resp.Header, ex)
 		if p.config.Normalize {
 			told := a.ErrorInfo()
-			told.RequestID, told.Executed = ex.id, ex.executed(told.Executed)
+			told.Source, told.RequestID, told.Executed = string(metrics.FromPortal), ex.id, ex.executed(told.Executed)
 			told.Retryable = told.Retryable || ex.repeatable && told.Executed == bitrix24.RanUnknown && a.Kind == bitrix24.KindNoAnswer && !lasts(resp.StatusCode)
 			replace(resp, a, told)
 			allowOrigin(resp.Header, resp.Request.Header)

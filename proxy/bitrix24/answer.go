@@ -12,16 +12,17 @@ import (
 type Kind int
 
 const (
-	// KindUntouched answers are none of our business: other paths, signed file
-	// addresses, redirects.
+	// KindUntouched is an answer that is not examined: one from another path
+	// than /rest/, or a redirect.
 	KindUntouched Kind = iota
 	// KindOK is an answer of the API without an error at its top level.
 	KindOK
 	// KindSystemError is a SystemError.
 	KindSystemError
-	// KindMethodError is any other error: the method's own.
+	// KindMethodError is any other error, one of the method itself.
 	KindMethodError
-	// KindNoAnswer is not of the API, or not all of it; Answer.Reason says why.
+	// KindNoAnswer is not an answer of the API, or only a part of one;
+	// Answer.Reason says which.
 	KindNoAnswer
 )
 
@@ -38,11 +39,11 @@ type Answer struct {
 	Description string
 	Reason      Reason  // of a KindNoAnswer
 	V3          bool    // error is an object
-	Fields      []Field // the top level of an error in JSON, each name once
+	Fields      []Field // the top level of an error in JSON, each name listed once
 	Time        Time    // of the call itself
 
-	// Inside a batch of version 2, by command: the errors, and the times. At
-	// most 100 of each are kept. A batch with errors inside is OK.
+	// The errors and the times of the commands inside a batch of version 2. At
+	// most 100 of each are kept. A batch with errors inside is a KindOK.
 	Inner      []InnerError
 	InnerTimes map[string]Time
 
@@ -50,7 +51,7 @@ type Answer struct {
 	status      int
 	contentType string
 	body        []byte
-	xml         bool // written as XML
+	xml         bool // the answer is written as XML
 }
 
 // Field is a member of a JSON object, its value as it was written.
@@ -65,22 +66,23 @@ type InnerError struct {
 	Code Code
 }
 
-// maxInner bounds what is kept of a batch, which has at most 50 commands [D].
+// maxInner bounds what is kept of a batch, which has at most 50 commands
+// (README.md#batch-of-version-2).
 const maxInner = 100
 
-// Examine tells what a whole answer means. The body must be uncompressed. Do
-// not ask it about the answer to a HEAD or OPTIONS request: these are empty
-// and would be taken for missing.
+// Examine returns what a whole answer means. The body must be uncompressed. It
+// must not be used for the answer to a HEAD or OPTIONS request, which is empty
+// and would count as a missing answer.
 //
-// The rule [D]: an error is a key error at the top level without a key result,
-// whatever the status and whatever its value. With result it is an answer,
-// but for a code of the table at 4xx or 5xx, and so is any other JSON below status
-// 400. JSON of 4xx that names no error is a MethodError without a code; of 5xx it
-// is a NoAnswer.
+// An error is a key error at the top level without a key result, whatever the
+// status and whatever its value (README.md#answers). Beside a result it is an
+// error only if it is a system error at status 4xx or 5xx. JSON that names no
+// error is a success below status 400, a KindMethodError without a code at 4xx,
+// and a KindNoAnswer at 5xx.
 //
-// The portal's own ACCESS_DENIED is known by its status 401 or its text about the
-// plan or subscription; many methods have one of their own. At 2xx both have the
-// documented status.
+// ACCESS_DENIED is the portal's own at status 401, or if its text mentions the
+// plan or the subscription; otherwise it is a method's
+// (README.md#system-errors). Below status 400 both get the documented status.
 func Examine(call Call, status int, contentType string, body []byte) Answer {
 	a := Answer{call: call, status: status, contentType: contentType, body: body}
 	if untouched(call, status) {
@@ -103,26 +105,26 @@ func Examine(call Call, status int, contentType string, body []byte) Answer {
 	return a
 }
 
-// Unreadable is what is known of an answer whose body cannot be decoded: what its
-// status says.
+// Unreadable returns what is known about an answer whose body cannot be decoded,
+// which is what its status says.
 func Unreadable(call Call, status int, contentType string) Answer {
 	a := Answer{call: call, status: status, contentType: contentType}
 	a.withoutError(false)
 	return a
 }
 
-// untouched tells from outside that an answer is not to be looked into. A
-// redirect (3xx) is for the transport to follow.
+// untouched reports whether an answer is not to be examined. A redirect is
+// followed by the transport.
 func untouched(call Call, status int) bool {
 	return !call.REST() || 300 <= status && status < 400
 }
 
 func (a *Answer) noAnswer(reason Reason) { a.Kind, a.Reason = KindNoAnswer, reason }
 
-// withoutError settles an answer that names no error.
+// withoutError decides about an answer that names no error.
 func (a *Answer) withoutError(hasResult bool) {
 	switch {
-	case a.status >= 500: // whatever it holds, the server does not stand by it
+	case a.status >= 500: // the server says itself that this is not a result
 		a.noAnswer(ReasonNotJSON)
 	case hasResult || a.status < 400:
 		a.Kind = KindOK
@@ -131,7 +133,7 @@ func (a *Answer) withoutError(hasResult bool) {
 	}
 }
 
-// withError settles an answer whose code and description have been read.
+// withError decides about an answer whose code and description have been read.
 func (a *Answer) withError() {
 	if a.Code == "" && a.status >= 500 {
 		a.noAnswer(ReasonNotJSON)
@@ -144,15 +146,15 @@ func (a *Answer) withError() {
 	}
 }
 
-// failsBeside reports whether an answer fails although it has a result: at 4xx
-// and 5xx a code of the table counts for more.
+// failsBeside reports whether an answer is an error although it has a result: a
+// system error at status 4xx or 5xx is one (README.md#answers).
 func (a *Answer) failsBeside(code Code, description string) bool {
 	known := Lookup(code)
 	return a.status >= 400 && known != nil && fromPortal(known, a.status, description)
 }
 
-// fromPortal tells whether a code of the table came from the portal and not
-// from a method that uses the same word.
+// fromPortal reports whether a code of the table came from the portal and not
+// from a method that uses the same word (README.md#system-errors).
 func fromPortal(known *SystemError, status int, description string) bool {
 	switch known.Code {
 	case codeAccessDenied:
@@ -199,7 +201,7 @@ func (a *Answer) examineJSON(text []byte) {
 	a.withError()
 }
 
-// whyInvalid tells a text that ends too early from one that never was JSON.
+// whyInvalid says why a text is not JSON: it was cut off, or never was any.
 func (a *Answer) whyInvalid(text []byte) Reason {
 	var raw json.RawMessage
 	err := json.NewDecoder(bytes.NewReader(text)).Decode(&raw)
@@ -212,8 +214,8 @@ func (a *Answer) whyInvalid(text []byte) Reason {
 	return ReasonNotJSON
 }
 
-// codeOf reads the value of an error key: a word, a number, null, or the
-// object of version 3.
+// codeOf reads the value of the key error: a word, a number, null, or the object
+// of version 3.
 func codeOf(raw json.RawMessage) Code {
 	for name, value := range members(raw) {
 		if name == "code" {
@@ -224,7 +226,7 @@ func codeOf(raw json.RawMessage) Code {
 	return Code(strings.TrimSpace(textOf(raw)))
 }
 
-// messageOf reads the description in an error object of version 3.
+// messageOf reads the description from an error object of version 3.
 func messageOf(raw json.RawMessage) (message string) {
 	for name, value := range members(raw) {
 		if name == "message" {
@@ -234,8 +236,8 @@ func messageOf(raw json.RawMessage) (message string) {
 	return message
 }
 
-// fieldsOf returns the members of an object. Of a name that stands twice the
-// last value counts, at the first place.
+// fieldsOf returns the members of an object. A name that occurs twice has the
+// place of the first and the value of the last.
 func fieldsOf(object []byte) []Field {
 	var fields []Field
 	index := make(map[string]int)
@@ -266,7 +268,8 @@ func (a *Answer) readBatch(result json.RawMessage) {
 	}
 }
 
-// innerCode reads the error of one command, which may be cut off behind it.
+// innerCode reads the code from the error of one command. The text may be cut
+// off behind the code.
 func innerCode(raw json.RawMessage) Code {
 	for name, value := range members(raw) {
 		if name == "error" {
@@ -292,16 +295,18 @@ func (a *Answer) addInnerTime(key string, t Time) {
 	a.InnerTimes[bounded(key)] = t
 }
 
-// bounded cuts a key or code of which many are kept.
+// bounded shortens a key or code, since many of them are kept.
 func bounded(s string) string { return s[:min(len(s), maxCode)] }
 
-// Executed tells whether the call ran. For a system error it is the table's
-// word, except that version 3 replaces the whole answer of a batch by its
-// first error though earlier commands ran [S]. A MethodError was executed: the
-// method was entered, and whether it changed something before it failed is for
-// its own documentation to say. Without a code, or at 401, which the portal
-// also sends when its authorization server fails in an unknown way, and of a
-// NoAnswer nothing is known.
+// Executed says whether the call ran.
+//
+// For a system error the table says so, with one exception: in version 3 the
+// first error replaces the whole answer of a batch, although earlier commands ran
+// (README.md#batch-of-version-3). A KindMethodError was executed, since the method
+// was called; whether it changed anything before it failed, only its own
+// documentation can say. Nothing is known about a KindNoAnswer, about an error
+// without a code, and about an error at status 401, which the portal sends also
+// when its authorization server fails.
 func (a Answer) Executed() Ran {
 	switch a.Kind {
 	case KindOK:
@@ -319,9 +324,9 @@ func (a Answer) Executed() Ran {
 	return RanUnknown
 }
 
-// Retryable tells whether the same call may be sent again as it is, with a
-// chance of success: its failure passes by itself, and either it surely did
-// not run or it is a read.
+// Retryable reports whether the same call may be sent again unchanged and may
+// succeed then: the failure passes by itself, and the call did not run or is a
+// read.
 func (a Answer) Retryable() bool {
 	switch a.Kind {
 	case KindSystemError:

@@ -122,7 +122,7 @@ func codesOf(a Answer) string {
 }
 
 func describe(s sample, a Answer) []byte {
-	p := a.ErrorInfo()
+	p := infoOf(a)
 	p.RequestID = "r1"
 	status, contentType, body := a.Normalized(p)
 	var b bytes.Buffer
@@ -178,7 +178,7 @@ func TestNegatives(t *testing.T) {
 		`<response><result><error>QUERY_LIMIT_EXCEEDED</error></result></response>`,
 	} {
 		a := Examine(ParseCall("/rest/crm.deal.list"), 200, typeJSON, []byte(body))
-		status, _, out := a.Normalized(a.ErrorInfo())
+		status, _, out := a.Normalized(infoOf(a))
 		if a.Kind != KindOK || status != 200 || string(out) != body {
 			t.Errorf("%s is %v and becomes %d %s", body, a.Kind, status, out)
 		}
@@ -252,7 +252,7 @@ func TestMethodErrors(t *testing.T) {
 	}
 	for _, test := range tests {
 		a := Examine(ParseCall("/rest/crm.deal.add"), test.status, "x/y", []byte(test.body))
-		status, contentType, out := a.Normalized(a.ErrorInfo())
+		status, contentType, out := a.Normalized(infoOf(a))
 		if a.Kind != KindMethodError || a.Code != test.code || Label(a.Code) != test.label || a.Known != nil || (a.Executed() == RanYes) != (a.Code != "") {
 			t.Errorf("%s: %v, code %q, label %s, known %v, executed %v", test.body, a.Kind, a.Code, Label(a.Code), a.Known, a.Executed())
 		}
@@ -287,7 +287,7 @@ func TestNoAnswers(t *testing.T) {
 	}
 	for _, test := range tests {
 		a := Examine(ParseCall("/rest/crm.deal.add"), test.status, test.contentType, []byte(test.body))
-		status, contentType, out := a.Normalized(a.ErrorInfo())
+		status, contentType, out := a.Normalized(infoOf(a))
 		if a.Kind != KindNoAnswer || a.Reason != test.reason || a.Executed() != RanUnknown || a.Retryable() {
 			t.Errorf("%q: %v, reason %q, executed %v, retryable %v", test.body, a.Kind, a.Reason, a.Executed(), a.Retryable())
 		}

@@ -8,26 +8,26 @@ import (
 	"strings"
 )
 
-// maxMethod is the longest method name in bytes that is believed. The longest
-// documented one has 61.
+// maxMethod is the longest name in bytes that is accepted as a method's. The
+// longest documented one has 61.
 const maxMethod = 128
 
-// Call is what an address says of a request, before its body is read. It holds
-// no secret: of a webhook it keeps the ID that a Credential shows, not the code.
+// Call is what the address of a request says, before its body is read. It holds
+// no secret: it keeps the ID of a webhook, as a Credential does, and not the code.
 type Call struct {
-	// Version is the generation of the API: 2 or 3, and 0 where the address is
-	// not below /rest/.
+	// Version is the generation of the API, 2 or 3, or 0 if the address is not
+	// below /rest/.
 	Version int
 
 	// Method is the method's name in lower case, without slashes and without
-	// the .json or .xml of version 2. It is "" where there is none, where
-	// servers may read the path in two ways, and where the client sent what
-	// does not look like a method ([a-z0-9_.], at most 128 bytes): names come
-	// from the network, and a log, a label or a map key made of them must stay
-	// small and must not be a misplaced webhook code.
+	// the .json or .xml of version 2. It is "" if there is none, if servers may
+	// read the path in two ways, or if the client sent something that does not
+	// look like a method ([a-z0-9_.], at most 128 bytes). Names come from the
+	// network and become map keys, labels and parts of log lines, so they must be
+	// short, and must not be a webhook code in the wrong place.
 	Method string
 
-	// XML says that the answer is XML: the .xml of version 2.
+	// XML says that the client wants XML: it appended the .xml of version 2.
 	XML bool
 
 	// Webhook says that the address itself carries the credential.
@@ -37,14 +37,11 @@ type Call struct {
 }
 
 // ParseCall reads a path as the client sent it, perhaps with doubled slashes and
-// a trailing one.
+// a trailing one (README.md#addresses). A path with the login "api" is read as
+// one of version 3, as the portal reads it.
 //
-// The addresses are /rest/<method> and /rest/<user>/<code>/<method>, and both
-// of them below /rest/api/ for version 3 [D]. <user> may be a login; a login
-// "api" cannot be told from version 3, and the portal reads it as version 3 too.
-//
-// Which method runs where servers may read the path in two ways is not known,
-// so such a call has none.
+// If servers may read the path in two ways, nobody knows which method runs, so
+// the call has none.
 func ParseCall(path string) Call {
 	segments := strings.FieldsFunc(path, isSlash)
 	if isPlain(segments) {
@@ -58,7 +55,7 @@ func ParseCall(path string) Call {
 	return c
 }
 
-// parse reads the segments of a path as they stand.
+// parse reads the segments of a path without decoding them.
 func parse(segments []string) Call {
 	if len(segments) == 0 || !isRest(segments[0]) {
 		return Call{}
@@ -76,7 +73,7 @@ func parse(segments []string) Call {
 	case 3:
 		c.setMethod(segments[2])
 		fallthrough
-	default: // too short or too long for a method, yet the code is there
+	default: // without a method, or with too many segments, but with the code
 		c.Webhook = true
 		c.webhook = idOf("webhook", unescapePath(segments[0])+"/"+segments[1])
 	}
@@ -85,10 +82,10 @@ func parse(segments []string) Call {
 
 func isRest(segment string) bool { return strings.EqualFold(segment, "rest") }
 
-// setMethod takes the last segment of an address apart.
+// setMethod reads the last segment of an address.
 func (c *Call) setMethod(segment string) {
 	name := withoutFormat(segment)
-	if c.Version == 3 && name != segment { // version 3 knows no .json and .xml
+	if c.Version == 3 && name != segment { // version 3 does not have .json and .xml
 		return
 	}
 	c.XML = strings.EqualFold(segment[len(name):], ".xml")
@@ -106,20 +103,19 @@ func withoutFormat(segment string) string {
 	return segment
 }
 
-// Batch tells whether the call carries other calls inside.
+// Batch reports whether the call contains other calls.
 func (c Call) Batch() bool { return c.Method == "batch" }
 
-// mayBeBatch3 reports whether the call is a batch of version 3, or may be one by
-// an address that is not understood.
+// mayBeBatch3 reports whether the call is, or may be, a batch of version 3: one
+// whose address is not understood may be.
 func (c Call) mayBeBatch3() bool { return c.Method == "" || c.Version == 3 && c.Batch() }
 
-// REST tells whether the address is below /rest/, so that the call counts
-// against the portal's rate limit. Whether signed file addresses count is not
-// documented; they are taken to.
+// REST reports whether the address is below /rest/, so that the call counts
+// against the portal's rate limit (README.md#rate-limit).
 func (c Call) REST() bool { return c.Version != 0 }
 
-// String names the call for a log: version and method, such as
-// "v2 crm.deal.list". It has at most 131 bytes and never holds a secret.
+// String returns the version and the method for a log, such as
+// "v2 crm.deal.list". It has at most 131 bytes and never contains a secret.
 func (c Call) String() string {
 	method := c.Method
 	if method == "" {
@@ -134,13 +130,12 @@ func (c Call) String() string {
 	return "-"
 }
 
-// MarshalText makes a Call one word in a log of JSON too.
+// MarshalText makes a JSON log show a Call as a text log does.
 func (c Call) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// looksLikeMethod tells whether s may be a method's name: letters, digits,
-// dots and underscores. A name without a dot, such as batch or profile, has at
-// most 15 letters; anything longer, or with a digit, may be a webhook code
-// that stands where the method should.
+// looksLikeMethod reports whether s may be a method's name: letters, digits, dots
+// and underscores. A name without a dot, such as batch or profile, has at most 15
+// letters and no digit; anything else may be a webhook code in the wrong place.
 func looksLikeMethod(s string) bool {
 	if s == "" || len(s) > maxMethod {
 		return false
@@ -160,8 +155,8 @@ func looksLikeMethod(s string) bool {
 	return dot || !digit && len(s) <= 15
 }
 
-// parameters yields the names and values of a query or a form. Parts that do
-// not decode are yielded as they stand: PHP reads them where net/url gives up.
+// parameters yields the names and values of a query or a form. A part that cannot
+// be decoded is yielded unchanged, since PHP reads it and net/url does not.
 func parameters(encoded string) iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		for part := range strings.SplitSeq(encoded, "&") {

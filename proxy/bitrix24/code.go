@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Ran tells whether a call was executed. It decides whether a caller may
-// repeat a write.
+// Ran says whether a call was executed. It decides whether a caller may repeat a
+// write.
 type Ran int
 
 const (
@@ -26,10 +26,10 @@ func (r Ran) String() string {
 	return "unknown"
 }
 
-// MarshalText makes a Ran a word in JSON.
+// MarshalText makes JSON show the word.
 func (r Ran) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// Category groups codes by what an operator does about them.
+// Category groups codes by what somebody has to do about them.
 type Category string
 
 const (
@@ -66,10 +66,10 @@ type SystemError struct {
 	Passing  bool // the same call may succeed later, and nobody has to do anything
 }
 
-// systemErrors is the table. The first sixteen rows are documented, with their texts;
-// the status and existence of the others were read in the server's source, and
-// their texts are ours. Where a row says RanUnknown, a method may have sent the
-// code after it began.
+// systemErrors is the table (README.md#system-errors). The first sixteen rows are
+// documented, with their texts. The others were read in the server's source, and
+// their texts are ours. RanUnknown means that a method may send the code after it
+// has begun.
 var systemErrors = []SystemError{
 	{"INTERNAL_SERVER_ERROR", 500, "Internal server error", RanUnknown, CategoryInternal, true},
 	{CodeUnexpectedAnswer, 500, "Server returned an unexpected response", RanUnknown, CategoryInternal, true},
@@ -79,7 +79,7 @@ var systemErrors = []SystemError{
 	{"ERROR_BATCH_LENGTH_EXCEEDED", 400, "Max batch length exceeded", RanNo, CategoryRequest, false},
 	{"NO_AUTH_FOUND", 401, "Wrong authorization data", RanNo, CategoryAuth, false},
 	{"INVALID_REQUEST", 400, "Https required", RanNo, CategoryRequest, false},
-	{CodeOverloadLimit, 503, "REST API is blocked due to overload", RanNo, CategoryBlocked, false}, // by hand, until support lifts it
+	{CodeOverloadLimit, 503, "REST API is blocked due to overload", RanNo, CategoryBlocked, false}, // until Bitrix24 lifts the block by hand
 	{codeAccessDenied, 403, "REST API is available only on commercial plans", RanNo, CategoryAccess, false},
 	{"INVALID_CREDENTIALS", 403, "Invalid request credentials", RanNo, CategoryAuth, false},
 	{"ERROR_MANIFEST_IS_NOT_AVAILABLE", 404, "Manifest is not available", RanNo, CategoryRequest, false},
@@ -105,16 +105,17 @@ var systemErrors = []SystemError{
 	{"INTERNAL_WRONG_TRANSPORT", 500, "Wrong transport", RanUnknown, CategoryInternal, false},
 	{"INTERNAL_WRONG_HANDLER_CLASS", 500, "Wrong handler class", RanUnknown, CategoryInternal, false},
 
-	// The method ran, and its answer could not be written. The portal sends 200;
-	// clients do not repeat a 422, but some a 500 (measured).
+	// The method ran, and its answer could not be encoded. The portal sends 200
+	// (README.md#system-errors). Some clients repeat a call after a 500, and none
+	// does after a 422 (README.md#clients).
 	{"WRONG_ENCODING", 422, "The answer could not be encoded", RanYes, CategoryInternal, false},
 
-	// Of version 3. Lookup matches their endings, see there.
+	// Codes of version 3. Lookup compares only their endings.
 	{v3Prefix + "EXCEPTION_RATELIMITEXCEPTION", 429, "Rate limit exceeded", RanNo, CategoryRateLimit, true},
 	{v3Prefix + "EXCEPTION_METHODNOTFOUNDEXCEPTION", 404, "Method not found", RanNo, CategoryRequest, false},
 	{v3Prefix + "EXCEPTION_INTERNAL_INTERNALEXCEPTION", 500, "Internal error", RanUnknown, CategoryInternal, true},
-	// Every failure of authorization in version 3, at status 401; at any other
-	// it is a method's own word, as ACCESS_DENIED is (see Examine).
+	// In version 3 each failure of authorization has this code, at status 401. At
+	// any other status it is a method's own, as with ACCESS_DENIED (see Examine).
 	{codeV3AccessDenied, 401, "Access denied", RanNo, CategoryAuth, false},
 }
 

@@ -6,14 +6,15 @@ import (
 	"strings"
 )
 
-// Commands returns the methods that a batch of version 2 calls, in lower case,
-// by command. It reads the parameter cmd in query, form or JSON, as an object
-// or a list [D], at most 100 commands of it; what it cannot read it leaves out.
+// Commands returns the method of each command of a batch of version 2, in lower
+// case. It reads the parameter cmd from the query, the form or the JSON
+// (README.md#batch-of-version-2). It returns at most 100 commands and leaves out
+// those that it cannot read.
 func Commands(rawQuery, contentType string, body []byte) map[string]string {
 	commands := make(map[string]string)
 	addForm(commands, rawQuery)
 	switch mediaType, _, _ := mime.ParseMediaType(contentType); {
-	case strings.HasPrefix(string(trimStart(body)), "{"): // also where the type is wrong or absent
+	case strings.HasPrefix(string(trimStart(body)), "{"): // even if the type is wrong or absent
 		addJSON(commands, trimStart(body))
 	case mediaType != "multipart/form-data":
 		addForm(commands, string(body))
@@ -21,7 +22,7 @@ func Commands(rawQuery, contentType string, body []byte) map[string]string {
 	return commands
 }
 
-// addForm reads cmd[key]=method?query.
+// addForm reads the parameters cmd[key]=method?query.
 func addForm(commands map[string]string, form string) {
 	for name, value := range parameters(form) {
 		key, isCommand := strings.CutPrefix(name, "cmd[")

@@ -13,26 +13,26 @@ import (
 	"strings"
 )
 
-// maxCredentialBody is how many bytes of a body are searched for a token. A
-// token further behind is not found, and the call counts as one without.
+// maxCredentialBody is how many bytes of a body are searched for a token. A call
+// whose token comes later counts as a call without one.
 const maxCredentialBody = 64 << 10
 
-// Credential names who calls, without holding the secret.
+// Credential says who calls, and does not hold the secret.
 type Credential struct {
 	Kind string // "webhook", "oauth" or "none"
 
-	// ID is 12 hexadecimal digits, "" for the kind "none". It is the same for
-	// the same secret as long as the process lives. An OAuth token lives for an
-	// hour, and its successor has another ID.
+	// ID is 12 hexadecimal digits, or "" without a credential. It stays the same
+	// for the same secret as long as the process lives. An OAuth token lives for
+	// an hour (README.md#credentials), and the next one has another ID.
 	ID string
 }
 
-// idKey makes the IDs of this process. A plain hash would let whoever sees the
-// status page try out weak codes and known tokens against it; under a random
-// key that is gone with the process, an ID tells nothing.
+// idKey is the key of the hash that makes IDs. With a plain hash, whoever sees the
+// status page could test weak codes and known tokens against it. With a random key
+// that no other process has, an ID reveals nothing.
 //
-// Processes therefore disagree about IDs. Replicas that share budgets by
-// credential must be given one key.
+// So two processes have different IDs for the same secret. Replicas that share
+// budgets by credential will need a common key.
 var idKey = func() []byte {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails, says its documentation
@@ -46,10 +46,10 @@ func idOf(kind, secret string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:6])
 }
 
-// FindCredential tells who makes call c. It looks, in this order, at the
-// webhook in the path, at authorization (the header's value; only Bearer
-// counts), at rawQuery, and at no more than the first 64 KiB of body, for the
-// names auth and access_token [D]. auth may also be an array, as in
+// FindCredential returns who makes the call c (README.md#credentials). It looks,
+// in this order, at the webhook in the path, at the value of the header
+// Authorization if that is a Bearer token, and in rawQuery and the first 64 KiB of
+// body for the parameters auth and access_token. auth may be an array, as in
 // auth[access_token]=….
 func FindCredential(c Call, rawQuery, authorization, contentType string, body []byte) Credential {
 	if c.Webhook {
@@ -94,11 +94,11 @@ func tokenInBody(contentType string, body []byte) string {
 	switch {
 	case mediaType == "multipart/form-data":
 		return tokenInMultipart(params["boundary"], body)
-	case bytes.HasPrefix(trimStart(body), []byte("{")): // also where the type is wrong or absent
+	case bytes.HasPrefix(trimStart(body), []byte("{")): // even if the type is wrong or absent
 		return tokenInJSON(body)
 	case bytes.HasPrefix(trimStart(body), []byte("[")): // a batch of version 3
 		return ""
-	case cut: // half a token would be another token
+	case cut: // half a token would look like another token
 		body = body[:bytes.LastIndexByte(body, '&')+1]
 	}
 	return tokenInForm(string(body))
@@ -111,7 +111,7 @@ func firstBytes(body []byte) (first []byte, cut bool) {
 	return body, false
 }
 
-// tokenInJSON reads the top level of an object, which may be cut off.
+// tokenInJSON reads the top level of an object that may be cut off.
 func tokenInJSON(body []byte) string {
 	for name, raw := range members(body) {
 		if name != "auth" && name != "access_token" {

@@ -2,21 +2,22 @@ package bitrix24
 
 import "strings"
 
-// FileHint is whether the header of an answer announces a file.
+// FileHint says whether the header of an answer announces a file.
 type FileHint int
 
 const (
 	FileHintNo FileHint = iota
 	FileHintMaybe
-	FileHintYes // of a user, and not to be looked into
+	FileHintYes
 )
 
-// FileHintOf reads what an answer's header says of its body: a disposition makes it
-// a file, and so do a range of bytes and a media type that no answer of the API
-// has. The address says nothing: a file may come from any, and an error too.
+// FileHintOf returns what the header of an answer says about its body. It is a
+// file if it has a disposition, a range of bytes, or a media type that no answer
+// of the API has. The address says nothing about it: files and errors come from
+// the same addresses (README.md#addresses).
 //
-// Of failures only the body knows: a file where it names no error, but none at
-// 5xx. Nor do plain text and scripts say what they are.
+// At 4xx, and for plain text and scripts, only the body shows whether it is a
+// file. At 5xx it never is.
 func FileHintOf(status int, disposition, contentRange, contentType string) FileHint {
 	announced := disposition != "" || contentRange != ""
 	switch kind := mediaKind(contentType); {

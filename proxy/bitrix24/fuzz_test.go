@@ -28,7 +28,7 @@ func FuzzExamine(f *testing.F) {
 		call := ParseCall(paths[int(path)%len(paths)])
 		portalStatus := 200 + int(status)%400
 		a := Examine(call, portalStatus, contentType, body)
-		p := a.ErrorInfo()
+		p := infoOf(a)
 		p.RequestID = "r1"
 		got, gotType, out := a.Normalized(p)
 		switch a.Kind {

@@ -7,11 +7,11 @@ import (
 	"strconv"
 )
 
-// byteOrderMark stands before the JSON of some portals [R].
+// byteOrderMark precedes the JSON of some portals (README.md#answers).
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// trimStart removes white space and byte-order marks, of which each file that PHP
-// includes may have sent one.
+// trimStart removes white space and byte-order marks. There may be several: each
+// file that PHP includes may send one.
 func trimStart(b []byte) []byte {
 	for {
 		trimmed := bytes.TrimPrefix(bytes.TrimLeft(b, " \t\r\n"), byteOrderMark)
@@ -22,7 +22,7 @@ func trimStart(b []byte) []byte {
 	}
 }
 
-// trimEnd is trimStart at the other end.
+// trimEnd does at the end what trimStart does at the start.
 func trimEnd(b []byte) []byte {
 	for {
 		trimmed := bytes.TrimSuffix(bytes.TrimRight(b, " \t\r\n"), byteOrderMark)
@@ -33,9 +33,9 @@ func trimEnd(b []byte) []byte {
 	}
 }
 
-// members yields the names and raw values at the top level of a JSON object,
-// in their order. It stops without a word where b is no object or is cut off;
-// whole values before that have been yielded.
+// members yields the names and raw values at the top level of a JSON object, in
+// their order. If b is cut off, it yields the whole values before that; if b is
+// not an object, it yields nothing.
 func members(b []byte) iter.Seq2[string, json.RawMessage] {
 	return func(yield func(string, json.RawMessage) bool) {
 		d := json.NewDecoder(bytes.NewReader(trimStart(b)))
@@ -53,9 +53,10 @@ func members(b []byte) iter.Seq2[string, json.RawMessage] {
 	}
 }
 
-// elements yields the values of a JSON object by name or of a JSON list by
-// position: PHP writes an array as either, by what its keys happen to be. Like
-// members it stops where the text is cut off.
+// elements yields the values of a JSON object with their names, or of a JSON list
+// with their positions: PHP writes an array as the one or the other, depending on
+// its keys (README.md#batch-of-version-2). It treats text that is cut off as
+// members does.
 func elements(b []byte) iter.Seq2[string, json.RawMessage] {
 	if !bytes.HasPrefix(trimStart(b), []byte("[")) {
 		return members(b)
@@ -72,7 +73,7 @@ func elements(b []byte) iter.Seq2[string, json.RawMessage] {
 	}
 }
 
-// textOf returns a string's content, a number or a boolean as it is written,
+// textOf returns the content of a string, a number or a boolean as it is written,
 // and "" for everything else.
 func textOf(raw json.RawMessage) string {
 	raw = bytes.TrimSpace(raw)
@@ -90,12 +91,12 @@ func textOf(raw json.RawMessage) string {
 	return string(raw)
 }
 
-// encode writes a string or a flat struct as JSON, without the escapes that
-// only HTML needs.
+// encode writes a string or a flat struct as JSON, without the escapes that only
+// HTML needs.
 func encode(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(v) // these always encode
+	_ = e.Encode(v) // never fails for a string or a flat struct
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

@@ -15,21 +15,21 @@ const (
 )
 
 // ErrorInfo is what the proxy adds to an error, as the member or element proxy.
+// Client libraries ignore members that they do not know (README.md#clients).
 type ErrorInfo struct {
 	Source       string `json:"source"` // portal, network or proxy
 	Reason       Reason `json:"reason"`
 	Executed     Ran    `json:"executed"`
 	Retryable    bool   `json:"retryable"`
-	PortalStatus int    `json:"portal_status"` // 0 where the portal did not answer
+	PortalStatus int    `json:"portal_status"` // 0 if the portal did not answer
 	RequestID    string `json:"request_id"`
 }
 
-// ErrorInfo returns what is to be told beside a SystemError or NoAnswer. Its
-// reason is the code's category or the answer's Reason; the request's ID is
-// the caller's to fill in.
+// ErrorInfo returns what is added to a KindSystemError or a KindNoAnswer. Its
+// reason is the category of the code or the answer's Reason. The caller sets the
+// source and the ID of the request.
 func (a Answer) ErrorInfo() ErrorInfo {
 	p := ErrorInfo{
-		Source:       "portal",
 		Reason:       a.Reason,
 		Executed:     a.Executed(),
 		Retryable:    a.Retryable(),
@@ -41,16 +41,16 @@ func (a Answer) ErrorInfo() ErrorInfo {
 	return p
 }
 
-// Normalized returns what the caller gets instead of an answer that Examine
-// has seen whole.
+// Normalized returns what the caller gets in place of an answer that Examine has
+// seen whole.
 //
-// A system error gets the documented status of its code and p beside it; code,
-// description and further keys stay as the portal sent them, but for white
-// space around the code and an empty description, for which the documented
-// text stands in. What is no answer becomes ERROR_UNEXPECTED_ANSWER, and
-// nothing of it is passed on. Everything else passes as it came, except that
-// the status of a method's own error is never 2xx but 400, or the documented one
-// where its code is of the table.
+// A system error gets the documented status of its code, and p is added to it. Its
+// code, description and further keys stay as the portal sent them, except that
+// white space around the code is removed, and that the documented text replaces an
+// empty description. A KindNoAnswer becomes ERROR_UNEXPECTED_ANSWER, and nothing
+// of it is passed on. Any other answer stays as it came, except that the error of
+// a method never has a status below 400: it gets the documented status of its
+// code, or 400.
 func (a Answer) Normalized(p ErrorInfo) (status int, contentType string, body []byte) {
 	switch a.Kind {
 	case KindSystemError:
@@ -59,7 +59,7 @@ func (a Answer) Normalized(p ErrorInfo) (status int, contentType string, body []
 	case KindNoAnswer:
 		known := Lookup(CodeUnexpectedAnswer)
 		status = known.Status
-		body = Error(known.Code, known.Text+": "+a.unexpected(p.Executed), p, a.call.XML)
+		body = Error(known.Code, known.Text+": "+a.whatCame(p.Executed), p, a.call.XML)
 	case KindMethodError:
 		return a.methodErrorStatus(), a.contentType, a.body
 	default:
@@ -68,9 +68,9 @@ func (a Answer) Normalized(p ErrorInfo) (status int, contentType string, body []
 	return status, ContentType(a.call.XML), body
 }
 
-// unexpected says what came in the place of an answer, and whether the call may
-// have run.
-func (a Answer) unexpected(executed Ran) string {
+// whatCame says what came in place of an answer, and whether the call may have
+// run.
+func (a Answer) whatCame(executed Ran) string {
 	text := map[Reason]string{
 		ReasonHTML:      "an HTML page",
 		ReasonEmpty:     "an empty answer",
@@ -78,7 +78,7 @@ func (a Answer) unexpected(executed Ran) string {
 		ReasonNotJSON:   "an answer that is not one of the API",
 	}[a.Reason]
 	if text == "" {
-		text = "no whole answer" // for a reason of the caller's own
+		text = "no whole answer" // the caller has set another reason
 	}
 	text = fmt.Sprintf("%s at status %d", text, a.status)
 	if executed == RanUnknown {
@@ -87,8 +87,7 @@ func (a Answer) unexpected(executed Ran) string {
 	return text
 }
 
-// methodErrorStatus is never that of a success; where a method uses a word of the
-// table, it is the word's.
+// methodErrorStatus returns a status that is never that of a success.
 func (a Answer) methodErrorStatus() int {
 	if a.status >= 400 {
 		return a.status
@@ -107,8 +106,9 @@ func ContentType(xml bool) string {
 	return typeJSON
 }
 
-// Error returns the body of an error made here: flat on every path, since no
-// client library minds that, and error and error_description always strings.
+// Error returns the body of an error that is made here. It is a flat object on
+// every path, and error and error_description are always strings: all client
+// libraries can read that (README.md#clients).
 func Error(code Code, description string, p ErrorInfo, asXML bool) []byte {
 	if asXML {
 		return errorXML(code, description, nil, p)
@@ -128,7 +128,7 @@ func (a Answer) systemErrorBody(p ErrorInfo) []byte {
 	switch {
 	case a.call.XML && a.xml:
 		return errorXML(a.Code, description, a.furtherXML(), p)
-	case a.call.XML || a.xml: // the other notation has no place for further keys
+	case a.call.XML || a.xml: // further keys cannot be copied between JSON and XML
 		return Error(a.Code, description, p, a.call.XML)
 	case a.V3:
 		return object(a.Fields, []Field{{"error", a.v3Object(description)}, {"proxy", encode(p)}})
@@ -136,19 +136,19 @@ func (a Answer) systemErrorBody(p ErrorInfo) []byte {
 	return object(a.Fields, []Field{{"error", encode(a.Code)}, {"error_description", encode(description)}, {"proxy", encode(p)}})
 }
 
-// v3Object returns the error object of version 3 with its validation and
-// whatever else stands in it.
+// v3Object returns the error object of version 3, with its validation and all
+// else that it contains.
 func (a Answer) v3Object(description string) []byte {
 	for _, field := range a.Fields {
 		if field.Name == "error" {
 			return object(fieldsOf(field.Value), []Field{{"code", encode(a.Code)}, {"message", encode(description)}})
 		}
 	}
-	return nil // not reached: an Answer of version 3 has the field
+	return nil // not reached: the error of version 3 is one of the fields
 }
 
-// object writes a JSON object: the fields in their order, with the values of
-// set in place of their own, and what is left of set behind them.
+// object writes a JSON object: the fields in their order, with the values of set
+// where it has the same names, and then the rest of set.
 func object(fields, set []Field) []byte {
 	values := make(map[string][]byte, len(set))
 	for _, field := range set {
@@ -177,8 +177,8 @@ func object(fields, set []Field) []byte {
 	return append(b, '}')
 }
 
-// furtherXML returns the portal's elements other than error,
-// error_description and proxy, as they stand.
+// furtherXML returns the portal's elements other than error, error_description and
+// proxy, as they came.
 func (a Answer) furtherXML() []byte {
 	inside := xmlOpening.ReplaceAll(trimEnd(trimStart(a.body)), nil)
 	inside = bytes.TrimSuffix(inside, []byte(xmlClosing))
@@ -193,8 +193,8 @@ func (a Answer) furtherXML() []byte {
 	return inside
 }
 
-// errorXML writes an error as XML. Further elements are left out where they
-// are not well-formed.
+// errorXML writes an error as XML. It leaves out further elements that are not
+// well-formed.
 func errorXML(code Code, description string, further []byte, p ErrorInfo) []byte {
 	var b bytes.Buffer
 	element := func(name string, value any) {
@@ -219,7 +219,7 @@ func errorXML(code Code, description string, further []byte, p ErrorInfo) []byte
 	return b.Bytes()
 }
 
-// wellFormed tells whether a piece of XML can stand inside an element.
+// wellFormed reports whether a piece of XML can be put inside an element.
 func wellFormed(piece []byte) bool {
 	d := xml.NewDecoder(io.MultiReader(bytes.NewReader([]byte("<x>")), bytes.NewReader(piece), bytes.NewReader([]byte("</x>"))))
 	depth := 0

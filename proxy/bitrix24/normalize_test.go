@@ -6,6 +6,13 @@ import (
 	"testing"
 )
 
+// infoOf returns an answer's ErrorInfo with the source that the proxy sets.
+func infoOf(a Answer) ErrorInfo {
+	info := a.ErrorInfo()
+	info.Source = "portal"
+	return info
+}
+
 // Each code of the table gets its documented status whatever status it came
 // with, in JSON and in XML, with the portal's own words and the proxy's beside.
 func TestSystemErrorsAtAnyStatus(t *testing.T) {
@@ -27,7 +34,7 @@ func TestSystemErrorsAtAnyStatus(t *testing.T) {
 					t.Errorf("%s at %d from %s: %v %v, executed %v, %q", code.Code, status, path, a.Kind, a.Known, a.Executed(), a.Description)
 					continue
 				}
-				got, _, out := a.Normalized(a.ErrorInfo())
+				got, _, out := a.Normalized(infoOf(a))
 				if got != code.Status {
 					t.Errorf("%s at %d from %s becomes %d, want %d", code.Code, status, path, got, code.Status)
 				}
@@ -59,7 +66,7 @@ func TestNormalizedKeepsThePortalsWords(t *testing.T) {
 	}
 	for _, test := range tests {
 		a := Examine(ParseCall(test.path), 200, "", []byte(test.body))
-		p := a.ErrorInfo()
+		p := infoOf(a)
 		p.RequestID = "<&>"
 		if status, _, got := a.Normalized(p); status != 401 || string(got) != test.want || !json.Valid(got) {
 			t.Errorf("%s\n got %d %s\nwant %s", test.body, status, got, test.want)
@@ -84,7 +91,7 @@ func TestNormalizedXML(t *testing.T) {
 	}
 	for _, test := range tests {
 		a := Examine(ParseCall("/rest/a.b.xml"), 200, "", []byte(test.body))
-		p := a.ErrorInfo()
+		p := infoOf(a)
 		p.RequestID = "<&>"
 		status, contentType, got := a.Normalized(p)
 		if status != 401 || contentType != typeXML || string(got) != test.want || !wellFormed(got) {
@@ -106,13 +113,13 @@ func TestNoErrorLeavesAsASuccess(t *testing.T) {
 			for _, code := range SystemErrors() {
 				body := fmt.Sprintf(notation.body, code.Code)
 				a := Examine(ParseCall(notation.path), status, typeJSON, []byte(body))
-				if got, _, _ := a.Normalized(a.ErrorInfo()); got != code.Status || got < 400 || a.Code != code.Code {
+				if got, _, _ := a.Normalized(infoOf(a)); got != code.Status || got < 400 || a.Code != code.Code {
 					t.Fatalf("%s at %d is %v %q and leaves at %d, want %d", body, status, a.Kind, a.Code, got, code.Status)
 				}
 			}
 			body := fmt.Sprintf(notation.body, "ERROR_CORE")
 			a := Examine(ParseCall(notation.path), status, typeJSON, []byte(body))
-			if got, _, _ := a.Normalized(a.ErrorInfo()); got != 400 {
+			if got, _, _ := a.Normalized(infoOf(a)); got != 400 {
 				t.Fatalf("%s at %d leaves at %d", body, status, got)
 			}
 		}

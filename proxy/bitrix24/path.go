@@ -8,10 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// isPlain reports whether all servers read the segments of a path alike. Some resolve dots,
-// some decode first, and they disagree about escaped slashes, backslashes,
-// parameters behind a semicolon and much else. So no segment has anything but
-// what needs no escape, and the user's alone may be a login.
+// isPlain reports whether all servers read the segments of a path alike
+// (README.md#addresses). Some resolve dots first, some decode first, and they
+// disagree about escaped slashes, backslashes, parameters behind a semicolon and
+// more. So a segment may contain only characters that need no escape; the user's
+// segment may also be a login.
 func isPlain(segments []string) bool {
 	for i, s := range segments {
 		isUser := i > 0 && i == len(segments)-3
@@ -24,8 +25,8 @@ func isPlain(segments []string) bool {
 
 func isSlash(r rune) bool { return r == '/' }
 
-// isWord reports whether s has unreserved characters alone (RFC 3986, 2.3), and
-// not only dots.
+// isWord reports whether s consists of unreserved characters (RFC 3986, 2.3), and
+// not of dots alone.
 func isWord(s string) bool {
 	return strings.Trim(s, ".") != "" && !strings.ContainsFunc(s, func(r rune) bool { return !isUnreserved(r) })
 }
@@ -34,9 +35,9 @@ func isUnreserved(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~", r)
 }
 
-// isLogin reports whether a segment is a login whose escapes hide nothing:
-// letters of any script, digits, and what addresses of mail have beside them.
-// A dot or a slash in an escape, also in one of too many bytes, is none.
+// isLogin reports whether a segment is a login whose escapes hide nothing: letters
+// of any script, digits, and the other characters of e-mail addresses. A segment
+// with an escaped dot or slash is not one, nor is one that is not valid UTF-8.
 func isLogin(segment string) bool {
 	login, err := url.PathUnescape(segment)
 	if err != nil || !utf8.ValidString(login) || strings.Count(login, ".") != strings.Count(segment, ".") || strings.Trim(login, ".") == "" {

@@ -6,12 +6,12 @@ import (
 )
 
 // Read reports whether the call surely changes nothing, so that it may be sent
-// again whatever became of it. Of a batch only ReadBatch knows.
+// again in any case. For a batch, see ReadBatch.
 func (c Call) Read() bool { return isRead(c.Method) }
 
 // isRead reports whether a method surely changes nothing. Its last segment
-// decides, and it decides exactly: conductList, deleteList and getExternalLink
-// are writes.
+// decides, and must match exactly: conductList, deleteList and getExternalLink are
+// writes (README.md#reads).
 func isRead(method string) bool {
 	if slices.Contains(notPlainReads, method) {
 		return false
@@ -23,11 +23,12 @@ func isRead(method string) bool {
 	return method == "profile"
 }
 
-// notPlainReads look like reads.
+// notPlainReads are methods that do more than read, although their names are those
+// of reads (README.md#reads).
 var notPlainReads = []string{
 	"im.notify.read.list",     // marks notifications as read
-	"event.offline.get",       // takes the events off their queue
-	"im.v2.event.get",         // confirms the events before its offset [D]
+	"event.offline.get",       // removes the events from their queue
+	"im.v2.event.get",         // confirms the events before its offset
 	"imbot.v2.event.get",      // likewise
-	"user.userfield.file.get", // gives a file
+	"user.userfield.file.get", // answers with a file
 }

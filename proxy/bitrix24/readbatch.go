@@ -11,12 +11,12 @@ import (
 	"unicode/utf8"
 )
 
-// ReadBatch reports whether c is a batch whose commands are all reads. body is
-// the whole body of the request, as it is sent and without an encoding.
+// ReadBatch reports whether c is a batch whose commands are all reads. body is the
+// whole body of the request, as it is sent and without an encoding.
 //
-// Which of several places PHP takes a command from depends on the portal, so
-// every command in every place has to be a read. What PHP may understand in
-// another way than is written here makes the batch no read.
+// It depends on the portal from which of several places PHP takes a command, so
+// each command in each place must be a read. A batch that PHP may understand
+// differently is not one of reads (README.md#batch-of-version-2).
 func ReadBatch(c Call, rawQuery, contentType string, body []byte) bool {
 	if !c.Batch() {
 		return false
@@ -26,12 +26,12 @@ func ReadBatch(c Call, rawQuery, contentType string, body []byte) bool {
 	return fits && commands.found > 0
 }
 
-// readCommands counts the commands of a batch. Its methods report whether what
-// they were given has nothing but reads.
+// readCommands counts the commands of a batch. Its methods report whether what they
+// are given contains only reads.
 type readCommands struct{ found int }
 
-// add takes a command of version 2, method?query. PHP's parse_url cuts the
-// method off at the first question mark or number sign.
+// add examines a command of version 2, method?query. For PHP's parse_url the method
+// ends at the first question mark or number sign.
 func (r *readCommands) add(command string) bool {
 	end := strings.IndexAny(command+"?", "?#")
 	return r.addMethod(command[:end])
@@ -43,7 +43,7 @@ func (r *readCommands) addMethod(method string) bool {
 }
 
 func (r *readCommands) query(version int, raw string) bool {
-	if version == 3 { // takes its commands from the body
+	if version == 3 { // the commands are in the body
 		for name := range parameters(raw) {
 			if name == "" || strings.ContainsAny(name[:1], "0123456789[ ") || isLikeCommand(name) {
 				return false
@@ -73,8 +73,8 @@ func (r *readCommands) body(version int, contentType string, body []byte) bool {
 	return false
 }
 
-// form takes cmd[key]=command out of a query or form. A semicolon may be a
-// separator, a NUL ends a name, and blanks before a name are dropped.
+// form examines cmd[key]=command in a query or form. A semicolon may be a
+// separator, a NUL ends a name, and PHP drops blanks before a name.
 func (r *readCommands) form(encoded string) bool {
 	for part := range strings.SplitSeq(encoded, "&") {
 		rawName, rawValue, _ := strings.Cut(part, "=")
@@ -90,20 +90,20 @@ func (r *readCommands) form(encoded string) bool {
 	return true
 }
 
-// looksStructured reports whether a body may be JSON or XML, whatever its type.
+// looksStructured reports whether a body may be JSON or XML, whatever its type says.
 func looksStructured(body []byte) bool {
 	text := trimStart(body)
 	return len(text) > 0 && strings.IndexByte("{[<", text[0]) >= 0
 }
 
-// isLikeCommand reports whether PHP or the portal, which compares some names
-// without case, may take a parameter for cmd or a part of it.
+// isLikeCommand reports whether PHP may read a parameter as cmd or as a part of it,
+// or whether the portal may, which compares some names without case.
 func isLikeCommand(name string) bool {
 	name = strings.TrimSpace(name)
 	return len(name) >= 3 && strings.EqualFold(name[:3], "cmd")
 }
 
-// isCommand reports whether a name is cmd[key], and nothing else.
+// isCommand reports whether a name is exactly cmd[key].
 func isCommand(name string) bool {
 	key, opened := strings.CutPrefix(strings.ToLower(name), "cmd[")
 	key, closed := strings.CutSuffix(key, "]")
@@ -125,8 +125,8 @@ func (r *readCommands) json2(body []byte) bool {
 	return true
 }
 
-// json3 takes a list of {method, query, as, parallel}, or an object that has
-// them by number beside auth.
+// json3 examines a list of {method, query, as, parallel}, or an object that has
+// these under numbers, beside auth (README.md#batch-of-version-3).
 func (r *readCommands) json3(body []byte) bool {
 	if isWholeJSON(body, '[') {
 		return r.all(elements(body), (*readCommands).addItem)
@@ -143,7 +143,7 @@ func (r *readCommands) json3(body []byte) bool {
 	return true
 }
 
-// all takes every value, of which there must be one.
+// all examines each of the values, of which there must be at least one.
 func (r *readCommands) all(values iter.Seq2[string, json.RawMessage], add func(*readCommands, json.RawMessage) bool) bool {
 	before := r.found
 	for _, value := range values {
@@ -175,8 +175,8 @@ func (r *readCommands) addItem(item json.RawMessage) bool {
 	return r.found > before
 }
 
-// isWholeJSON reports whether text is one JSON value that begins with open, and
-// one that PHP reads too.
+// isWholeJSON reports whether text is one JSON value that begins with open and that
+// PHP can read too.
 func isWholeJSON(text []byte, open byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte{open}) && utf8.Valid(text) && json.Valid(text)
 }

@@ -5,43 +5,44 @@ import (
 	"strings"
 )
 
-// mask stands where a secret was.
+// mask replaces a secret.
 const mask = "***"
 
 const (
 	// slash separates segments: plain, doubled, escaped as PHP's json_encode
 	// does it, or percent-encoded.
 	slash = `(?:\\*/|%(?:25)*2f)+`
-	// segment is what stands between slashes in an address within a text.
+	// segment is what an address within a text has between its slashes.
 	segment = `[^\s/\\?#"'<>]`
 )
 
 var (
 	slashes = regexp.MustCompile(`(?i)` + slash)
 
-	// restPath finds /rest/ and what follows, also where a letter of it is
+	// restPath finds /rest/ and what follows, even if letters of rest are
 	// percent-encoded.
 	restPath = regexp.MustCompile(`(?i)((?:^|` + slash + `)(?:r|%72|%52)(?:e|%65|%45)(?:s|%73|%53)(?:t|%74|%54)` + slash + `)` +
 		`(` + segment + `+(?:` + slash + segment + `*)*)`)
 
-	// parameter finds name=value as in queries and forms.
+	// parameter finds name=value, as in queries and forms.
 	parameter = regexp.MustCompile(`([^\s?&#;"'<>=]+)=([^\s&#;"'<>]+)`)
 
-	// member finds "name": "value" as in JSON, also in JSON within a string.
+	// member finds "name": "value", as in JSON and in JSON within a string.
 	member = regexp.MustCompile(`(?i)(\\*"(?:` + secretNames + `)\\*"\s*:\s*\\*")((?:[^"\\]|\\[^"])+)`)
 
 	authorization = regexp.MustCompile(`(?i)\b(bearer|basic)(\s+|%20|\+)[^\s"',;&]+`)
 	userinfo      = regexp.MustCompile(`(//)[^\s/?#"'<>@]+@`)
 )
 
-// secretNames are the parameters that hold tokens and keys.
+// secretNames are the parameters that contain tokens and keys
+// (README.md#credentials).
 const secretNames = `auth|access_token|token|refresh_token|client_secret|application_token|auth_id|refresh_id`
 
 var secretName = regexp.MustCompile(`(?i)^(?:` + secretNames + `)(?:\[.*)?$`)
 
-// Redact returns an address, or a text with addresses in it, fit for a log:
-// instead of webhook codes, tokens, client secrets, authorization headers and
-// userinfo it has "***". It errs on the side of masking too much.
+// Redact makes an address, or a text with addresses in it, fit for a log: it
+// replaces webhook codes, tokens, client secrets, authorization headers and
+// userinfo by "***". When in doubt it masks too much.
 func Redact(s string) string {
 	s = userinfo.ReplaceAllString(s, "${1}"+mask+"@")
 	s = authorization.ReplaceAllString(s, "${1} "+mask)
@@ -58,8 +59,8 @@ func redactParameter(part string) string {
 	return part
 }
 
-// redactPath masks, after /rest/ or /rest/api/, the user of a webhook unless it
-// is a number, its code, and whatever does not look like a method.
+// redactPath masks what follows /rest/ or /rest/api/ and is not a number in the
+// place of a webhook's user, or the name of a method.
 func redactPath(address string) string {
 	groups := restPath.FindStringSubmatch(address)
 	segments := slashes.Split(groups[2], -1)
@@ -68,7 +69,7 @@ func redactPath(address string) string {
 		call = call[1:]
 	}
 	webhook := len(call) > 1 && call[1] != ""
-	dots := strings.Contains("/"+unescape(groups[2]), "/.") // the code may stand anywhere
+	dots := strings.Contains("/"+unescape(groups[2]), "/.") // then the code may be in any segment
 	for i, s := range call {
 		var harmless bool
 		switch {

@@ -3,15 +3,15 @@ package bitrix24
 import "bytes"
 
 const (
-	// HeadLimit is how many bytes of an answer are held before it may stream.
+	// HeadLimit is how many bytes of an answer are held back before it may stream.
 	HeadLimit = 64 << 10
 
-	// errorLimit is how many bytes are held of an answer that began as an
-	// error and has not ended. None is as long.
+	// errorLimit is how many bytes are held back of an answer that began as an
+	// error and has not ended. Errors are shorter than that.
 	errorLimit = 1 << 20
 
-	// tailLimit is how many bytes before the end are kept of an answer that
-	// streams: the time element has less than 400.
+	// tailLimit is how many of the last bytes are kept of an answer that streams.
+	// The time element in them has less than 400.
 	tailLimit = 4 << 10
 )
 
@@ -19,28 +19,28 @@ const (
 type Verdict int
 
 const (
-	// VerdictMore: hold what has been read, read on, and ask again.
+	// VerdictMore: hold back what has been read, read on, and ask again.
 	VerdictMore Verdict = iota
-	// VerdictWhole: pass nothing on and read no more; Finish knows the answer.
+	// VerdictWhole: pass nothing on and stop reading; Finish knows the answer.
 	VerdictWhole
-	// VerdictStream: pass on what is held and all that follows, as it came.
+	// VerdictStream: pass on what is held back and all that follows, as it comes.
 	VerdictStream
 )
 
-// A Scanner tells what an answer means while it passes, in bounded memory.
+// A Scanner finds out what an answer means while it passes, in bounded memory.
 //
-// Head gets what has been read so far, from the start and growing, until it
-// says Whole or Stream. After Stream every later byte goes to Write. Finish
-// ends both ways.
+// Call Head with what has been read so far, from the start, until it returns
+// VerdictWhole or VerdictStream. After VerdictStream, give all later bytes to
+// Write. In both cases call Finish at the end.
 //
-// An answer of at most HeadLimit bytes is always examined whole, so that one
-// which was cut off becomes an error and not half a success; a failing one, of
-// 4xx or 5xx or with an error in its head, up to a megabyte. Of a longer one the
-// head decides. Of what streams only the end is looked at, at the speed of
-// a copy; a batch of version 2 in JSON alone is walked, for the errors and
-// times inside (those of a long XML batch are not seen). A long answer is
-// therefore known to be truncated only when its end is not that of a JSON
-// text, or when Finish is told so; a batch always.
+// An answer of at most HeadLimit bytes is always examined whole, so that one that
+// was cut off becomes an error and not half a success. An answer that fails, by a
+// status of 4xx or 5xx or an error in its head, is examined whole up to a megabyte.
+// A longer answer is judged by its head and streams. Then only its end is read,
+// which costs no more than a copy. A batch of version 2 in JSON is read throughout,
+// for the errors and times inside; those of a long XML batch are not found. So a
+// long answer is known to be truncated only if its end is not that of a JSON text,
+// or if the caller of Finish says so; a long batch always is.
 type Scanner struct {
 	call        Call
 	status      int
@@ -48,20 +48,20 @@ type Scanner struct {
 
 	verdict   Verdict
 	whole     []byte
-	failing   bool // held for longer, since it fails or may
+	failing   bool // it fails, or may, and is held back for longer
 	firstByte byte
 	tail      tail
-	walker    *walker // of a batch
+	walker    *walker // for a batch, else nil
 }
 
-// NewScanner returns a Scanner for the answer to call. The bytes it is given
-// must be uncompressed.
+// NewScanner returns a Scanner for the answer to call. Its input must be
+// uncompressed.
 func NewScanner(call Call, status int, contentType string) *Scanner {
 	return &Scanner{call: call, status: status, contentType: contentType}
 }
 
-// Head decides by what is held of the answer, which is all of it at eof. The
-// Scanner may keep held until Finish.
+// Head decides by what has been read of the answer, which is all of it if eof is
+// true. The Scanner may keep held until Finish.
 func (s *Scanner) Head(held []byte, eof bool) Verdict {
 	if s.verdict != VerdictMore {
 		return s.verdict
@@ -94,7 +94,7 @@ func (s *Scanner) decide(held []byte, eof bool) Verdict {
 	}
 	hasResult, hasError, known := topLevel(trimStart(held))
 	switch {
-	case !known: // a page, however long
+	case !known: // a page, of whatever length
 		return VerdictWhole
 	case s.status >= 400 && !s.failing:
 		s.failing = true
@@ -112,8 +112,8 @@ func (s *Scanner) decide(held []byte, eof bool) Verdict {
 	return VerdictStream
 }
 
-// topLevel tells which of the deciding keys stand in the head of an answer;
-// known is false where it is neither JSON nor XML of the API.
+// topLevel reports which of the two deciding keys the head of an answer has. known
+// is false if it is neither JSON nor XML of the API.
 func topLevel(head []byte) (hasResult, hasError, known bool) {
 	switch {
 	case isXML(head):
@@ -131,7 +131,7 @@ func topLevel(head []byte) (hasResult, hasError, known bool) {
 	return false, false, false
 }
 
-// Write takes note of bytes that stream. It never fails.
+// Write reads bytes that stream. It never fails.
 func (s *Scanner) Write(p []byte) (int, error) {
 	s.tail.write(p)
 	if s.walker != nil {
@@ -140,9 +140,8 @@ func (s *Scanner) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Finish tells what the answer means, once it has ended; complete is false
-// when it broke off. The answer of one that streamed has neither fields nor a
-// body: it has passed already.
+// Finish returns what the answer means, once it has ended. complete is false if
+// it broke off. An Answer that streamed has neither fields nor a body.
 func (s *Scanner) Finish(complete bool) Answer {
 	if s.verdict == VerdictWhole {
 		return Examine(s.call, s.status, s.contentType, s.whole)
@@ -169,7 +168,7 @@ func (s *Scanner) Finish(complete bool) Answer {
 	return a
 }
 
-// ended tells whether the end of an answer looks like one.
+// ended reports whether the text ends as an answer does.
 func (s *Scanner) ended(text []byte) bool {
 	switch {
 	case s.walker != nil:

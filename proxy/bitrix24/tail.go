@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// tail keeps the last tailLimit bytes of what is written to it. It copies no
-// more than these of each write, so its price does not grow with the answer.
+// tail keeps the last tailLimit bytes of what is written to it. It copies no more
+// than that from each write, so long answers cost no more than short ones.
 type tail []byte
 
 func (t *tail) write(p []byte) {
@@ -17,14 +17,14 @@ func (t *tail) write(p []byte) {
 
 func lastBytes(b []byte) []byte { return b[max(0, len(b)-tailLimit):] }
 
-// timeAtEnd reads the time key of a JSON object of which only the end is
-// there. It steps backwards from the closing brace over the last members, and
-// gives up where it meets result or anything unclear: a string in the answer
-// that looks like a time must not be taken for one.
+// timeAtEnd reads the member time of a JSON object of which only the end is known.
+// It goes backwards from the closing brace over the last members, and gives up at
+// result or at anything unclear: a string in the answer that looks like a time must
+// not be read as one.
 //
-// Stepping backwards is safe because it begins outside of any string: in JSON
-// a quotation mark inside a string has an odd number of backslashes before it,
-// and one that delimits has none.
+// Going backwards is safe because it begins outside of any string. In JSON a
+// quotation mark inside a string has an odd number of backslashes before it, and
+// one that begins or ends a string has none.
 func timeAtEnd(text []byte) Time {
 	rest, ok := bytes.CutSuffix(text, []byte("}"))
 	for ok {
@@ -41,8 +41,7 @@ func timeAtEnd(text []byte) Time {
 	return Time{}
 }
 
-// lastMember splits the last "name": value off text; rest is what stands
-// before it.
+// lastMember splits the last "name": value off text; rest is what precedes it.
 func lastMember(text []byte) (name string, value, rest []byte, ok bool) {
 	text = trimEnd(text)
 	start := valueStart(text)
@@ -56,9 +55,9 @@ func lastMember(text []byte) (name string, value, rest []byte, ok bool) {
 	return name, value, trimEnd(text[:start]), true
 }
 
-// valueStart returns where the JSON value at the end of text begins. As with
-// the two functions below, 0 may also say that its beginning is not there:
-// either way text has no room for the value's name.
+// valueStart returns where the JSON value at the end of text begins. It and the two
+// functions below also return 0 if the beginning of the value is not in text:
+// either way text does not contain the value's name.
 func valueStart(text []byte) int {
 	switch {
 	case bytes.HasSuffix(text, []byte(`"`)):
@@ -100,8 +99,8 @@ func stringStart(text []byte) int {
 	return 0
 }
 
-// oddBackslashes tells whether b ends in an odd number of backslashes, so that
-// what follows is escaped.
+// oddBackslashes reports whether b ends in an odd number of backslashes, so that
+// the next byte is escaped.
 func oddBackslashes(b []byte) bool {
 	backslashes := b[len(bytes.TrimRight(b, `\`)):]
 	return len(backslashes)%2 == 1

@@ -7,28 +7,28 @@ import (
 	"time"
 )
 
-// Time is what the time element of an answer says of the operating-time
-// budget of the method. There are three states [S]: nothing, Operating alone,
-// and both.
+// Time is what the time element of an answer says about the operating time of the
+// method. It may say nothing, give Operating alone, or give Operating and ResetAt
+// (README.md#operating-time).
 type Time struct {
-	// Operating is how many seconds the method has used within ten minutes for
-	// the application or webhook that calls. It is a sum already.
+	// Operating is the number of seconds that the method has used within ten
+	// minutes for the application or webhook that calls. It is a sum already.
 	Operating    float64
 	HasOperating bool
 
-	// ResetAt is when the oldest minute is dropped from the sum, with a
-	// resolution of a second, and zero where the answer does not say. The sum
-	// may still be above the limit then.
+	// ResetAt is when the oldest minute is dropped from the sum, to the second,
+	// and zero if the answer does not say. The sum may still be above the limit
+	// then.
 	ResetAt time.Time
 
-	// Finish is when the portal ended its work on the call.
+	// Finish is when the portal finished the call, by its own clock.
 	Finish time.Time
 }
 
 // maxUnix bounds ResetAt: the first second of the year 2200.
 const maxUnix = 7258118400
 
-// timeOf reads the value of a time key. What it cannot read it leaves out.
+// timeOf reads the value of the member time. It leaves out what it cannot read.
 func timeOf(raw json.RawMessage) Time {
 	var t Time
 	for name, value := range members(raw) {
@@ -37,7 +37,7 @@ func timeOf(raw json.RawMessage) Time {
 	return t
 }
 
-// set takes one member of a time element.
+// set reads one member of a time element.
 func (t *Time) set(name, text string) {
 	seconds, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsInf(seconds, 0) || math.IsNaN(seconds) || seconds < 0 {
@@ -53,7 +53,7 @@ func (t *Time) set(name, text string) {
 	}
 }
 
-// instant is zero for what is no time of a portal.
+// instant returns the zero time for a number that cannot be a portal's time.
 func instant(unix float64) time.Time {
 	if unix == 0 || unix >= maxUnix {
 		return time.Time{}
@@ -61,10 +61,11 @@ func instant(unix float64) time.Time {
 	return time.UnixMicro(int64(unix * 1e6))
 }
 
-// UntilReset is how long after the answer, which came now, the oldest minute is
-// dropped from the sum; 0 where the answer does not say. Finish tells by the
-// portal's own clock, whatever that shows; without one that fits the ten minutes
-// of a sum (documented), ours has to do.
+// UntilReset returns how long after the answer, which came now, the oldest minute
+// is dropped from the sum, or 0 if the answer does not say. It is counted from
+// Finish, since both are times of the portal's clock, which may be wrong. If Finish
+// does not fit the ten minutes of a sum (README.md#operating-time), our clock is
+// used.
 func (t Time) UntilReset(now time.Time) time.Duration {
 	const window = 10*time.Minute + 10*time.Second
 	if t.ResetAt.IsZero() {

@@ -7,28 +7,28 @@ import (
 )
 
 const (
-	// maxLevel is how deep names are followed: result, result_error, command.
+	// maxLevel is how deep names are tracked: result, result_error, command.
 	maxLevel = 3
-	// maxKept bounds a name or value that is kept; one inside a batch has
-	// some hundred bytes.
+	// maxKept bounds a name or value that is kept. Inside a batch they have some
+	// hundred bytes.
 	maxKept = 8 << 10
 )
 
-// A walker follows a JSON object as it passes, in pieces of any size, and
-// keeps a few values: the time at the top and what a batch tells of its
-// commands. It follows nesting and strings and checks nothing else.
+// A walker reads a JSON object as it passes, in pieces of any size, and keeps a few
+// values: the time at the top level, and what a batch says about its commands. It
+// tracks nesting and strings and checks nothing else.
 type walker struct {
-	hasResult, hasError bool // keys of the top level
+	hasResult, hasError bool // whether the top level has these keys
 
 	depth  int
-	levels [maxLevel + 1]level // of the containers that are open, from 1
+	levels [maxLevel + 1]level // the open containers, from 1
 
 	inString bool
-	escaped  bool // the string's next byte is escaped
+	escaped  bool // the next byte of the string is escaped
 	naming   bool // the string is a name
 	wantName bool // the next string is a name
 
-	keeping int // depth at which the value being kept began, 0 if none
+	keeping int // the depth of the value that is being kept, 0 if none is
 	kept    []byte
 
 	time  Time
@@ -37,8 +37,8 @@ type walker struct {
 
 type level struct {
 	object bool
-	name   string // of the member that is passing
-	index  int    // of the element that is passing
+	name   string // of the current member
+	index  int    // of the current element
 }
 
 func (w *walker) write(p []byte) {
@@ -55,9 +55,9 @@ func (w *walker) write(p []byte) {
 	}
 }
 
-// skip takes bytes outside of strings from i on up to the end of a container,
-// all too deep to matter, which is most of a batch, and returns where it
-// stopped.
+// skip reads from i, which is outside of strings, to the end of a container, and
+// returns where it stopped. All that is too deep to matter, which is most of a
+// batch.
 func (w *walker) skip(p []byte, i int) int {
 	for i < len(p) {
 		b := p[i]
@@ -85,7 +85,7 @@ func (w *walker) skip(p []byte, i int) int {
 	return i
 }
 
-// passByte takes a byte outside of strings.
+// passByte reads a byte outside of strings.
 func (w *walker) passByte(b byte) {
 	switch b {
 	case ' ', '\t', '\r', '\n', ':':
@@ -124,7 +124,7 @@ func (w *walker) passByte(b byte) {
 	w.keep(b)
 }
 
-// passString takes the bytes of a string from i on and returns where it ends.
+// passString reads a string from i on and returns where it ends.
 func (w *walker) passString(p []byte, i int) int {
 	start := i
 	if w.escaped {
@@ -154,7 +154,7 @@ func (w *walker) passString(p []byte, i int) int {
 	}
 }
 
-// keep adds to the name or value that is being kept.
+// keep appends to the name or value that is being kept.
 func (w *walker) keep(p ...byte) {
 	if w.keeping != 0 || w.naming {
 		w.kept = append(w.kept, p[:min(len(p), maxKept-len(w.kept))]...)
@@ -193,7 +193,7 @@ func (w *walker) wanted() bool {
 	return false
 }
 
-// endValue takes up the value that is being kept, if it ends at this depth.
+// endValue uses the value that is being kept, if it ends at this depth.
 func (w *walker) endValue() {
 	if w.keeping == 0 || w.keeping != w.depth {
 		return
@@ -215,10 +215,10 @@ func (w *walker) endValue() {
 	}
 }
 
-// ended tells whether the object has been closed.
+// ended reports whether the object has been closed.
 func (w *walker) ended() bool { return w.depth == 0 && !w.inString }
 
-// report adds what was kept to an answer.
+// report copies what was kept to an answer.
 func (w *walker) report(a *Answer) {
 	a.Time, a.Inner, a.InnerTimes = w.time, w.inner.Inner, w.inner.InnerTimes
 }

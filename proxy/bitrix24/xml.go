@@ -9,10 +9,10 @@ import (
 )
 
 // The XML of the API is a <response> with the members of the JSON as elements,
-// mostly without a prolog, and not always well-formed [R]. So an error is read
-// by hand; only the inside of a batch is left to encoding/xml.
+// mostly without a prolog, and not always well-formed (README.md#answers). So
+// errors are read by hand; only the inside of a batch is read by encoding/xml.
 
-// xmlOpening matches up to the inside of the response.
+// xmlOpening matches all that precedes the inside of the response.
 var xmlOpening = regexp.MustCompile(`^(?:<\?xml[^>]*\?>\s*)?<response\s*(/?)>`)
 
 func isXML(text []byte) bool { return xmlOpening.Match(text) }
@@ -42,9 +42,9 @@ func (a *Answer) examineXML(text []byte) {
 	a.withError()
 }
 
-// xmlChildren reads the elements one after another, by name, as text. It stops
-// where it does not understand. Of result, which may be large and hold anything,
-// it only sees that it is there and where its last end is.
+// xmlChildren returns the text of each element by its name. It stops at the first
+// that it does not understand. The element result may be large and contain
+// anything, so it is skipped to its last closing tag.
 func xmlChildren(inside []byte) map[string]string {
 	children := make(map[string]string)
 	for {
@@ -76,7 +76,7 @@ func xmlChildren(inside []byte) map[string]string {
 	}
 }
 
-// xmlAfterTime is what may follow the time element of the response.
+// xmlAfterTime matches what may follow the time element of the response.
 var xmlAfterTime = regexp.MustCompile(`^\s*(?:<(?:total|next)>[^<]*</(?:total|next)>\s*)*</response>\s*$`)
 
 // xmlTime reads the time element at the end of a response.
@@ -101,7 +101,7 @@ func lastCut(b, sep []byte) (before, after []byte, found bool) {
 	return b[:i], b[i+len(sep):], true
 }
 
-// readXMLBatch finds response/result/result_error/<key>/error and
+// readXMLBatch reads response/result/result_error/<key>/error and
 // response/result/result_time/<key>/operating.
 func (a *Answer) readXMLBatch(text []byte) {
 	d := xml.NewDecoder(bytes.NewReader(text))
@@ -128,7 +128,7 @@ func (a *Answer) readXMLBatch(text []byte) {
 	}
 }
 
-// endOfInner takes up what ended at path.
+// endOfInner uses the element that ended at path.
 func (a *Answer) endOfInner(path []string, content string, t *Time) {
 	if len(path) < 4 || path[1] != "result" {
 		return
