@@ -106,7 +106,7 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 		var log bytes.Buffer
 		portal := simulate(t, "*:OVERLOAD_LIMIT")
 		p := newProxy(t, func(c *Config) { c.Log = debugLog(&log); c.QueueWait = 0 }).behind(portal)
-		go p.operator.watch(t.Context())
+		go p.operator.Watch(t.Context())
 		for i := range 3 {
 			p.call("POST", deal, "", "X-Request-Id", fmt.Sprint("call-", i))
 			time.Sleep(5 * time.Second)

@@ -11,6 +11,7 @@ import (
 
 	"b24proxy/limiter"
 	"b24proxy/proxy/bitrix24"
+	"b24proxy/proxy/operator"
 )
 
 // An attempt is one sending of a call. It outlives a caller who leaves, since
@@ -45,9 +46,9 @@ func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *at
 		call: ex.call(req.Method), route: ex.route, key: paid.key, pass: paid.pass, cred: ex.cred,
 		contentType: req.Header.Get("Content-Type"), body: ex.body.head, began: at.began,
 	}
-	t.journal.Record(AttemptBegan{fb.call})
+	t.journal.Record(operator.AttemptBegan{Call: fb.call})
 	at.ended = sync.OnceFunc(func() {
-		t.journal.Record(AttemptEnded{fb.call, at.status, time.Since(at.began)})
+		t.journal.Record(operator.AttemptEnded{Call: fb.call, Status: at.status, Took: time.Since(at.began)})
 		if at.slot != nil {
 			at.slot.Done()
 		}

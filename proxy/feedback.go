@@ -7,11 +7,12 @@ import (
 	"b24proxy/limiter/operating"
 	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
+	"b24proxy/proxy/operator"
 )
 
 // feedback is what must be known of an attempt to learn from its answer.
 type feedback struct {
-	call        Call
+	call        operator.Call
 	route       route
 	key         operating.Key
 	pass        *operating.Pass // nil where no budget is spent, or where the answer showed that it is another one
@@ -32,10 +33,10 @@ func (fb *feedback) lost() {
 // learn takes over what an answer shows, whether or not somebody waits for it.
 func (t *transport) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
 	if isError(a.Kind) {
-		t.journal.Record(ErrorSeen{Call: fb.call, Source: metrics.FromPortal, Code: codeOf(a)})
+		t.journal.Record(operator.ErrorSeen{Call: fb.call, Source: metrics.FromPortal, Code: codeOf(a)})
 	}
 	for _, inner := range a.Inner {
-		t.journal.Record(ErrorSeen{Call: fb.call, Source: metrics.FromBatch, Code: inner.Code})
+		t.journal.Record(operator.ErrorSeen{Call: fb.call, Source: metrics.FromBatch, Code: inner.Code})
 	}
 	if !fb.route.call.REST() {
 		return

@@ -7,19 +7,20 @@ import (
 
 	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
+	"b24proxy/proxy/operator"
 )
 
 // A journal records what happens to calls. It is safe for concurrent use.
-type journal interface{ Record(Event) }
+type journal interface{ Record(operator.Event) }
 
 // call is what an event says of the exchange's call.
-func (ex *exchange) call(httpMethod string) Call {
-	return Call{RequestID: ex.id, Portal: ex.route.portal, Client: ex.client, HTTPMethod: httpMethod, API: ex.route.call}
+func (ex *exchange) call(httpMethod string) operator.Call {
+	return operator.Call{RequestID: ex.id, Portal: ex.route.portal, Client: ex.client, HTTPMethod: httpMethod, API: ex.route.call}
 }
 
 // ended records the end of a call.
 func (p *Proxy) ended(ex *exchange, r *http.Request) {
-	e := CallEnded{
+	e := operator.CallEnded{
 		Call: ex.call(r.Method), Outcome: ex.outcome(), Status: ex.status, Code: ex.code(), IsError: ex.isError(),
 		Attempts: ex.attempts, Took: time.Since(ex.began),
 		Urgency: ex.urgency, Queued: ex.queued, Estimated: ex.foretold, LeftQueue: ex.leftQueue, Rejection: ex.rejection(),
@@ -45,18 +46,18 @@ func (t *transport) sentAgain(ex *exchange, httpMethod string, reason bitrix24.R
 	if ex.mayHaveRun {
 		executed = bitrix24.RanUnknown
 	}
-	t.journal.Record(CallSentAgain{
+	t.journal.Record(operator.CallSentAgain{
 		Call: ex.call(httpMethod), Reason: reason, Status: status, Code: ex.code(), IsError: ex.isError(), Executed: executed, Attempts: ex.attempts,
 	})
 }
 
 // reached records whether an attempt came to its portal.
-func (t *transport) reached(c Call, failed *failure) {
+func (t *transport) reached(c operator.Call, failed *failure) {
 	if failed != nil && failed.outcome == metrics.Unreachable {
-		t.journal.Record(PortalUnreachable{c, failed.logged()})
+		t.journal.Record(operator.PortalUnreachable{Call: c, Error: failed.logged()})
 		return
 	}
-	t.journal.Record(PortalReached{c})
+	t.journal.Record(operator.PortalReached{Call: c})
 }
 
 // Reasons that stand in the log alone: these calls got no object of ours.

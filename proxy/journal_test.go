@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"b24proxy/proxy/operator"
 )
 
 // A tape is a journal that keeps what it is told, as the names of events.
@@ -17,10 +19,10 @@ type tape struct {
 	names []string
 }
 
-func (t *tape) Record(e Event) {
+func (t *tape) Record(e operator.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.names = append(t.names, strings.TrimPrefix(fmt.Sprintf("%T", e), "proxy."))
+	t.names = append(t.names, strings.TrimPrefix(fmt.Sprintf("%T", e), "operator."))
 }
 
 // What happens to a call is recorded once, in the order in which it happens.

@@ -13,6 +13,7 @@ import (
 
 	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
+	"b24proxy/proxy/operator"
 )
 
 // answer is ReverseProxy's ModifyResponse: what the caller gets of an answer.
@@ -104,7 +105,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		f = networkFailure(r.Context(), err, true)
 	}
 	ex.failed, ex.status = f, f.status
-	p.journal.Record(ErrorSeen{Call: ex.call(r.Method), Source: f.source, Code: f.code, IsOurs: true})
+	p.journal.Record(operator.ErrorSeen{Call: ex.call(r.Method), Source: f.source, Code: f.code, IsOurs: true})
 
 	told := bitrix24.ErrorInfo{
 		Source: string(f.source), Reason: f.reason, Executed: ex.executed(f.executed), RequestID: ex.id, PortalStatus: f.portalStatus,

@@ -3,11 +3,13 @@ package proxy
 import (
 	"net/http"
 	"runtime/debug"
+
+	"b24proxy/proxy/operator"
 )
 
 // panicked records a panic, and is the answer to its call.
-func panicked(j journal, c Call, cause any) *failure {
-	j.Record(Panicked{c, cause, debug.Stack()})
+func panicked(j journal, c operator.Call, cause any) *failure {
+	j.Record(operator.Panicked{Call: c, Cause: cause, Stack: debug.Stack()})
 	return newFailure(crashedMeanwhile)
 }
 
@@ -34,7 +36,7 @@ func (p *Proxy) recovered(w *answerWriter, r *http.Request, ex *exchange) {
 }
 
 // Admin serves operators: the status page, metrics and health.
-func (p *Proxy) Admin() http.Handler { return p.withoutPanics(p.operator.handler()) }
+func (p *Proxy) Admin() http.Handler { return p.withoutPanics(p.operator.Handler()) }
 
 // withoutPanics answers a request in whose handling something panicked, unless
 // a part of an answer has been written already.
@@ -48,7 +50,7 @@ func (p *Proxy) withoutPanics(h http.Handler) http.Handler {
 			case cause == http.ErrAbortHandler, w.wrote:
 				panic(http.ErrAbortHandler)
 			default:
-				panicked(p.journal, Call{RequestID: requestID(r.Header)}, cause)
+				panicked(p.journal, operator.Call{RequestID: requestID(r.Header)}, cause)
 				http.Error(w, "500: see the log", http.StatusInternalServerError)
 			}
 		}()

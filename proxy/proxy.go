@@ -18,6 +18,7 @@ import (
 	"b24proxy/limiter"
 	"b24proxy/limiter/operating"
 	"b24proxy/proxy/bitrix24"
+	"b24proxy/proxy/operator"
 )
 
 // Config is what a Proxy is told once. Durations and sizes must be positive.
@@ -75,7 +76,7 @@ type Proxy struct {
 	budgets  *operating.Guard
 	spool    *spool
 	journal  journal
-	operator *operator
+	operator *operator.Operator
 	began    time.Time
 	listen   string // where clients connect; set by Serve
 	reverse  *httputil.ReverseProxy
@@ -99,7 +100,7 @@ func New(c Config) *Proxy {
 		}),
 		budgets: operating.New(operating.Config{Limit: c.OperatingLimit, Keep: keptBudgets, MaxWaiting: c.QueueDepth}),
 	}
-	p.operator = newOperator(p.operatorConfig())
+	p.operator = operator.New(p.operatorConfig())
 	p.journal = p.operator
 	wire := newWire(&p.config, p.router.named)
 	p.reverse = &httputil.ReverseProxy{

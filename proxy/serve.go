@@ -32,7 +32,7 @@ func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain ti
 	p.listen = clients.Addr().String()
 	watch, unwatch := context.WithCancel(context.WithoutCancel(ctx)) // also while it drains
 	defer unwatch()
-	go p.operator.watch(watch)
+	go p.operator.Watch(watch)
 	failed := make(chan error, 2)
 	go func() { failed <- server.Serve(headListener{clients}) }()
 	go func() { failed <- operators.Serve(admin) }()
@@ -52,7 +52,7 @@ func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain ti
 	p.drain(idle, drain, func() { cut(errStopped) })
 	flush(server, min(time.Second, drain/10))
 	open := p.calls.count()
-	log.Info("stopped", "reason", reason, "after", shown(time.Since(began)), "uptime", shown(time.Since(p.began)), "open_calls", open)
+	log.Info("stopped", "reason", reason, "after", time.Since(began).Round(time.Millisecond), "uptime", time.Since(p.began).Round(time.Millisecond), "open_calls", open)
 	if open > 0 {
 		return fmt.Errorf("%d calls were still open at the end of the drain time", open)
 	}

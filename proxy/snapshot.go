@@ -4,23 +4,24 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/proxy/operator"
 )
 
 // shownBudgets bounds the budgets that operators see of a portal, the fullest.
 const shownBudgets = 20
 
 // snapshot is what operators see of the proxy as a whole.
-func (p *Proxy) snapshot() operatorSnapshot {
-	return operatorSnapshot{
+func (p *Proxy) snapshot() operator.Snapshot {
+	return operator.Snapshot{
 		Listen: p.listen, IsDraining: p.calls.isClosed(),
 		MemoryBytes: p.spool.memory.used.Load(), DiskBytes: p.spool.disk.used.Load(),
 	}
 }
 
 // portals is what operators see of the portals in use, and of the named ones.
-func (p *Proxy) portals(now time.Time, names []string) []operatorPortal {
+func (p *Proxy) portals(now time.Time, names []string) []operator.Portal {
 	inUse := make(map[string]bool)
-	var all []operatorPortal
+	var all []operator.Portal
 	for _, s := range p.limiter.States() {
 		inUse[s.Upstream] = true
 		all = append(all, p.portal(now, s))
@@ -35,8 +36,8 @@ func (p *Proxy) portals(now time.Time, names []string) []operatorPortal {
 	return all
 }
 
-func (p *Proxy) portal(now time.Time, s limiter.State) operatorPortal {
-	return operatorPortal{State: s, Clients: p.limiter.Clients(s.Upstream), Budgets: p.budgets.List(now, s.Upstream, shownBudgets)}
+func (p *Proxy) portal(now time.Time, s limiter.State) operator.Portal {
+	return operator.Portal{State: s, Clients: p.limiter.Clients(s.Upstream), Budgets: p.budgets.List(now, s.Upstream, shownBudgets)}
 }
 
 // resting is the state of a portal that the limiter has forgotten: nothing
@@ -54,9 +55,9 @@ func (c *Config) mode() string {
 	return "enforce"
 }
 
-func (p *Proxy) operatorConfig() operatorConfig {
+func (p *Proxy) operatorConfig() operator.Config {
 	c := &p.config
-	o := operatorConfig{
+	o := operator.Config{
 		Version: c.Version, Revision: c.Revision, Mode: c.mode(), Store: "memory", AdminHost: c.AdminHost, PProf: c.PProf,
 		MetricsPortals: c.MetricsPortals, Log: c.Log, LogAllCalls: c.LogAllCalls, Snapshot: p.snapshot, Portals: p.portals,
 	}

@@ -10,6 +10,7 @@ import (
 	"b24proxy/limiter/operating"
 	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
+	"b24proxy/proxy/operator"
 )
 
 // A transport is where calls are admitted, so that each attempt pays a slot:
@@ -108,7 +109,7 @@ func (t *transport) next(ex *exchange, req *http.Request, at *attempt) (reason b
 			return "", failed
 		case moved:
 			if to.portal != ex.route.portal {
-				t.journal.Record(PortalMoved{ex.call(req.Method), to.portal})
+				t.journal.Record(operator.PortalMoved{Call: ex.call(req.Method), To: to.portal})
 			}
 			ex.route = to
 			return renamed, nil

@@ -1,4 +1,9 @@
-package proxy
+// Package operator is what operators see of the proxy: metrics, the log, the
+// status page with its JSON, and health.
+//
+// The flow of calls records here what happens, as events, and gives two
+// functions that say what it holds now. This package knows no more of it.
+package operator
 
 import (
 	"log/slog"
@@ -9,8 +14,8 @@ import (
 	"b24proxy/metrics"
 )
 
-// An operatorConfig is fixed for the life of the process.
-type operatorConfig struct {
+// Config is fixed for the life of the process.
+type Config struct {
 	Version, Revision string
 	Mode              string // enforce or observe
 	Store             string // memory, or file: bucket levels survive a restart
@@ -21,29 +26,29 @@ type operatorConfig struct {
 	LogAllCalls       bool // a line at info for every call, not only for failed ones
 
 	// What the proxy holds now. Both must be quick and safe to call at any time.
-	Snapshot func() operatorSnapshot
-	Portals  func(now time.Time, names []string) []operatorPortal // those in use, and those named
+	Snapshot func() Snapshot
+	Portals  func(now time.Time, names []string) []Portal // those in use, and those named
 }
 
-// An operatorSnapshot is what the proxy holds at one moment, whatever the portal.
-type operatorSnapshot struct {
+// A Snapshot is what the proxy holds at one moment, whatever the portal.
+type Snapshot struct {
 	Listen                 string // where clients connect; "" before they can
 	IsDraining             bool
 	MemoryBytes, DiskBytes int64 // of request bodies
 }
 
-// An operatorPortal is what the proxy holds of one portal at one moment.
-type operatorPortal struct {
+// A Portal is what the proxy holds of one portal at one moment.
+type Portal struct {
 	limiter.State
 	IsAtRest bool              // nothing waits, and the portal counts no calls
 	Clients  map[string]int    // waiting calls, by client
 	Budgets  []operating.State // of operating time, the fullest first; not all where there are many
 }
 
-// An operator is what operators see: it has the events of the flow counted,
+// An Operator is what operators see: it has the events of the flow counted,
 // remembered and logged, and shows what came of them.
-type operator struct {
-	config   operatorConfig
+type Operator struct {
+	config   Config
 	began    time.Time
 	metrics  *metrics.Metrics
 	history  *history
@@ -51,10 +56,10 @@ type operator struct {
 	watchers watchers
 }
 
-// newOperator begins with nothing recorded.
-func newOperator(c operatorConfig) *operator {
+// New begins with nothing recorded.
+func New(c Config) *Operator {
 	began := time.Now()
-	o := &operator{
+	o := &Operator{
 		config:  c,
 		began:   began,
 		metrics: metrics.New(metrics.Options{Portals: c.MetricsPortals, Version: c.Version, Revision: c.Revision}),
@@ -70,7 +75,7 @@ func newOperator(c operatorConfig) *operator {
 }
 
 // Record takes an event down, at the time of now.
-func (o *operator) Record(e Event) {
+func (o *Operator) Record(e Event) {
 	counts{o.metrics}.note(e)
 	o.log.note(e)
 	if news := o.history.note(time.Now(), e); news != nil {

@@ -1,4 +1,4 @@
-package proxy
+package operator
 
 import (
 	"bufio"
@@ -31,7 +31,7 @@ func TestPageFiles(t *testing.T) {
 // The stream begins at once, and ends when the proxy stops.
 func TestEvents(t *testing.T) {
 	o := newTestOperator(t, nil)
-	server := httptest.NewServer(o.handler())
+	server := httptest.NewServer(o.Handler())
 	defer server.Close()
 	resp := must(http.Get(server.URL + "/events"))
 	defer resp.Body.Close()

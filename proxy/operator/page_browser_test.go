@@ -1,4 +1,4 @@
-package proxy
+package operator_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/proxy"
 	"b24proxy/proxy/b24sim"
 )
 
@@ -32,6 +34,13 @@ const (
 // markup is what a portal or a client might send to get into the page. As the
 // name of a client it is not taken: the webhook stands in its place.
 const markup = `<img src=x onerror="document.title='owned'">`
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
 
 // sites are the simulated portals of the test, by name. A stranger spends the
 // limit of the portal "shared" now and then.
@@ -97,16 +106,16 @@ func servePortals(t *testing.T) *served {
 	gone.Close()
 
 	clients, admin := must(net.Listen("tcp", "127.0.0.1:0")), must(net.Listen("tcp", "127.0.0.1:0"))
-	plan := func(host string, p limiter.Plan) HostEntry[limiter.Plan] {
-		return HostEntry[limiter.Plan]{Pattern: must(ParseHostPattern(host)), Value: p}
+	plan := func(host string, p limiter.Plan) proxy.HostEntry[limiter.Plan] {
+		return proxy.HostEntry[limiter.Plan]{Pattern: must(proxy.ParseHostPattern(host)), Value: p}
 	}
-	connect := func(host, to string) HostEntry[string] {
-		return HostEntry[string]{Pattern: must(ParseHostPattern(host)), Value: to}
+	connect := func(host, to string) proxy.HostEntry[string] {
+		return proxy.HostEntry[string]{Pattern: must(proxy.ParseHostPattern(host)), Value: to}
 	}
-	p := New(Config{
-		Portals:         CloudPortals(),
+	p := proxy.New(proxy.Config{
+		Portals:         proxy.CloudPortals(),
 		Plan:            limiter.Enterprise,
-		PortalPlans:     HostMap[limiter.Plan]{plan("acme.bitrix24.com", limiter.Plan{Rate: 10, Burst: 50}), plan("shared.bitrix24.com", limiter.Plan{Rate: 10, Burst: 100}), plan("selfrun.bitrix24.com", limiter.Unlimited)},
+		PortalPlans:     proxy.HostMap[limiter.Plan]{plan("acme.bitrix24.com", limiter.Plan{Rate: 10, Burst: 50}), plan("shared.bitrix24.com", limiter.Plan{Rate: 10, Burst: 100}), plan("selfrun.bitrix24.com", limiter.Unlimited)},
 		QueueWait:       time.Minute,
 		QueueDepth:      1000,
 		UpstreamTimeout: 10 * time.Second,
@@ -115,9 +124,9 @@ func servePortals(t *testing.T) *served {
 		Normalize:       true,
 		MetricsPortals:  100,
 		Roots:           roots,
-		ConnectTo:       HostMap[string]{connect("*.bitrix24.com", server.Listener.Addr().String()), connect("gone.bitrix24.com", gone.Listener.Addr().String())},
+		ConnectTo:       proxy.HostMap[string]{connect("*.bitrix24.com", server.Listener.Addr().String()), connect("gone.bitrix24.com", gone.Listener.Addr().String())},
 		Version:         "v1.2.3",
-		Log:             debugLog(io.Discard),
+		Log:             slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

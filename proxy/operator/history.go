@@ -1,4 +1,4 @@
-package proxy
+package operator
 
 import (
 	"slices"
@@ -176,7 +176,7 @@ func (h *history) moved(now time.Time, e PortalMoved) (isNew bool) {
 
 // sample notes how many wait at this moment, and forgets the portals that were
 // not called for long.
-func (h *history) sample(now time.Time, portals []operatorPortal) {
+func (h *history) sample(now time.Time, portals []Portal) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	since := now.Sub(h.began)

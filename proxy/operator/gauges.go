@@ -1,4 +1,4 @@
-package proxy
+package operator
 
 import (
 	"math"
@@ -8,7 +8,7 @@ import (
 )
 
 // gauges describes the portals in use for metrics.
-func (o *operator) gauges() []metrics.Portal {
+func (o *Operator) gauges() []metrics.Portal {
 	var all []metrics.Portal
 	for _, p := range o.config.Portals(time.Now(), nil) {
 		all = append(all, p.gauges())
@@ -16,7 +16,7 @@ func (o *operator) gauges() []metrics.Portal {
 	return all
 }
 
-func (p *operatorPortal) gauges() metrics.Portal {
+func (p *Portal) gauges() metrics.Portal {
 	m := metrics.Portal{
 		Name: p.Upstream, Capacity: p.Capacity, BreakerOpen: p.Blocked,
 		Level: p.Level, Burst: float64(p.Plan.Burst), Rate: p.Rate, PlanRate: p.Plan.Rate,

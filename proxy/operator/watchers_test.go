@@ -1,4 +1,4 @@
-package proxy
+package operator
 
 import (
 	"context"
@@ -53,6 +53,17 @@ func TestWatchersOfManyClients(t *testing.T) {
 	}
 }
 
+// deadlines records those that are set on a connection.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(at time.Time) error {
+	d.set = append(d.set, at)
+	return nil
+}
+
 // A page has five seconds to take one status.
 func TestWatchersDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -60,7 +71,7 @@ func TestWatchersDeadline(t *testing.T) {
 		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 		ctx, leave := context.WithCancel(t.Context())
 		leave()
-		newTestOperator(t, nil).handler().ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "http://localhost/events", nil))
+		newTestOperator(t, nil).Handler().ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "http://localhost/events", nil))
 		if len(w.set) != 1 || w.set[0].Sub(began) != 5*time.Second {
 			t.Errorf("deadlines %v after %v", w.set, began)
 		}

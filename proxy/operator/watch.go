@@ -1,4 +1,4 @@
-package proxy
+package operator
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 // watch looks at all portals once a second until ctx ends: it notes how many
 // wait, logs what changed, and sends the status to those who watch the page.
-func (o *operator) watch(ctx context.Context) {
+func (o *Operator) Watch(ctx context.Context) {
 	defer o.watchers.close()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -42,7 +42,7 @@ func (o *operator) watch(ctx context.Context) {
 const maxSnapshot = 200
 
 // snapshot is the status as an event of the stream.
-func (o *operator) snapshot() []byte {
+func (o *Operator) snapshot() []byte {
 	s := o.status()
 	s.Portals = s.Portals[:min(len(s.Portals), maxSnapshot)]
 	data, err := json.Marshal(s)
@@ -64,7 +64,7 @@ type known struct {
 // look logs what has changed at a portal: once a change, with the request that
 // met it where one did. Of a portal at rest of which there is nothing more to
 // say, nothing is kept.
-func (o *operator) look(c changes, p *operatorPortal) {
+func (o *Operator) look(c changes, p *Portal) {
 	k := c[p.Upstream]
 	if k == nil {
 		k = new(known)
@@ -79,7 +79,7 @@ func (o *operator) look(c changes, p *operatorPortal) {
 	}
 }
 
-func (o *operator) lookAtBlock(log *slog.Logger, k *known, p *operatorPortal) {
+func (o *Operator) lookAtBlock(log *slog.Logger, k *known, p *Portal) {
 	if k.blocked == p.Blocked {
 		return
 	}
@@ -91,7 +91,7 @@ func (o *operator) lookAtBlock(log *slog.Logger, k *known, p *operatorPortal) {
 	log.Info("the portal is no longer blocked for overload")
 }
 
-func (o *operator) lookAtRate(log *slog.Logger, k *known, p *operatorPortal) {
+func (o *Operator) lookAtRate(log *slog.Logger, k *known, p *Portal) {
 	lowered := p.Rate < p.Plan.Rate
 	if k.lowered == lowered {
 		return
@@ -105,7 +105,7 @@ func (o *operator) lookAtRate(log *slog.Logger, k *known, p *operatorPortal) {
 	log.Info("the rate has recovered", "rate", p.Rate)
 }
 
-func (o *operator) lookAtMethods(log *slog.Logger, k *known, p *operatorPortal) {
+func (o *Operator) lookAtMethods(log *slog.Logger, k *known, p *Portal) {
 	held := make(map[operating.Key]bool)
 	for _, b := range p.Budgets {
 		if b.HeldUntil.IsZero() {
@@ -127,7 +127,7 @@ func (o *operator) lookAtMethods(log *slog.Logger, k *known, p *operatorPortal) 
 
 // metBy is the log's field for the request that met an error of a category, if
 // one did.
-func (o *operator) metBy(portal string, category bitrix24.Category) []any {
+func (o *Operator) metBy(portal string, category bitrix24.Category) []any {
 	if id := o.history.requestOf(portal, category); id != "" {
 		return []any{"request_id", id}
 	}

@@ -1,4 +1,4 @@
-package proxy
+package operator
 
 import (
 	"b24proxy/metrics"

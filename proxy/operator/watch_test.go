@@ -1,4 +1,4 @@
-package proxy
+package operator
 
 import (
 	"bytes"
@@ -12,10 +12,10 @@ import (
 // status that is sent says nothing in the log.
 func TestLoweredRateIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
-	o := newTestOperator(t, func(c *operatorConfig) { c.Log = debugLog(&log) })
+	o := newTestOperator(t, func(c *Config) { c.Log = debugLog(&log) })
 	seen := make(changes)
 	for _, rate := range []float64{2, 2, 1, 1.5, 2, 2} {
-		o.look(seen, &operatorPortal{State: limiter.State{Upstream: acme, Plan: limiter.Standard, Rate: rate}})
+		o.look(seen, &Portal{State: limiter.State{Upstream: acme, Plan: limiter.Standard, Rate: rate}})
 	}
 	o.snapshot()
 	if text := log.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "the rate was lowered") || !strings.Contains(text, "the rate has recovered") {

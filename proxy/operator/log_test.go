@@ -1,4 +1,4 @@
-package proxy
+package operator
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 // A portal's new name is logged once, and so is another one.
 func TestRenamedIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
-	o := newTestOperator(t, func(c *operatorConfig) { c.Log = debugLog(&log) })
+	o := newTestOperator(t, func(c *Config) { c.Log = debugLog(&log) })
 	for _, to := range []string{"one.bitrix24.com", "one.bitrix24.com", "two.bitrix24.com"} {
 		o.Record(PortalMoved{Call{Portal: acme}, to})
 	}
@@ -25,7 +25,7 @@ func TestRenamedIsLoggedOnce(t *testing.T) {
 func TestUnreachableIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		o := newTestOperator(t, func(c *operatorConfig) { c.Log = debugLog(&log) })
+		o := newTestOperator(t, func(c *Config) { c.Log = debugLog(&log) })
 		for i := range 5 {
 			o.Record(PortalUnreachable{Call{Portal: acme, RequestID: fmt.Sprint("r", i)}, "connection refused"})
 			time.Sleep(2 * time.Second)

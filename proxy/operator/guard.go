@@ -1,4 +1,4 @@
-package proxy
+package operator
 
 import (
 	"net"
@@ -24,7 +24,7 @@ const wrongPage = "403: a page of another site asks. Open the address itself.\n"
 // guarded answers those who address the admin listener itself, and no page of
 // another site that a browser has open: it could point a name of its own at the
 // listener, and read what it tells.
-func (o *operator) guarded(h http.Handler) http.Handler {
+func (o *Operator) guarded(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")

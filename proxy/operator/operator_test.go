@@ -1,34 +1,47 @@
-package proxy
+package operator
 
 import (
+	"io"
+	"log/slog"
 	"net/http/httptest"
 	"testing"
 	"time"
 )
 
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func debugLog(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
 // newTestOperator makes an operator of a proxy that holds nothing yet.
-func newTestOperator(t *testing.T, edit func(*operatorConfig)) *operator {
+func newTestOperator(t *testing.T, edit func(*Config)) *Operator {
 	t.Helper()
-	c := operatorConfig{
+	c := Config{
 		Mode: "enforce", Store: "memory", MetricsPortals: 10, Log: debugLog(t.Output()),
-		Snapshot: func() operatorSnapshot { return operatorSnapshot{} },
-		Portals:  func(time.Time, []string) []operatorPortal { return nil },
+		Snapshot: func() Snapshot { return Snapshot{} },
+		Portals:  func(time.Time, []string) []Portal { return nil },
 	}
 	if edit != nil {
 		edit(&c)
 	}
-	return newOperator(c)
+	return New(c)
 }
 
 // get asks for an address under a Host, with headers.
-func (o *operator) get(target, host string, headers ...string) *httptest.ResponseRecorder {
+func (o *Operator) get(target, host string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("GET", target, nil)
 	r.Host = host
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
 	w := httptest.NewRecorder()
-	o.handler().ServeHTTP(w, r)
+	o.Handler().ServeHTTP(w, r)
 	return w
 }
 

@@ -1,4 +1,4 @@
-package proxy
+package operator
 
 import (
 	"embed"
@@ -18,7 +18,7 @@ const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // routePage adds the page, its stream and its twin in JSON.
-func (o *operator) routePage(mux *http.ServeMux) {
+func (o *Operator) routePage(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { servePage(w, r, "page/page.html") })
 	for _, name := range []string{"page/page.css", "page/page.js", "page/icon.svg"} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) { servePage(w, r, name) })
@@ -39,7 +39,7 @@ const eventTimeout = 5 * time.Second
 
 // serveEvents streams the status, at once and then every second, until the
 // watcher leaves, is too slow, or the proxy stops.
-func (o *operator) serveEvents(w http.ResponseWriter, r *http.Request) {
+func (o *Operator) serveEvents(w http.ResponseWriter, r *http.Request) {
 	stream, ok := o.watchers.join(clientOf(r))
 	if !ok {
 		w.Header().Set("Retry-After", "5")

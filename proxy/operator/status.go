@@ -1,4 +1,4 @@
-package proxy
+package operator
 
 import (
 	"cmp"
@@ -136,7 +136,7 @@ const (
 )
 
 // status describes the proxy and the portals called lately, worst first.
-func (o *operator) status() status {
+func (o *Operator) status() status {
 	now, snapshot := time.Now(), o.config.Snapshot()
 	s := status{
 		Time: moment(now),
@@ -159,7 +159,7 @@ func (o *operator) status() status {
 }
 
 // portalStatus describes a portal, if it was called lately.
-func (o *operator) portalStatus(now time.Time, p *operatorPortal) (s portalStatus, isKnown bool) {
+func (o *Operator) portalStatus(now time.Time, p *Portal) (s portalStatus, isKnown bool) {
 	s = portalStatus{Portal: p.Upstream, Plan: p.Plan.String(), BreakerOpen: p.Blocked, Queue: queueOf(p), Operating: []operatingStatus{}}
 	if !p.Plan.Unlimited() {
 		s.Bucket = &bucketStatus{Level: roundTo(p.Level, 1), Burst: p.Plan.Burst, Rate: roundTo(p.Rate, 3), PlanRate: p.Plan.Rate}
@@ -175,7 +175,7 @@ func (o *operator) portalStatus(now time.Time, p *operatorPortal) (s portalStatu
 	return s, isKnown
 }
 
-func queueOf(p *operatorPortal) queueStatus {
+func queueOf(p *Portal) queueStatus {
 	q := queueStatus{
 		Waiting: p.waiting(), Capacity: p.Capacity, WaitSeconds: roundTo(p.Wait.Seconds(), 1),
 		ByUrgency: slices.Clone(p.Waiting[:]), ByClient: []clientWaiting{},
@@ -244,7 +244,7 @@ func worse(a, b portalStatus) int {
 		cmp.Compare(a.Portal, b.Portal))
 }
 
-func (o *operator) serveStatus(w http.ResponseWriter, _ *http.Request) {
+func (o *Operator) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", " ")
@@ -252,7 +252,7 @@ func (o *operator) serveStatus(w http.ResponseWriter, _ *http.Request) {
 }
 
 // waiting counts the calls that wait.
-func (p *operatorPortal) waiting() (n int) {
+func (p *Portal) waiting() (n int) {
 	for _, waiting := range p.Waiting {
 		n += waiting
 	}

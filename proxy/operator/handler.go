@@ -1,4 +1,4 @@
-package proxy
+package operator
 
 import (
 	"net/http"
@@ -7,7 +7,7 @@ import (
 
 // handler serves operators: the status page and its JSON, metrics, health and
 // readiness, and profiles where they are switched on.
-func (o *operator) handler() http.Handler {
+func (o *Operator) Handler() http.Handler {
 	mux := http.NewServeMux()
 	o.routePage(mux)
 	mux.Handle("GET /metrics", o.metrics.Handler())

@@ -1,4 +1,4 @@
-package proxy
+package operator
 
 import (
 	"net/http"
@@ -11,7 +11,7 @@ import (
 // The admin listener answers to names that no foreign page can make its own,
 // and to no others.
 func TestAdminNames(t *testing.T) {
-	o := newTestOperator(t, func(c *operatorConfig) { c.AdminHost = "Admin.Example.com" })
+	o := newTestOperator(t, func(c *Config) { c.AdminHost = "Admin.Example.com" })
 	for host, want := range map[string]int{
 		"127.0.0.1:8081": 200, "10.1.2.3": 200, "[::1]:8081": 200, "[fe80::1%eth0]:8081": 200, "::1": 200, "": 200,
 		"localhost:8081": 200, "LOCALHOST": 200, "localhost.:8081": 200, "b24proxy:8081": 200, "b24proxy-0": 200,
@@ -65,7 +65,7 @@ func TestAdminAskedByAForeignPage(t *testing.T) {
 // Every answer of the admin listener, errors too, is kept by nobody and is what
 // its type says.
 func TestAdminHeaders(t *testing.T) {
-	o := newTestOperator(t, func(c *operatorConfig) { c.PProf = true })
+	o := newTestOperator(t, func(c *Config) { c.PProf = true })
 	for _, path := range []string{"/", "/page/page.css", "/page/page.js", "/page/icon.svg", "/status", "/metrics", "/healthz", "/readyz", "/nothing", "//status", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/nothing"} {
 		for _, headers := range [][]string{nil, {"Range", "bytes=999999-"}, {"Host", "evil.com"}} {
 			host := "127.0.0.1"
@@ -78,7 +78,7 @@ func TestAdminHeaders(t *testing.T) {
 			}
 		}
 	}
-	server := httptest.NewServer(o.handler())
+	server := httptest.NewServer(o.Handler())
 	defer server.Close()
 	resp := must(http.Get(server.URL + "/events"))
 	defer resp.Body.Close()
