@@ -9,6 +9,7 @@ import (
 
 // crowd has so many other upstreams called that every idle line is dropped.
 func crowd(t *testing.T, l *Limiter, n int, pause time.Duration) {
+	t.Helper()
 	for i := range n {
 		time.Sleep(pause)
 		send(t.Context(), l, Request{Upstream: fmt.Sprint("other ", i), Wait: time.Hour})

@@ -112,6 +112,7 @@ func TestInFlightQueue(t *testing.T) {
 }
 
 func serve(t *testing.T, l *Limiter, order *[]string, client string) {
+	t.Helper()
 	s, err := l.Acquire(t.Context(), Request{Upstream: "u", Client: client, Urgency: 3, Wait: time.Hour})
 	if err != nil {
 		t.Error(err)

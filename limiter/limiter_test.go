@@ -26,8 +26,7 @@ func send(ctx context.Context, l *Limiter, r Request) error {
 
 // reason is why a call was rejected, or what else went wrong.
 func reason(err error) Reason {
-	var r *Rejection
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*Rejection](err); ok {
 		return r.Reason
 	}
 	return Reason(fmt.Sprint(err))
@@ -85,7 +84,7 @@ func TestAcquireAbandoned(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 300 {
 			wg.Go(func() {
-				if err := send(ctx, l, patient); err != gone {
+				if err := send(ctx, l, patient); !errors.Is(err, gone) {
 					t.Errorf("got %v, want the cause", err)
 				}
 			})

@@ -53,6 +53,7 @@ func TestLimiterProperties(t *testing.T) {
 
 // play runs the callers against an upstream and tells what went wrong.
 func play(t *testing.T, all []caller, plan Plan, phase time.Duration, stranger bool) (failures []string) {
+	t.Helper()
 	l := New(Config{Plan: func(string) Plan { return plan }, Depth: 40})
 	var mu sync.Mutex
 	upstream := counter{plan: plan, tick: time.Now().Add(phase)}

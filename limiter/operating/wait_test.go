@@ -124,7 +124,8 @@ func TestCloseEndsTheWait(t *testing.T) {
 // when a call has left it, and an upstream without calls is forgotten.
 func TestPlacesToWait(t *testing.T) {
 	w := waiting{most: 2, calls: make(map[string]int)}
-	if !w.enter("a") || !w.enter("a") || w.enter("a") || !w.enter("b") {
+	first, second, third := w.enter("a"), w.enter("a"), w.enter("a")
+	if !first || !second || third || !w.enter("b") {
 		t.Fatal("want room for two calls of each upstream")
 	}
 	w.leave("a")

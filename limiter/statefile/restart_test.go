@@ -12,6 +12,7 @@ import (
 
 // atOnce is how many calls a limiter lets go without a wait.
 func atOnce(t *testing.T, l *limiter.Limiter) (n int) {
+	t.Helper()
 	for l.WouldReject(limiter.Request{Upstream: "u"}) == nil && n < 1000 {
 		s, err := l.Acquire(t.Context(), limiter.Request{Upstream: "u"})
 		if err != nil {
