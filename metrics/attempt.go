@@ -2,8 +2,8 @@ package metrics
 
 import "time"
 
-// AttemptStarted counts an attempt as in flight. Each must be followed by one
-// [Metrics.AttemptDone].
+// AttemptStarted counts an attempt as in flight. The caller must call
+// [Metrics.AttemptDone] once for each.
 func (m *Metrics) AttemptStarted(portal string) {
 	m.inFlight.WithLabelValues(m.portal(portal)).Inc()
 }
@@ -17,7 +17,7 @@ func (m *Metrics) AttemptDone(portal string, status int, took time.Duration, req
 	observe(m.attemptDuration.WithLabelValues(portal), took, requestID)
 }
 
-// Resend counts that a call is sent again, and why.
+// Resend counts a call that is sent again, by the reason.
 func (m *Metrics) Resend(portal, reason string) {
 	m.resends.WithLabelValues(m.portal(portal), m.reasons.label(reason)).Inc()
 }

@@ -4,13 +4,12 @@ import "github.com/prometheus/client_golang/prometheus"
 
 const exemplarKey = "request_id"
 
-// maxRequestID is what OpenMetrics' bound of 128 characters leaves beside the
-// key.
+// maxRequestID is what remains of OpenMetrics' 128 characters beside the key.
 const maxRequestID = prometheus.ExemplarMaxRunes - len(exemplarKey)
 
 // exemplar names the request behind an observation. The client may have chosen
-// the id, so one that is too long, or has characters that no usual id has,
-// gives no exemplar: an address in it could carry a webhook's code.
+// the id. One that is too long or has unusual characters gives no exemplar: it
+// could be an address with the code of a webhook.
 func exemplar(requestID string) prometheus.Labels {
 	if requestID == "" || len(requestID) > maxRequestID {
 		return nil

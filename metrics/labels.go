@@ -77,8 +77,8 @@ func (s Source) label() string {
 	return Other
 }
 
-// statusClass takes what no standard knows, from 600 on, for a server's error
-// (RFC 9110, section 15).
+// statusClass counts a status from 600 on, which no standard knows, as a
+// server's error (RFC 9110, section 15).
 func statusClass(status int) string {
 	switch {
 	case status >= 500:
@@ -93,22 +93,22 @@ func statusClass(status int) string {
 	return None
 }
 
-// Codes and reasons come from tables of the program; these bounds are above
-// their sizes and hold if one should ever leak.
+// Codes and reasons come from tables of the program. These bounds are above the
+// sizes of the tables, in case anything else ever becomes a label.
 const (
 	maxCodes   = 100
 	maxReasons = 50
 )
 
-// maxName is the longest label value, in bytes: a host name's bound.
+// maxName is the longest label value in bytes, which is that of a host name.
 const maxName = 253
 
-// names lets the first distinct values be labels and calls later ones Other.
-// None is ever forgotten, since a counter must not change its name.
+// names makes the first distinct values labels and calls later ones Other. It
+// forgets none, because a counter must not change its labels.
 type names struct {
 	mu    sync.RWMutex
 	max   int
-	known map[string]string // each to a copy that shares no memory with a request
+	known map[string]string // each value to a copy that shares no memory with a request
 }
 
 func newNames(limit int) *names {
@@ -142,7 +142,7 @@ func (n *names) add(value string) string {
 	return value
 }
 
-// portal is the label of a portal; a call may have named none.
+// portal returns the label of a portal, or None for "".
 func (m *Metrics) portal(name string) string {
 	if name == "" {
 		return None

@@ -1,10 +1,9 @@
 // Package metrics holds every Prometheus collector of the proxy.
 //
-// All names begin with b24proxy_ and durations are in seconds. Every label is
-// bounded: a portal, a code or a reason that comes after the bound counts as
-// "other", and what is outside a fixed vocabulary does too. Labels never carry
-// a path, a query or a credential; they are hosts, codes and words of the
-// proxy.
+// All names begin with b24proxy_, and durations are in seconds. Every label is
+// bounded: a portal, a code or a reason above the bound counts as "other", and so
+// does a word outside a fixed vocabulary. A label is a host, a code or a word of
+// the proxy, never a path, a query or a credential.
 //
 // A series appears when it first has something to show, so a feature that is
 // switched off shows nothing.
@@ -52,8 +51,8 @@ type Metrics struct {
 	resends         *prometheus.CounterVec
 }
 
-// New makes and registers the collectors, those of the Go runtime and of the
-// process among them.
+// New makes and registers the collectors, also those of the Go runtime and of
+// the process.
 func New(o Options) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -69,7 +68,7 @@ func New(o Options) *Metrics {
 			"Time from a client's call to the end of its answer, the wait for a slot included.",
 			durationBuckets, "portal"),
 		errors: counter("errors_total",
-			"Errors by code, and by where they arose: in an answer of the portal, inside a batch, on the network or in the proxy.",
+			"Errors by code and by where they arose: in an answer of the portal, inside a batch, on the network or in the proxy.",
 			"portal", "code", "source"),
 		rejected: counter("rejected_total",
 			"Calls that the proxy answered itself instead of sending them.",
@@ -92,7 +91,7 @@ func New(o Options) *Metrics {
 			"Attempts sent to a portal whose answer has not ended.",
 			"portal"),
 		resends: counter("resends_total",
-			"Attempts after the first of a call, by why it was sent again.",
+			"Attempts after the first of a call, by the reason for sending it again.",
 			"portal", "reason"),
 	}
 	m.registry.MustRegister(
@@ -108,13 +107,13 @@ func New(o Options) *Metrics {
 }
 
 // Handler serves the metrics as text, OpenMetrics (with exemplars) or protobuf
-// (with native histograms), as the scraper asks.
+// (with native histograms), whichever the scraper asks for.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
 func buildInfo(o Options) prometheus.Collector {
-	info := gauge("build_info", "Always 1; the labels tell the build.", "version", "revision", "goversion")
+	info := gauge("build_info", "Always 1; the labels name the build.", "version", "revision", "goversion")
 	info.WithLabelValues(o.Version, o.Revision, runtime.Version()).Set(1)
 	return info
 }
@@ -127,9 +126,9 @@ func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
 	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
 }
 
-// Upper bounds in seconds. A call may last 60 s at the portal (documented) and
-// the proxy waits 65 s for an answer; a wait for a slot is 60 s at most, unless
-// set otherwise.
+// Upper bounds in seconds. By default a call may last 60 s at the portal
+// (documented), the proxy waits 65 s for an answer, and a call waits at most 60 s
+// for a slot.
 var (
 	durationBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 40, 65, 95, 130}
 	waitBuckets     = []float64{0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 25, 30, 45, 60}
@@ -137,7 +136,7 @@ var (
 
 // histogram has the given classic buckets and, beside them, native ones that
 // grow by at most 10 %. From the zero threshold, a millisecond, to 65 s there
-// are fewer than 140 of these, so their bound only meets the unforeseen.
+// are fewer than 140 of them, so usual durations never reach their bound.
 func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace:                      namespace,

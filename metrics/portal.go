@@ -13,18 +13,19 @@ type Portal struct {
 	Capacity int    // calls that may wait
 
 	// Level is the number of calls that the portal still counts, from 0 to
-	// Burst, where the next call has to wait. Rate is what drains a second:
-	// the one in force, and the plan's. An unlimited plan has +Inf in Burst
-	// and Rate and shows no bucket; any value that is not finite is left out.
+	// Burst; calls wait a margin below Burst. Rate is how many calls drain per
+	// second now, PlanRate what the plan allows. An unlimited plan has +Inf in
+	// Burst and Rate and shows no bucket. Values that are not finite are left
+	// out.
 	Level, Burst, Rate, PlanRate float64
 
 	OperatingRatio float64 // of the method nearest to its operating limit; 1 is the limit
 	BreakerOpen    bool    // an overload block is in force
 }
 
-// Watch has the gauges of portals read from the given function at each scrape.
-// It must be quick and safe to call at any time. A portal that it no longer
-// returns shows no gauges.
+// Watch reads the gauges of portals from the given function at each scrape. The
+// function must be quick and safe to call at any time. A portal that it no longer
+// returns has no gauges.
 func (m *Metrics) Watch(portals func() []Portal) {
 	m.watched.Store(&portals)
 }
@@ -36,11 +37,11 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	queueDepth     = desc("queue_depth", "Calls waiting for a slot.", "portal", "priority")
 	queueCapacity  = desc("queue_capacity", "Calls that may wait for a slot.", "portal")
-	bucketLevel    = desc("bucket_level", "Calls that the portal still counts; at bucket_burst the next one waits.", "portal")
-	bucketBurst    = desc("bucket_burst", "Calls that the portal lets pass at once.", "portal")
-	bucketRate     = desc("bucket_rate", "Calls a second that the proxy sends at most, as learned.", "portal")
-	bucketPlanRate = desc("bucket_plan_rate", "Calls a second that the portal's plan allows.", "portal")
-	operatingRatio = desc("operating_ratio", "Share of its operating limit that the most expensive method has used.", "portal")
+	bucketLevel    = desc("bucket_level", "Calls that the portal still counts. Calls wait at a margin below bucket_burst, since the portal shows neither its counter nor its tick.", "portal")
+	bucketBurst    = desc("bucket_burst", "Calls that the portal accepts at once.", "portal")
+	bucketRate     = desc("bucket_rate", "Calls per second that the proxy sends at most; below the plan's while another program uses the same limit.", "portal")
+	bucketPlanRate = desc("bucket_plan_rate", "Calls per second that the portal's plan allows.", "portal")
+	operatingRatio = desc("operating_ratio", "Share of its operating time that the most expensive method has used.", "portal")
 	breakerOpen    = desc("breaker_open", "1 while the portal blocks the REST API for overload, else 0.", "portal")
 )
 
@@ -75,8 +76,8 @@ func (g portalGauges) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// together joins portals that share a label: amounts are summed, ratios and
-// states are the worst. A portal without a limit adds nothing to the bucket.
+// together joins portals that share a label: it adds amounts and takes the worst
+// of ratios and states. A portal without a limit adds nothing to the bucket.
 func together(a, b Portal) Portal {
 	for priority := range a.Depth {
 		a.Depth[priority] += b.Depth[priority]
@@ -96,7 +97,7 @@ func together(a, b Portal) Portal {
 	return a
 }
 
-// limited tells whether the portal has a bucket to show.
+// limited reports whether the portal has a bucket to show.
 func (p Portal) limited() bool { return finite(p.Burst) }
 
 func finite(v float64) bool { return !math.IsInf(v, 0) && !math.IsNaN(v) }

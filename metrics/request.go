@@ -2,32 +2,32 @@ package metrics
 
 import "time"
 
-// Request counts a client's call that has ended: with what outcome, the status
-// of the answer (0 if there was none) and the time it took, waiting included.
+// Request counts a client's call that has ended, with its outcome, the status of
+// its answer (0 if there was none) and the time it took, waiting included.
 func (m *Metrics) Request(portal string, outcome Outcome, status int, took time.Duration, requestID string) {
 	portal = m.portal(portal)
 	m.requests.WithLabelValues(portal, outcome.label(), statusClass(status)).Inc()
 	observe(m.requestDuration.WithLabelValues(portal), took, requestID)
 }
 
-// Error counts an error that was recognised in an answer or made here. An
-// attempt that is refused and sent again counts too: errors tell what portals
-// answer, requests what clients get. code is a system code in its own
-// spelling, or a word for the rest, never what an answer said.
+// Error counts an error that the proxy found in an answer or made itself. An
+// attempt that is refused and sent again counts too: errors count what portals
+// answer, requests what clients get. code is a system code in its own spelling,
+// or a word for all others, never a text of an answer.
 func (m *Metrics) Error(portal, code string, from Source) {
 	m.errors.WithLabelValues(m.portal(portal), m.codes.label(code), from.label()).Inc()
 }
 
 // Rejected counts a call that the proxy answered itself. One that the portal
 // refused for its limit, and that could not be sent again within its wait,
-// counts here too, as queue_wait. A call for a host off the list names no
-// portal, else strangers could use up the labels.
+// counts here too, as queue_wait. A call for a host that is not allowed counts
+// without a portal, else anybody could use up the labels.
 func (m *Metrics) Rejected(portal, reason string) {
 	m.rejected.WithLabelValues(m.portal(portal), m.reasons.label(reason)).Inc()
 }
 
 // QueueWait records how long a call of this urgency (0 to 7) waited before it
-// got a slot; 0 for one that found it free.
+// got a slot; 0 if a slot was free.
 func (m *Metrics) QueueWait(portal string, urgency int, waited time.Duration, requestID string) {
 	observe(m.queueWait.WithLabelValues(m.portal(portal), PriorityOf(urgency).String()), waited, requestID)
 }

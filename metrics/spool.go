@@ -2,8 +2,9 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// WatchSpool has the gauges of the requests that the proxy holds read from the
-// given function at each scrape. It must be quick and safe to call at any time.
+// WatchSpool reads the gauges of the requests that the proxy holds from the given
+// function at each scrape. The function must be quick and safe to call at any
+// time.
 func (m *Metrics) WatchSpool(held func() (memory, disk int64)) { m.spool.Store(&held) }
 
 var (
