@@ -46,12 +46,10 @@ func ourCause(err error) string {
 		}
 		return errNotKept.Error()
 	}
-	var outbound refusedBy
-	if errors.As(err, &outbound) {
+	if outbound, ok := errors.AsType[refusedBy](err); ok {
 		return outbound.Error()
 	}
-	var silent silentFor
-	if errors.As(err, &silent) {
+	if silent, ok := errors.AsType[silentFor](err); ok {
 		return silent.Error()
 	}
 	return ""
@@ -140,8 +138,7 @@ func timeoutCause(err error) string {
 // place is where a connection failed, "" where that is not known. It is for the
 // log alone.
 func place(err error) string {
-	var lookup *net.DNSError
-	if errors.As(err, &lookup) {
+	if lookup, ok := errors.AsType[*net.DNSError](err); ok {
 		return fmt.Sprintf("lookup of %s on %s", lookup.Name, lookup.Server)
 	}
 	for {

@@ -47,7 +47,7 @@ func (p *Proxy) withoutPanics(h http.Handler) http.Handler {
 			cause := recover()
 			switch {
 			case cause == nil:
-			case cause == http.ErrAbortHandler, w.wrote:
+			case cause == http.ErrAbortHandler, w.wrote: //nolint:errorlint // net/http compares what recover returns, too
 				panic(http.ErrAbortHandler)
 			default:
 				panicked(p.journal, operator.Call{RequestID: requestID(r.Header)}, cause)

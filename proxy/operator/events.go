@@ -23,7 +23,7 @@ type Call struct {
 
 func (c Call) about() Call { return c }
 
-// CallEnded: the client has its answer, or will get none.
+// CallEnded says that the client has its answer, or will get none.
 type CallEnded struct {
 	Call
 	Outcome  metrics.Outcome
@@ -55,7 +55,7 @@ type CallEnded struct {
 // wait is how long the call waited for slots, or would have.
 func (e CallEnded) wait() time.Duration { return e.Queued + e.Estimated }
 
-// CallSentAgain: an attempt did not do, and another one begins.
+// CallSentAgain says that an attempt failed and another one begins.
 type CallSentAgain struct {
 	Call
 	Reason   bitrix24.Reason // why
@@ -66,8 +66,8 @@ type CallSentAgain struct {
 	Attempts int             // until now
 }
 
-// AttemptBegan and AttemptEnded: an attempt is sent to its portal, and nothing of
-// it is under way any more. One of each comes for each attempt.
+// AttemptBegan and AttemptEnded say that an attempt is sent to its portal, and
+// that nothing of it is under way any more. Each attempt has one of each.
 type (
 	AttemptBegan struct{ Call }
 	AttemptEnded struct {
@@ -77,8 +77,8 @@ type (
 	}
 )
 
-// PortalReached and PortalUnreachable: what an attempt shows of its portal. One
-// of the two comes for each attempt.
+// PortalReached and PortalUnreachable say what an attempt shows of its portal.
+// Each attempt has one of the two.
 type (
 	PortalReached     struct{ Call }
 	PortalUnreachable struct {
@@ -87,14 +87,14 @@ type (
 	}
 )
 
-// PortalMoved: a portal says that it has another name now.
+// PortalMoved says that a portal has another name now.
 type PortalMoved struct {
 	Call
 	To string
 }
 
-// ErrorSeen: an answer was an error, or had one inside, or an error was made
-// here. It comes for each attempt, also for one that is repeated.
+// ErrorSeen says that an answer was an error, or had one inside, or that an error
+// was made here. Each attempt may have one, also an attempt that is repeated.
 type ErrorSeen struct {
 	Call
 	Source metrics.Source
@@ -102,7 +102,7 @@ type ErrorSeen struct {
 	IsOurs bool          // the code is one of the proxy's own
 }
 
-// Panicked: the proxy has a fault, which ended a call.
+// Panicked says that a fault of the proxy ended a call.
 type Panicked struct {
 	Call
 	Cause any

@@ -5,7 +5,7 @@ import (
 	"net/http/pprof"
 )
 
-// handler serves operators: the status page and its JSON, metrics, health and
+// Handler serves operators: the status page and its JSON, metrics, health and
 // readiness, and profiles where they are switched on.
 func (o *Operator) Handler() http.Handler {
 	mux := http.NewServeMux()

@@ -12,7 +12,7 @@ import (
 	"b24proxy/proxy/bitrix24"
 )
 
-// watch looks at all portals once a second until ctx ends: it notes how many
+// Watch looks at all portals once a second until ctx ends: it notes how many
 // wait, logs what changed, and sends the status to those who watch the page.
 func (o *Operator) Watch(ctx context.Context) {
 	defer o.watchers.close()
