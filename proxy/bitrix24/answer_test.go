@@ -73,17 +73,17 @@ func callOf(file string) Call {
 	return ParseCall(webhook + method + ".json")
 }
 
-// Every recorded answer means what its golden file says, and the caller gets
-// what stands there.
+// Each recorded answer means what its golden file says, and the caller gets what
+// that shows.
 func TestSamples(t *testing.T) {
 	for _, s := range samples(t) {
 		t.Run(s.file, func(t *testing.T) {
 			a := Examine(s.call, s.status, s.contentType, s.body)
 			if got := codesOf(a); got != s.code && !strings.HasPrefix(s.code, "BITRIX") || strings.HasPrefix(s.code, "BITRIX") && string(a.Code) != s.code {
-				t.Errorf("code %q, want %q", got, s.code)
+				t.Errorf("got the code %q, want %q", got, s.code)
 			}
 			if strings.HasPrefix(s.file, "ok-") && a.Kind != KindOK && a.Kind != KindUntouched {
-				t.Errorf("a good answer is %v", a.Kind)
+				t.Errorf("got %v, want a success", a.Kind)
 			}
 			compareGolden(t, s.file, describe(s, a))
 		})
@@ -147,6 +147,7 @@ func utc(t time.Time) string {
 
 func compareGolden(t *testing.T, name string, got []byte) {
 	t.Helper()
+	t.Helper()
 	file := filepath.Join("testdata/golden", name+".txt")
 	if *update {
 		if err := os.WriteFile(file, got, 0o644); err != nil {
@@ -158,12 +159,12 @@ func compareGolden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs\n got:\n%s\nwant:\n%s", file, got, want)
+		t.Errorf("%s:\n got:\n%s\nwant:\n%s", file, got, want)
 	}
 }
 
 // What only looks like an error passes byte for byte.
-func TestNegatives(t *testing.T) {
+func TestSuccessesThatLookLikeErrors(t *testing.T) {
 	for _, body := range []string{
 		`{"result":{"error":"QUERY_LIMIT_EXCEEDED"}}`,
 		`{"result":{"items":[{"error":"expired_token"}]}}`,
@@ -180,13 +181,13 @@ func TestNegatives(t *testing.T) {
 		a := Examine(ParseCall("/rest/crm.deal.list"), 200, typeJSON, []byte(body))
 		status, _, out := a.Normalized(infoOf(a))
 		if a.Kind != KindOK || status != 200 || string(out) != body {
-			t.Errorf("%s is %v and becomes %d %s", body, a.Kind, status, out)
+			t.Errorf("got %v, %d and %s, want a success that stays %s", a.Kind, status, out, body)
 		}
 	}
 }
 
-// A code of the table beside a result is an error at 4xx and 5xx, and at no other
-// status; a long answer is no exception.
+// A code of the table beside a result is an error at 4xx and 5xx and at no other
+// status, also in a long answer.
 func TestErrorBesideResult(t *testing.T) {
 	long := strings.Repeat(" ", HeadLimit)
 	for _, b := range []struct{ path, body string }{
@@ -202,10 +203,10 @@ func TestErrorBesideResult(t *testing.T) {
 		for status, want := range map[int]Kind{200: KindOK, 299: KindOK, 400: KindSystemError, 429: KindSystemError, 503: KindSystemError, 999: KindSystemError} {
 			a := Examine(ParseCall(b.path), status, "", []byte(b.body))
 			if a.Kind != want || want == KindOK && (a.Code != "" || a.V3) || want != KindOK && (a.Executed() != RanNo || len(a.Inner) > 0) {
-				t.Errorf("%.90s at %d: %v, code %q, executed %v", b.body, status, a.Kind, a.Code, a.Executed())
+				t.Errorf("%.90s at %d: got %v with the code %q and executed %v, want %v", b.body, status, a.Kind, a.Code, a.Executed(), want)
 			}
 			if scanned, _ := scan(NewScanner(ParseCall(b.path), status, ""), []byte(b.body), 1000, true); scanned.Kind != want || scanned.Code != a.Code {
-				t.Errorf("%.90s at %d is scanned as %v", b.body, status, scanned.Kind)
+				t.Errorf("%.90s at %d, scanned: got %v, want %v", b.body, status, scanned.Kind, want)
 			}
 		}
 	}
@@ -213,12 +214,12 @@ func TestErrorBesideResult(t *testing.T) {
 		`{"result":null,"error":null}`, `{"result":null,"error":"QUERY_LIMIT_EXCEEDED"}`, `{"result":1,"error":""}`,
 	} {
 		if a := Examine(ParseCall("/rest/crm.deal.add"), 200, "", []byte(body)); a.Kind != KindOK {
-			t.Errorf("%s at 200: %v", body, a.Kind)
+			t.Errorf("%s at 200: got %v, want %v", body, a.Kind, KindOK)
 		}
 	}
 	for body, want := range map[string]Kind{`{"result":null,"error":null}`: KindNoAnswer, `{"result":1,"error":"ERROR_CORE"}`: KindNoAnswer} {
 		if a := Examine(ParseCall("/rest/crm.deal.add"), 503, "", []byte(body)); a.Kind != want {
-			t.Errorf("%s at 503: %v", body, a.Kind)
+			t.Errorf("%s at 503: got %v, want %v", body, a.Kind, want)
 		}
 	}
 }
@@ -254,15 +255,16 @@ func TestMethodErrors(t *testing.T) {
 		a := Examine(ParseCall("/rest/crm.deal.add"), test.status, "x/y", []byte(test.body))
 		status, contentType, out := a.Normalized(infoOf(a))
 		if a.Kind != KindMethodError || a.Code != test.code || Label(a.Code) != test.label || a.Known != nil || (a.Executed() == RanYes) != (a.Code != "") {
-			t.Errorf("%s: %v, code %q, label %s, known %v, executed %v", test.body, a.Kind, a.Code, Label(a.Code), a.Known, a.Executed())
+			t.Errorf("%s: got %v, code %q, label %s, known %v, executed %v, want an error of the method with the code %q and the label %s",
+				test.body, a.Kind, a.Code, Label(a.Code), a.Known, a.Executed(), test.code, test.label)
 		}
 		if status != test.want || contentType != "x/y" || string(out) != test.body {
-			t.Errorf("%s becomes %d %s %s", test.body, status, contentType, out)
+			t.Errorf("%s: got %d %s %s, want it unchanged at %d", test.body, status, contentType, out, test.want)
 		}
 	}
 }
 
-// What is no answer says why, and nothing of it reaches the caller.
+// What comes in place of an answer is named, and nothing of it reaches the caller.
 func TestNoAnswers(t *testing.T) {
 	tests := []struct {
 		status      int
@@ -289,7 +291,8 @@ func TestNoAnswers(t *testing.T) {
 		a := Examine(ParseCall("/rest/crm.deal.add"), test.status, test.contentType, []byte(test.body))
 		status, contentType, out := a.Normalized(infoOf(a))
 		if a.Kind != KindNoAnswer || a.Reason != test.reason || a.Executed() != RanUnknown || a.Retryable() {
-			t.Errorf("%q: %v, reason %q, executed %v, retryable %v", test.body, a.Kind, a.Reason, a.Executed(), a.Retryable())
+			t.Errorf("%q: got %v, reason %q, executed %v, retryable %v, want the reason %q, executed unknown, not retryable",
+				test.body, a.Kind, a.Reason, a.Executed(), a.Retryable(), test.reason)
 		}
 		which := map[Reason]string{
 			ReasonHTML: "an HTML page", ReasonEmpty: "an empty answer", ReasonTruncated: "an answer that breaks off", ReasonNotJSON: "an answer that is not one of the API",
@@ -297,12 +300,12 @@ func TestNoAnswers(t *testing.T) {
 		want := fmt.Sprintf(`{"error":"ERROR_UNEXPECTED_ANSWER","error_description":"Server returned an unexpected response: %s at status %d; the call may have run",`+
 			`"proxy":{"source":"portal","reason":%q,"executed":"unknown","retryable":false,"portal_status":%d,"request_id":""}}`, which, test.status, test.reason, test.status)
 		if status != 500 || contentType != typeJSON || string(out) != want {
-			t.Errorf("%q becomes %d %s\n got %s\nwant %s", test.body, status, contentType, out, want)
+			t.Errorf("%q:\n got %d %s %s\nwant 500 %s %s", test.body, status, contentType, out, typeJSON, want)
 		}
 	}
 }
 
-// Other paths and redirects are not looked into, signed addresses are; 204 needs
+// Other paths and redirects are not examined, but signed addresses are. A 204 needs
 // no body.
 func TestUntouched(t *testing.T) {
 	failure := []byte(`{"error":"QUERY_LIMIT_EXCEEDED"}`)
@@ -321,12 +324,12 @@ func TestUntouched(t *testing.T) {
 		{ParseCall("/rest/crm.deal.list"), 200, nil, KindNoAnswer},
 	} {
 		if a := Examine(test.call, test.status, typeJSON, test.body); a.Kind != test.want {
-			t.Errorf("%v at %d is %v, want %v", test.call, test.status, a.Kind, test.want)
+			t.Errorf("%v at %d: got %v, want %v", test.call, test.status, a.Kind, test.want)
 		}
 	}
 }
 
-// executed and retryable tell a caller truly whether it may repeat the call.
+// Executed and Retryable say whether the caller may repeat the call.
 func TestMayBeRepeated(t *testing.T) {
 	const write, read, batch3 = "/rest/crm.deal.add", "/rest/crm.deal.list", "/rest/api/batch"
 	tests := []struct {
@@ -362,46 +365,55 @@ func TestMayBeRepeated(t *testing.T) {
 	for _, test := range tests {
 		a := Examine(ParseCall(test.path), test.status, "", []byte(test.body))
 		if a.Executed() != test.executed || a.Retryable() != test.retryable {
-			t.Errorf("%s %d %s: executed %v, retryable %v", test.path, test.status, test.body, a.Executed(), a.Retryable())
+			t.Errorf("%s %d %s: got executed %v and retryable %v, want %v and %v",
+				test.path, test.status, test.body, a.Executed(), a.Retryable(), test.executed, test.retryable)
 		}
 	}
 }
 
-// A batch tells its errors and times by command, from objects and from lists.
+// The errors and times inside a batch are found by their commands.
 func TestBatch(t *testing.T) {
-	reset := time.Unix(1778747792, 0)
-	wantErrors := []InnerError{{"a", "ERROR_CORE"}, {"b", "X"}, {"c", ""}}
-	wantTimes := map[string]Time{"a": {Operating: 1.5, HasOperating: true, ResetAt: reset}}
 	const errors = `{"a":{"error_description":"d","error":" ERROR_CORE "},"b":{"code":"X"},"c":null}`
 	const times = `{"a":{"operating":1.5,"operating_reset_at":1778747792},"b":{}}`
-	batch := ParseCall("/rest/batch")
-	a := Examine(batch, 200, "", []byte(`{"result":{"result":{"result_error":{"z":1}},"result_error":`+errors+`,"result_time":`+times+`}}`))
-	if !reflect.DeepEqual(a.Inner, wantErrors) || !reflect.DeepEqual(a.InnerTimes, wantTimes) {
-		t.Errorf("objects: %v %v", a.Inner, a.InnerTimes)
+	timesOfA := map[string]Time{"a": {Operating: 1.5, HasOperating: true, ResetAt: time.Unix(1778747792, 0)}}
+	for name, c := range map[string]struct {
+		path, body string
+		errors     []InnerError
+		times      map[string]Time
+	}{
+		"in objects": {
+			"/rest/batch", `{"result":{"result":{"result_error":{"z":1}},"result_error":` + errors + `,"result_time":` + times + `}}`,
+			[]InnerError{{"a", "ERROR_CORE"}, {"b", "X"}, {"c", ""}}, timesOfA,
+		},
+		"in lists": {
+			"/rest/batch", `{"result":{"result_error":[{"error":"X"}],"result_time":[[],{"operating":2}]}}`,
+			[]InnerError{{"0", "X"}}, map[string]Time{"1": {Operating: 2, HasOperating: true}},
+		},
+		"in XML": {
+			"/rest/batch.xml", `<response><result><result_error><a><error>X</error></a></result_error>` +
+				`<result_time><a><operating>1.5</operating><operating_reset_at>1778747792</operating_reset_at></a></result_time></result></response>`,
+			[]InnerError{{"a", "X"}}, timesOfA,
+		},
+		"not in another call": {
+			"/rest/crm.deal.list", `{"result":{"result_error":[{"error":"X"}],"result_time":[{"operating":2}]}}`, nil, nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := Examine(ParseCall(c.path), 200, "", []byte(c.body))
+			if !reflect.DeepEqual(a.Inner, c.errors) || !reflect.DeepEqual(a.InnerTimes, c.times) {
+				t.Errorf("got %v and %v, want %v and %v", a.Inner, a.InnerTimes, c.errors, c.times)
+			}
+		})
 	}
-	a = Examine(batch, 200, "", []byte(`{"result":{"result_error":[{"error":"X"}],"result_time":[[],{"operating":2}]}}`))
-	if !reflect.DeepEqual(a.Inner, []InnerError{{"0", "X"}}) || !reflect.DeepEqual(a.InnerTimes, map[string]Time{"1": {Operating: 2, HasOperating: true}}) {
-		t.Errorf("lists: %v %v", a.Inner, a.InnerTimes)
-	}
-	a = Examine(ParseCall("/rest/batch.xml"), 200, "", []byte(`<response><result><result_error><a><error>X</error></a></result_error>`+
-		`<result_time><a><operating>1.5</operating><operating_reset_at>1778747792</operating_reset_at></a></result_time></result></response>`))
-	if !reflect.DeepEqual(a.Inner, []InnerError{{"a", "X"}}) || !reflect.DeepEqual(a.InnerTimes, wantTimes) {
-		t.Errorf("XML: %v %v", a.Inner, a.InnerTimes)
-	}
-	many := `{"result":{"result_error":[` + strings.Repeat(`{"error":"X"},`, 1000) + `{}]}}`
-	if a = Examine(batch, 200, "", []byte(many)); len(a.Inner) != maxInner {
-		t.Errorf("%d inner errors kept, want %d", len(a.Inner), maxInner)
-	}
-	manyTimes := `{"result":{"result_time":[` + strings.Repeat(`{"operating":1},`, 1000) + `{}]}}`
-	if a = Examine(batch, 200, "", []byte(manyTimes)); len(a.InnerTimes) != maxInner {
-		t.Errorf("%d inner times kept, want %d", len(a.InnerTimes), maxInner)
-	}
-	if a = Examine(ParseCall("/rest/crm.deal.list"), 200, "", []byte(many)); a.Inner != nil {
-		t.Error("a call that is no batch has inner errors")
-	}
+	t.Run("up to a hundred of each", func(t *testing.T) {
+		body := `{"result":{"result_error":[` + strings.Repeat(`{"error":"X"},`, 1000) + `{}],"result_time":[` + strings.Repeat(`{"operating":1},`, 1000) + `{}]}}`
+		if a := Examine(ParseCall("/rest/batch"), 200, "", []byte(body)); len(a.Inner) != maxInner || len(a.InnerTimes) != maxInner {
+			t.Errorf("got %d errors and %d times, want %d of each", len(a.Inner), len(a.InnerTimes), maxInner)
+		}
+	})
 }
 
-// An answer that was cut anywhere is never taken for a whole one.
+// An answer that is cut off anywhere never counts as a whole one.
 func TestCutAtEveryByte(t *testing.T) {
 	for _, s := range samples(t) {
 		text := bytes.TrimRight(s.body, " \t\r\n")
@@ -411,19 +423,19 @@ func TestCutAtEveryByte(t *testing.T) {
 		for n := range text {
 			a := Examine(s.call, s.status, s.contentType, text[:n])
 			if a.Kind != KindNoAnswer && a.Kind != KindUntouched {
-				t.Errorf("%s cut at %d is %v", s.file, n, a.Kind)
+				t.Errorf("%s cut at %d: got %v, want %v", s.file, n, a.Kind, KindNoAnswer)
 			}
 		}
 	}
 }
 
-// Reasons and kinds have names, and none is missing.
+// Each kind has a name.
 func TestKindNames(t *testing.T) {
 	var names []string
 	for k := KindUntouched; k <= KindNoAnswer; k++ {
 		names = append(names, k.String())
 	}
 	if want := []string{"untouched", "ok", "system_error", "method_error", "no_answer"}; !slices.Equal(names, want) {
-		t.Errorf("names %v, want %v", names, want)
+		t.Errorf("got %v, want %v", names, want)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Every form of address is read as the portal reads it.
+// Each form of address is read as the portal reads it.
 func TestParseCall(t *testing.T) {
 	const code = "inventedcode1234"
 	tests := []struct {
@@ -57,16 +57,16 @@ func TestParseCall(t *testing.T) {
 	for _, test := range tests {
 		got := ParseCall(test.path)
 		if (got.webhook != "") != got.Webhook {
-			t.Errorf("ParseCall(%q): webhook %v has ID %q", test.path, got.Webhook, got.webhook)
+			t.Errorf("ParseCall(%q): got the ID %q, want one for a webhook alone (%v)", test.path, got.webhook, got.Webhook)
 		}
 		got.webhook = ""
 		if got != test.want {
-			t.Errorf("ParseCall(%q) = %+v, want %+v", test.path, fields(got), fields(test.want))
+			t.Errorf("ParseCall(%q): got %+v, want %+v", test.path, fields(got), fields(test.want))
 		}
 	}
 }
 
-// fields shows a Call without its String method.
+// fields returns a Call without its String method.
 func fields(c Call) any {
 	type plain Call
 	return plain(c)
@@ -77,11 +77,11 @@ func TestCallPrintsNoSecret(t *testing.T) {
 	c := ParseCall("/rest/1/inventedcode1234/crm.deal.list")
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d"} {
 		if text := fmt.Sprintf(format, c); strings.Contains(text, "inventedcode") {
-			t.Errorf("%s prints %s", format, text)
+			t.Errorf("%s: got %s, want no part of the code", format, text)
 		}
 	}
 	if got, want := c.String(), "v2 crm.deal.list"; got != want {
-		t.Errorf("String() = %q, want %q", got, want)
+		t.Errorf("String: got %q, want %q", got, want)
 	}
 }
 
@@ -94,8 +94,8 @@ func lines(tb testing.TB, file string) []string {
 	return strings.Fields(string(data))
 }
 
-// A path that servers may read in two ways is no read, whatever its end looks
-// like; what clients really send is one.
+// A path that servers may read in two ways is never that of a read, however it
+// ends. The paths that clients really send are.
 func TestPathsReadInTwoWays(t *testing.T) {
 	const hook = "/rest/1/inventedcode1234/"
 	for _, path := range []string{
@@ -112,7 +112,7 @@ func TestPathsReadInTwoWays(t *testing.T) {
 		"/r%65st/crm.deal.list", "/re%c5%bft/crm.deal.list", "/rest/a%70i/crm.deal.list", "/x/../rest/crm.deal.list", "/rest/1/code%20/crm.deal.list",
 	} {
 		if c := ParseCall(path); c.Read() || c.Method != "" {
-			t.Errorf("%s: read %v, method %q", path, c.Read(), c.Method)
+			t.Errorf("%s: got read %v and the method %q, want neither", path, c.Read(), c.Method)
 		}
 	}
 	for _, path := range []string{
@@ -122,31 +122,31 @@ func TestPathsReadInTwoWays(t *testing.T) {
 		"/rest/j%C3%B6rg%20m/inventedcode1234/crm.deal.list", "/rest/api/%D0%B8/inventedcode1234/tasks.task.list",
 	} {
 		if c := ParseCall(path); !c.Read() || strings.Contains(path, "inventedcode") && !c.Webhook {
-			t.Errorf("%s is no read, or no webhook", path)
+			t.Errorf("%s: got read %v and webhook %v, want both", path, c.Read(), c.Webhook)
 		}
 	}
 }
 
-// The error of a call whose address is not understood may be that of a batch of
-// version 3, of which a part ran.
+// A call whose address is not understood may be a batch of version 3, of which a
+// part ran before its error.
 func TestUnknownMethodMayBeABatch(t *testing.T) {
 	body := []byte(`{"error":{"code":"BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION"}}`)
 	for path, want := range map[string]Ran{"/rest/api/x/../batch": RanUnknown, "/rest/x/..%2fapi/batch": RanUnknown, "/rest/api/batch": RanUnknown, "/rest/api/tasks.task.add": RanNo} {
 		if got := Examine(ParseCall(path), 429, typeJSON, body).Executed(); got != want {
-			t.Errorf("%s: executed %v, want %v", path, got, want)
+			t.Errorf("%s: got executed %v, want %v", path, got, want)
 		}
 	}
 }
 
-// Of all documented methods, exactly the 586 reads are taken for reads, but for
-// those that confirm events or give files, and profile beside them.
+// Of all documented methods, exactly the 586 reads count as reads, except those
+// that confirm events or answer with a file, and also profile.
 func TestReadsAreExactlyTheDocumentedOnes(t *testing.T) {
 	reads := make(map[string]bool)
 	for _, method := range lines(t, "readonly-methods.txt") {
 		reads[method] = true
 	}
 	if len(reads) != 586 {
-		t.Fatalf("%d read methods, want 586", len(reads))
+		t.Fatalf("got %d methods that read, want 586", len(reads))
 	}
 	reads["profile"] = true
 	for _, method := range []string{"user.userfield.file.get", "im.v2.Event.get", "imbot.v2.Event.get"} {
@@ -156,16 +156,16 @@ func TestReadsAreExactlyTheDocumentedOnes(t *testing.T) {
 		for _, prefix := range []string{"/rest/", "/rest/1/inventedcode1234/", "/rest/api/"} {
 			c := ParseCall(prefix + method)
 			if c.Method != strings.ToLower(method) {
-				t.Errorf("%s%s: method %q", prefix, method, c.Method)
+				t.Errorf("%s%s: got the method %q", prefix, method, c.Method)
 			}
 			if c.Read() != reads[method] {
-				t.Errorf("%s%s: read %v", prefix, method, c.Read())
+				t.Errorf("%s%s: got read %v, want %v", prefix, method, c.Read(), reads[method])
 			}
 		}
 	}
 	for _, method := range lines(t, "methods-v3.txt") {
 		if c := ParseCall("/rest/api/" + method); c.Method != method {
-			t.Errorf("%s: method %q", method, c.Method)
+			t.Errorf("%s: got the method %q", method, c.Method)
 		}
 	}
 }

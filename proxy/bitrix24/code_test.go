@@ -21,33 +21,33 @@ func TestDocumentedCodes(t *testing.T) {
 		for _, spelling := range []string{name, strings.ToLower(name), strings.ToUpper(name), "  " + name + "\n"} {
 			code := Lookup(Code(spelling))
 			if code == nil || string(code.Code) != name || code.Status != status || code.Text == "" {
-				t.Errorf("Lookup(%q) = %+v, want %s with %d", spelling, code, name, status)
+				t.Errorf("Lookup(%q): got %+v, want %s with %d", spelling, code, name, status)
 			}
 			if got := Label(Code(spelling)); got != name {
-				t.Errorf("Label(%q) = %q, want %q", spelling, got, name)
+				t.Errorf("Label(%q): got %q, want %q", spelling, got, name)
 			}
 		}
 	}
 }
 
-// Every row is complete, found by its own name, and there only once.
+// Each row is complete, is found by its own code, and has a code of its own.
 func TestTableIsSound(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, code := range SystemErrors() {
 		if seen[strings.ToLower(string(code.Code))] {
-			t.Errorf("%s stands twice", code.Code)
+			t.Errorf("%s has two rows", code.Code)
 		}
 		seen[strings.ToLower(string(code.Code))] = true
 		if found := Lookup(code.Code); found == nil || *found != code {
-			t.Errorf("Lookup(%s) = %+v", code.Code, found)
+			t.Errorf("Lookup(%s): got %+v, want its row", code.Code, found)
 		}
 		if code.Text == "" || code.Category == "" || code.Status < 400 || code.Status > 599 {
-			t.Errorf("incomplete row %+v", code)
+			t.Errorf("got the incomplete row %+v", code)
 		}
 	}
 }
 
-// A limit that surely kept the call from running says so.
+// A code says whether the call ran.
 func TestRan(t *testing.T) {
 	for name, want := range map[Code]Ran{
 		"QUERY_LIMIT_EXCEEDED": RanNo, "OPERATION_TIME_LIMIT": RanNo, "expired_token": RanNo,
@@ -55,7 +55,7 @@ func TestRan(t *testing.T) {
 		"BITRIX_REST_V3_EXCEPTION_INTERNAL_INTERNALEXCEPTION": RanUnknown, "WRONG_ENCODING": RanYes,
 	} {
 		if got := Lookup(name).Ran; got != want {
-			t.Errorf("%s ran: %v, want %v", name, got, want)
+			t.Errorf("%s: got %v, want %v", name, got, want)
 		}
 	}
 }
@@ -75,19 +75,19 @@ func TestLookupVersion3(t *testing.T) {
 	}
 	for code, want := range tests {
 		if got := Label(code); got != want {
-			t.Errorf("Label(%.60s) = %q, want %q", code, got, want)
+			t.Errorf("Label(%.60s): got %q, want %q", code, got, want)
 		}
 	}
 }
 
-// Whatever a portal sends, a label is one of few words.
+// A label is one of a few words, whatever a portal sends.
 func TestLabelIsBounded(t *testing.T) {
 	for code, want := range map[Code]string{
 		"": "empty", " \t": "empty", "0": "numeric", "200040300020": "numeric",
 		"ERROR_CORE": "other", "-": "other", "1a": "other", "ACCESS DENIED": "other",
 	} {
 		if got := Label(code); got != want {
-			t.Errorf("Label(%q) = %q, want %q", code, got, want)
+			t.Errorf("Label(%q): got %q, want %q", code, got, want)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 const formType = "application/x-www-form-urlencoded"
 
-// The same secret has the same ID wherever it stands, and another has another.
+// The same secret has the same ID wherever it is found, and another has another.
 func TestFindCredential(t *testing.T) {
 	oauth := Credential{Kind: "oauth", ID: idOf("oauth", "invented")}
 	none := Credential{Kind: "none"}
@@ -48,10 +48,12 @@ func TestFindCredential(t *testing.T) {
 		{"nothing", "", "", "", "", none},
 	}
 	for _, test := range tests {
-		got := FindCredential(ParseCall("/rest/crm.deal.list"), test.query, test.header, test.contentType, []byte(test.body))
-		if got != test.want {
-			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			got := FindCredential(ParseCall("/rest/crm.deal.list"), test.query, test.header, test.contentType, []byte(test.body))
+			if got != test.want {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
 	}
 }
 
@@ -62,12 +64,12 @@ func TestWebhookCredential(t *testing.T) {
 	}
 	one := find("/rest/1/inventedcode1234/crm.deal.list")
 	if one.Kind != "webhook" || len(one.ID) != 12 {
-		t.Errorf("credential %+v, want a webhook with 12 digits", one)
+		t.Errorf("got %+v, want a webhook with 12 digits", one)
 	}
 	if same := find("/rest/api/1//inventedcode1234/tasks.task.get"); same != one {
-		t.Errorf("the same webhook is %+v and %+v", one, same)
+		t.Errorf("got %+v for version 3, want %+v as for version 2", same, one)
 	}
 	if other := find("/rest/1/inventedcode5678/crm.deal.list"); other == one {
-		t.Error("two webhooks share an ID")
+		t.Errorf("got the ID %s for two webhooks, want two", other.ID)
 	}
 }

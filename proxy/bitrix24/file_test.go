@@ -37,7 +37,7 @@ func TestFiles(t *testing.T) {
 	}
 	for _, test := range tests {
 		if got := FileHintOf(test.status, test.disposition, test.contentRange, test.contentType); got != test.want {
-			t.Errorf("%d %q %q: %d, want %d", test.status, test.disposition, test.contentType, got, test.want)
+			t.Errorf("%d %q %q: got %d, want %d", test.status, test.disposition, test.contentType, got, test.want)
 		}
 	}
 }

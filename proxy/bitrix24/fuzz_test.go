@@ -56,8 +56,8 @@ func FuzzExamine(f *testing.F) {
 	})
 }
 
-// FuzzWalker holds for any JSON: in two pieces, cut anywhere, the walker finds
-// in it what Examine finds, and at the end of it the same time stands.
+// FuzzWalker holds for any JSON in two pieces, cut anywhere: the walker finds in it
+// what Examine finds, and its end has the same time.
 func FuzzWalker(f *testing.F) {
 	for _, s := range samples(f) {
 		f.Add(s.body, uint(len(s.body)/2))
@@ -77,10 +77,10 @@ func FuzzWalker(f *testing.F) {
 		w.report(&got)
 		want := Examine(ParseCall("/rest/batch"), 200, "", body)
 		if w.hasError && !w.hasResult {
-			return // an error, whose inside Examine leaves alone
+			return // an error, whose inside Examine does not read
 		}
 		if twice(body) {
-			return // which of two counts is of no matter
+			return // either of two may count
 		}
 		if !w.ended() || got.Time != want.Time || !reflect.DeepEqual(got.Inner, want.Inner) || !reflect.DeepEqual(got.InnerTimes, want.InnerTimes) {
 			t.Errorf("got %v %v %v\nwant %v %v %v", got.Time, got.Inner, got.InnerTimes, want.Time, want.Inner, want.InnerTimes)
@@ -91,8 +91,8 @@ func FuzzWalker(f *testing.F) {
 	})
 }
 
-// twice tells whether a name that matters stands more than once, perhaps
-// written with escapes.
+// twice reports whether a name that matters may occur more than once; it may also
+// be written with escapes.
 func twice(body []byte) bool {
 	for _, name := range []string{`"result"`, `"time"`, `"result_error"`, `"result_time"`} {
 		if bytes.Count(body, []byte(name)) > 1 {
@@ -102,8 +102,8 @@ func twice(body []byte) bool {
 	return bytes.Contains(body, []byte(`\u`))
 }
 
-// FuzzAddress holds for any address: nothing panics, a method is what it may
-// be, and no redacted webhook address tells the code.
+// FuzzAddress holds for any address: nothing panics, a method looks like one, and
+// no redacted address of a webhook has the code.
 func FuzzAddress(f *testing.F) {
 	f.Add("1", "crm.deal.list.json", "auth=a&token=b;c&%zz")
 	f.Add("api/login", "/", "")
@@ -113,11 +113,11 @@ func FuzzAddress(f *testing.F) {
 		address := "/rest/" + url.PathEscape(user) + "/" + code + "/" + method
 		c := ParseCall(address)
 		if c.Method != "" && (!looksLikeMethod(c.Method) || c.Method != strings.ToLower(c.Method)) {
-			t.Errorf("method %q", c.Method)
+			t.Errorf("got the method %q, want one in lower case that looks like a method", c.Method)
 		}
 		FindCredential(c, query, query, "", []byte(query))
 		if shown := Redact(address); strings.Contains(shown, code) && !strings.Contains(user+method, code) {
-			t.Errorf("Redact(%q) = %q", address, shown)
+			t.Errorf("Redact(%q): got %q, want no code", address, shown)
 		}
 	})
 }

@@ -13,8 +13,8 @@ func infoOf(a Answer) ErrorInfo {
 	return info
 }
 
-// Each code of the table gets its documented status whatever status it came
-// with, in JSON and in XML, with the portal's own words and the proxy's beside.
+// Each code of the table gets its documented status, whatever status it came with,
+// in JSON and in XML, and keeps the portal's own words.
 func TestSystemErrorsAtAnyStatus(t *testing.T) {
 	for _, code := range SystemErrors() {
 		for _, status := range []int{200, 400, 401, 403, 404, 500, 503, code.Status} {
@@ -31,23 +31,23 @@ func TestSystemErrorsAtAnyStatus(t *testing.T) {
 			for path, body := range bodies {
 				a := Examine(ParseCall(path), status, typeJSON, []byte(body))
 				if a.Kind != KindSystemError || a.Known.Code != code.Code || a.Executed() != code.Ran || a.Description != description {
-					t.Errorf("%s at %d from %s: %v %v, executed %v, %q", code.Code, status, path, a.Kind, a.Known, a.Executed(), a.Description)
+					t.Errorf("%s at %d from %s: got %v %v, executed %v, %q, want a system error, executed %v, %q", code.Code, status, path, a.Kind, a.Known, a.Executed(), a.Description, code.Ran, description)
 					continue
 				}
 				got, _, out := a.Normalized(infoOf(a))
 				if got != code.Status {
-					t.Errorf("%s at %d from %s becomes %d, want %d", code.Code, status, path, got, code.Status)
+					t.Errorf("%s at %d from %s: got the status %d, want %d", code.Code, status, path, got, code.Status)
 				}
 				if again := Examine(a.call, got, "", out); again.Code != code.Code || again.Description != description {
-					t.Errorf("%s from %s: normalized twice it is %q, %q", code.Code, path, again.Code, again.Description)
+					t.Errorf("%s from %s: got %q, %q when it is normalized twice, want the same as once", code.Code, path, again.Code, again.Description)
 				}
 			}
 		}
 	}
 }
 
-// A system error keeps the portal's words and further keys, in their order,
-// and has the documented text where the portal has none.
+// A system error keeps the portal's words and further keys in their order, and gets
+// the documented text if the portal sent none.
 func TestNormalizedKeepsThePortalsWords(t *testing.T) {
 	const proxy = `"proxy":{"source":"portal","reason":"auth","executed":"no","retryable":false,"portal_status":200,"request_id":"<&>"}`
 	tests := []struct{ path, body, want string }{
@@ -69,12 +69,12 @@ func TestNormalizedKeepsThePortalsWords(t *testing.T) {
 		p := infoOf(a)
 		p.RequestID = "<&>"
 		if status, _, got := a.Normalized(p); status != 401 || string(got) != test.want || !json.Valid(got) {
-			t.Errorf("%s\n got %d %s\nwant %s", test.body, status, got, test.want)
+			t.Errorf("%s:\n got %d %s\nwant 401 %s", test.body, status, got, test.want)
 		}
 	}
 }
 
-// The same holds for XML, which is always well-formed when it leaves.
+// The same is true for XML, which is always well-formed when it leaves.
 func TestNormalizedXML(t *testing.T) {
 	const proxy = `<proxy><source>portal</source><reason>auth</reason><executed>no</executed><retryable>false</retryable>` +
 		`<portal_status>200</portal_status><request_id>&lt;&amp;&gt;</request_id></proxy>`
@@ -95,13 +95,13 @@ func TestNormalizedXML(t *testing.T) {
 		p.RequestID = "<&>"
 		status, contentType, got := a.Normalized(p)
 		if status != 401 || contentType != typeXML || string(got) != test.want || !wellFormed(got) {
-			t.Errorf("%s\n got %d %s\nwant %s", test.body, status, got, test.want)
+			t.Errorf("%s:\n got %d %s\nwant 401 %s", test.body, status, got, test.want)
 		}
 	}
 }
 
-// No error leaves with the status of a success: each code of the table leaves
-// with its own, from any notation and whoever meant it.
+// No error leaves with the status of a success: each code of the table leaves with
+// its own, in any notation, and whether the portal or a method sent it.
 func TestNoErrorLeavesAsASuccess(t *testing.T) {
 	for _, notation := range []struct{ path, body string }{
 		{"/rest/crm.deal.add", `{"error":%q}`},
@@ -114,13 +114,13 @@ func TestNoErrorLeavesAsASuccess(t *testing.T) {
 				body := fmt.Sprintf(notation.body, code.Code)
 				a := Examine(ParseCall(notation.path), status, typeJSON, []byte(body))
 				if got, _, _ := a.Normalized(infoOf(a)); got != code.Status || got < 400 || a.Code != code.Code {
-					t.Fatalf("%s at %d is %v %q and leaves at %d, want %d", body, status, a.Kind, a.Code, got, code.Status)
+					t.Fatalf("%s at %d, %v %q: got the status %d, want %d", body, status, a.Kind, a.Code, got, code.Status)
 				}
 			}
 			body := fmt.Sprintf(notation.body, "ERROR_CORE")
 			a := Examine(ParseCall(notation.path), status, typeJSON, []byte(body))
 			if got, _, _ := a.Normalized(infoOf(a)); got != 400 {
-				t.Fatalf("%s at %d leaves at %d", body, status, got)
+				t.Fatalf("%s at %d: got the status %d, want 400", body, status, got)
 			}
 		}
 	}

@@ -1,16 +1,13 @@
 package bitrix24
 
-import (
-	"fmt"
-	"testing"
-)
+import "testing"
 
 const (
 	asJSON = "application/json"
 	asForm = "application/x-www-form-urlencoded"
 )
 
-// A batch is a read when all its commands are, wherever they stand.
+// A batch is a read when all its commands are, wherever they are.
 func TestBatchOfReads(t *testing.T) {
 	for _, b := range []struct{ path, query, contentType, body string }{
 		{"/rest/batch", "", asJSON, `{"halt":0,"cmd":{"a":"User.get?ID=1","b":"crm.deal.list"}}`},
@@ -23,14 +20,14 @@ func TestBatchOfReads(t *testing.T) {
 		{"/rest/api/batch", "bx24_request_id=1", asJSON, `{"auth":"t","0":{"method":"tasks.task.get"}}`},
 	} {
 		if !ReadBatch(ParseCall(b.path), b.query, b.contentType, []byte(b.body)) {
-			t.Errorf("%s?%s %s %s is no read", b.path, b.query, b.contentType, b.body)
+			t.Errorf("%s?%s %s %s: got a write, want a read", b.path, b.query, b.contentType, b.body)
 		}
 	}
 }
 
-// A batch that has a write, or whatever PHP may understand in another way, is no
-// read.
-func TestBatchThatIsNoRead(t *testing.T) {
+// A batch is not a read if it has a write, or anything that PHP may understand in
+// another way.
+func TestBatchThatMayWrite(t *testing.T) {
 	const reads = `{"cmd":["user.get"]}`
 	for name, b := range map[string]struct{ path, query, contentType, body string }{
 		"another call":                      {"/rest/crm.deal.add", "cmd[0]=user.get", "", ""},
@@ -84,14 +81,16 @@ func TestBatchThatIsNoRead(t *testing.T) {
 		"a number in the query":             {"/rest/api/batch", "1[method]=tasks.task.add", asJSON, `[{"method":"tasks.task.get"}]`},
 		"a zero in the query":               {"/rest/api/batch", "0[method]=tasks.task.add", asJSON, `[{"method":"tasks.task.get"}]`},
 	} {
-		if ReadBatch(ParseCall(b.path), b.query, b.contentType, []byte(b.body)) {
-			t.Errorf("%s: %s is a read", name, fmt.Sprint(b))
-		}
+		t.Run(name, func(t *testing.T) {
+			if ReadBatch(ParseCall(b.path), b.query, b.contentType, []byte(b.body)) {
+				t.Errorf("%v: got a read, want none", b)
+			}
+		})
 	}
 }
 
-// FuzzReadBatch holds for any input: nothing panics, and no batch is a read whose
-// commands, as they are booked, have a write among them.
+// FuzzReadBatch holds for any input: nothing panics, and no batch is a read if
+// Commands finds a write in it.
 func FuzzReadBatch(f *testing.F) {
 	f.Add("cmd[0]=user.get", asJSON, `{"cmd":["crm.deal.list"]}`)
 	f.Add("", asForm, "cmd[a]=user.get&cmd[b]=crm.deal.add")
@@ -102,7 +101,7 @@ func FuzzReadBatch(f *testing.F) {
 			}
 			for _, method := range Commands(query, contentType, []byte(body)) {
 				if !isRead(method) {
-					t.Errorf("%s in %q %q %q", method, query, contentType, body)
+					t.Errorf("%q %q %q is a read with the write %s", query, contentType, body, method)
 				}
 			}
 		}

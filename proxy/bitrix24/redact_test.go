@@ -2,7 +2,7 @@ package bitrix24
 
 import "testing"
 
-// What an operator needs stays, what opens a portal goes.
+// What an operator needs is kept, and what opens a portal is masked.
 func TestRedact(t *testing.T) {
 	tests := []struct{ in, want string }{
 		{"", ""},
@@ -34,7 +34,7 @@ func TestRedact(t *testing.T) {
 	}
 	for _, test := range tests {
 		if got := Redact(test.in); got != test.want {
-			t.Errorf("Redact(%q)\n got %q\nwant %q", test.in, got, test.want)
+			t.Errorf("Redact(%q):\n got %q\nwant %q", test.in, got, test.want)
 		}
 	}
 }

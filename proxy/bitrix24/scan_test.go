@@ -33,32 +33,32 @@ func scan(s *Scanner, body []byte, size int, complete bool) (Answer, Verdict) {
 	return s.Finish(complete), verdict
 }
 
-// meaning is what the Scanner and Examine must agree on, also after streaming.
+// meaning is what the Scanner and Examine must agree on, even if the answer streamed.
 func meaning(a Answer) string {
 	return fmt.Sprintf("%v %q %q %v %v %v %v %v", a.Kind, a.Code, a.Reason, a.Known, a.Executed(), a.Time, a.Inner, a.InnerTimes)
 }
 
-// At every size of its pieces a recorded answer means the same to the Scanner.
+// A recorded answer means the same to the Scanner, whatever the size of its pieces.
 func TestScannerAgreesOnSamples(t *testing.T) {
 	for _, s := range samples(t) {
 		want := meaning(Examine(s.call, s.status, s.contentType, s.body))
 		for size := 1; size <= len(s.body)+1; size++ {
 			a, _ := scan(NewScanner(s.call, s.status, s.contentType), s.body, size, true)
 			if got := meaning(a); got != want {
-				t.Errorf("%s in pieces of %d\n got %s\nwant %s", s.file, size, got, want)
+				t.Errorf("%s in pieces of %d:\n got %s\nwant %s", s.file, size, got, want)
 			}
 		}
 	}
 }
 
-// pad makes an answer too long to be held, without changing its meaning.
+// pad makes an answer too long to be held back, without changing its meaning.
 func pad(body []byte, after string, n int) ([]byte, bool) {
 	padded := bytes.Replace(body, []byte(after), []byte(after+strings.Repeat(" ", n)), 1)
 	return padded, len(padded) > len(body)
 }
 
-// A long answer streams, and means the same as if it had been held; an error
-// does not stream however long it is.
+// A long answer streams, and means the same as if it had been held back. An error
+// does not stream, however long it is.
 func TestScannerAgreesOnLongAnswers(t *testing.T) {
 	streamed, held := 0, 0
 	for _, s := range samples(t) {
@@ -78,7 +78,7 @@ func TestScannerAgreesOnLongAnswers(t *testing.T) {
 		for _, size := range []int{97, 4095, 4096, 4097, 32 << 10, len(body)} {
 			a, verdict := scan(NewScanner(s.call, s.status, s.contentType), body, size, true)
 			if got := meaning(a); got != meant || verdict != want {
-				t.Errorf("%s in pieces of %d, verdict %d, want %d\n got %s\nwant %s", s.file, size, verdict, want, got, meant)
+				t.Errorf("%s in pieces of %d:\n got the verdict %d and %s\nwant the verdict %d and %s", s.file, size, verdict, got, want, meant)
 			}
 		}
 		if want == VerdictStream {
@@ -88,7 +88,7 @@ func TestScannerAgreesOnLongAnswers(t *testing.T) {
 		}
 	}
 	if streamed < 10 || held < 20 {
-		t.Errorf("%d samples streamed and %d were held: the test tests too little", streamed, held)
+		t.Errorf("got %d samples that streamed and %d that were held back, want at least 10 and 20", streamed, held)
 	}
 }
 
@@ -126,14 +126,16 @@ func TestScannerHead(t *testing.T) {
 		{"a cut answer in XML", v2 + ".xml", 200, `<response><result>` + long + `</result>`, VerdictStream, KindNoAnswer},
 	}
 	for _, test := range tests {
-		a, verdict := scan(NewScanner(ParseCall(test.path), test.status, ""), []byte(test.body), 1000, true)
-		if verdict != test.verdict || a.Kind != test.kind {
-			t.Errorf("%s: verdict %d and %v, want %d and %v", test.name, verdict, a.Kind, test.verdict, test.kind)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			a, verdict := scan(NewScanner(ParseCall(test.path), test.status, ""), []byte(test.body), 1000, true)
+			if verdict != test.verdict || a.Kind != test.kind {
+				t.Errorf("got the verdict %d and %v, want %d and %v", verdict, a.Kind, test.verdict, test.kind)
+			}
+		})
 	}
 }
 
-// An answer is held up to its bound, to the byte, and decided behind it.
+// An answer is held back up to its bound, to the byte, and decided one byte later.
 func TestScannerHolds(t *testing.T) {
 	for _, test := range []struct {
 		body  string
@@ -147,42 +149,41 @@ func TestScannerHolds(t *testing.T) {
 		s := NewScanner(ParseCall("/rest/crm.deal.list"), 200, "")
 		for n := HeadLimit; n <= test.limit; n += test.limit / 16 {
 			if v := s.Head(body[:n], false); v != VerdictMore {
-				t.Fatalf("%s: verdict %d at %d bytes, want more", test.body, v, n)
+				t.Fatalf("%s: got the verdict %d at %d bytes, want %d", test.body, v, n, VerdictMore)
 			}
 		}
 		if v := s.Head(body[:test.limit+1], false); v != test.then {
-			t.Errorf("%s: verdict %d behind %d bytes, want %d", test.body, v, test.limit, test.then)
+			t.Errorf("%s: got the verdict %d after %d bytes, want %d", test.body, v, test.limit+1, test.then)
 		}
 	}
 }
 
-// An answer that broke off while it streamed is truncated, however it looks.
+// An answer that breaks off while it streams is truncated, however its end looks.
 func TestScannerIncomplete(t *testing.T) {
 	body := []byte(`{"result":[` + strings.Repeat(" ", HeadLimit) + `],"time":{"operating":1}}`)
 	a, _ := scan(NewScanner(ParseCall("/rest/crm.deal.list"), 200, ""), body, 1000, false)
 	if a.Kind != KindNoAnswer || a.Reason != ReasonTruncated || a.Time.HasOperating {
-		t.Errorf("%v, reason %q, time %v", a.Kind, a.Reason, a.Time)
+		t.Errorf("got %v, reason %q and %v, want %v, reason %q and no time", a.Kind, a.Reason, a.Time, KindNoAnswer, ReasonTruncated)
 	}
 	s := NewScanner(ParseCall("/rest/crm.deal.list"), 200, "")
 	s.Head(body[:100], false)
 	if a := s.Finish(false); a.Kind != KindNoAnswer || a.Reason != ReasonTruncated {
-		t.Errorf("left in its head: %v, reason %q", a.Kind, a.Reason)
+		t.Errorf("broken off in its head: got %v, reason %q, want %v, reason %q", a.Kind, a.Reason, KindNoAnswer, ReasonTruncated)
 	}
 }
 
-// A batch that streams is truncated wherever it is cut.
+// A batch that streams is truncated, wherever it is cut off.
 func TestScannerCutBatch(t *testing.T) {
 	body := []byte(`{"result":{"result":{"a":"` + strings.Repeat("x", HeadLimit) + `\"}"},"result_error":{"b":{"error":"X"}}},"time":{"operating":1}}`)
 	for n := HeadLimit + 10; n <= len(body); n++ {
 		a, _ := scan(NewScanner(ParseCall("/rest/batch"), 200, ""), body[:n], 4096, true)
 		if (a.Kind == KindOK) != (n == len(body)) {
-			t.Errorf("cut at %d of %d: %v", n, len(body), a.Kind)
+			t.Errorf("cut at %d of %d: got %v", n, len(body), a.Kind)
 		}
 	}
 }
 
-// The time of a long answer is read from its end, and nothing else is taken
-// for it.
+// The time of a long answer is read from its end, and nothing else is read as one.
 func TestTimeAtEnd(t *testing.T) {
 	want := Time{Operating: 3.5, HasOperating: true, ResetAt: time.Unix(1778747792, 0)}
 	const times = `"time":{"start":1.5,"date_start":"a\"}{\\","operating_reset_at":1778747792,"operating":3.5}`
@@ -194,7 +195,7 @@ func TestTimeAtEnd(t *testing.T) {
 	}
 	for _, text := range good {
 		if got := timeAtEnd([]byte(text)); got != want {
-			t.Errorf("%s: %v", text, got)
+			t.Errorf("%s: got %v, want %v", text, got, want)
 		}
 	}
 	bad := []string{
@@ -211,7 +212,7 @@ func TestTimeAtEnd(t *testing.T) {
 	}
 	for _, text := range bad {
 		if got := timeAtEnd([]byte(text)); got != (Time{}) {
-			t.Errorf("%s: %v, want none", text, got)
+			t.Errorf("%s: got %v, want none", text, got)
 		}
 	}
 }
@@ -229,10 +230,10 @@ func TestTail(t *testing.T) {
 		whole = append(whole, p...)
 		kept.write(p)
 		if want := whole[max(0, len(whole)-tailLimit):]; !bytes.Equal(kept, want) {
-			t.Fatalf("after %d bytes the tail has %d", len(whole), len(kept))
+			t.Fatalf("after %d bytes: got a tail of %d, want the last %d", len(whole), len(kept), len(want))
 		}
 		if cap(kept) > 4*tailLimit {
-			t.Fatalf("the tail holds %d bytes", cap(kept))
+			t.Fatalf("got a tail that takes %d bytes, want at most %d", cap(kept), 4*tailLimit)
 		}
 	}
 }
@@ -263,13 +264,13 @@ func TestWalkerAgreesWithExamine(t *testing.T) {
 			var got Answer
 			w.report(&got)
 			if !w.ended() || got.Time != want.Time || !reflect.DeepEqual(got.Inner, want.Inner) || !reflect.DeepEqual(got.InnerTimes, want.InnerTimes) {
-				t.Fatalf("%s in pieces of %d\n got %v %v %v\nwant %v %v %v", body, size, got.Time, got.Inner, got.InnerTimes, want.Time, want.Inner, want.InnerTimes)
+				t.Fatalf("%s in pieces of %d:\n got %v %v %v\nwant %v %v %v", body, size, got.Time, got.Inner, got.InnerTimes, want.Time, want.Inner, want.InnerTimes)
 			}
 		}
 	}
 }
 
-// What the walker keeps is bounded, also of a batch that is made to be large.
+// What the walker keeps is bounded, even if a batch is made to be large.
 func TestWalkerIsBounded(t *testing.T) {
 	var w walker
 	w.write([]byte(`{"result":{"result_error":{`))
@@ -281,11 +282,11 @@ func TestWalkerIsBounded(t *testing.T) {
 		w.write([]byte(strings.Repeat("v", 10_000)))
 	}
 	if len(w.inner.Inner) != maxInner || cap(w.kept) > 4*maxKept {
-		t.Errorf("%d errors and %d bytes are kept", len(w.inner.Inner), cap(w.kept))
+		t.Errorf("got %d errors and %d bytes, want %d and at most %d", len(w.inner.Inner), cap(w.kept), maxInner, 4*maxKept)
 	}
 	for _, e := range w.inner.Inner {
 		if len(e.Key) > maxCode || len(e.Code) > maxCode {
-			t.Errorf("a key of %d and a code of %d bytes are kept", len(e.Key), len(e.Code))
+			t.Errorf("got a key of %d and a code of %d bytes, want at most %d", len(e.Key), len(e.Code), maxCode)
 		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// The three states of the time element, and values that make no sense.
+// A time element has three states, and values that make no sense are left out.
 func TestTime(t *testing.T) {
 	reset := time.Unix(1778747792, 0)
 	tests := map[string]Time{
@@ -26,18 +26,18 @@ func TestTime(t *testing.T) {
 	for body, want := range tests {
 		a := Examine(ParseCall("/rest/a.b"), 200, "", []byte(`{"result":1,"time":`+body+`}`))
 		if a.Time != want {
-			t.Errorf("%s: %+v, want %+v", body, a.Time, want)
+			t.Errorf("%s: got %+v, want %+v", body, a.Time, want)
 		}
 	}
 	a := Examine(ParseCall("/rest/a.b.xml"), 200, "", []byte(`<response><result><time><operating>9</operating></time></result>`+
 		`<time><operating>3.5</operating><operating_reset_at>1778747792</operating_reset_at></time><total>1</total></response>`))
 	if want := (Time{Operating: 3.5, HasOperating: true, ResetAt: reset}); a.Time != want {
-		t.Errorf("XML: %+v, want %+v", a.Time, want)
+		t.Errorf("in XML: got %+v, want %+v", a.Time, want)
 	}
 }
 
-// How long a sum stays does not depend on what the portal's clock shows, if it
-// shows itself; else our own has to do.
+// How long a sum remains is counted on the portal's clock if the answer shows it,
+// whatever it shows, and else on our own.
 func TestUntilReset(t *testing.T) {
 	finish := time.Unix(1, 0)
 	now := time.Unix(1_800_000_000, 0)
@@ -57,7 +57,7 @@ func TestUntilReset(t *testing.T) {
 		{Time{Finish: finish}, 0},
 	} {
 		if got := test.time.UntilReset(now); got != test.want {
-			t.Errorf("%+v: %v, want %v", test.time, got, test.want)
+			t.Errorf("%+v: got %v, want %v", test.time, got, test.want)
 		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// An empty response is a whole answer; what follows it is not.
+// An empty response is a whole answer, unless something follows it.
 func TestXMLEmptyResponse(t *testing.T) {
 	for body, want := range map[string]Reason{
 		`<response/>`:           "",
@@ -16,13 +16,13 @@ func TestXMLEmptyResponse(t *testing.T) {
 	} {
 		a := Examine(ParseCall("/rest/a.b.xml"), 200, "", []byte(body))
 		if a.Reason != want || (a.Kind == KindOK) != (want == "") {
-			t.Errorf("%s: %v, reason %q, want %q", body, a.Kind, a.Reason, want)
+			t.Errorf("%s: got %v with the reason %q, want the reason %q", body, a.Kind, a.Reason, want)
 		}
 	}
 }
 
-// The time is the last element of its name, where nothing but the counts of a
-// list follows it.
+// The time is the last element of its name, if nothing but the counts of a list
+// follows it.
 func TestXMLTime(t *testing.T) {
 	for tail, want := range map[string]float64{
 		`<time><operating>2</operating></time></response>`:                                               2,
@@ -35,7 +35,7 @@ func TestXMLTime(t *testing.T) {
 		``: 0,
 	} {
 		if got := xmlTime([]byte(tail)).Operating; got != want {
-			t.Errorf("%s: %v s, want %v", tail, got, want)
+			t.Errorf("%s: got %v s, want %v s", tail, got, want)
 		}
 	}
 }
@@ -45,6 +45,6 @@ func TestXMLTimeOfALongAnswer(t *testing.T) {
 	body := `<response><result>` + strings.Repeat("x", HeadLimit) + `</result><time><operating>2</operating></time></response>`
 	a, verdict := scan(NewScanner(ParseCall("/rest/a.b.xml"), 200, ""), []byte(body), 4096, true)
 	if verdict != VerdictStream || a.Kind != KindOK || a.Time.Operating != 2 {
-		t.Errorf("verdict %d, %v, %v s", verdict, a.Kind, a.Time.Operating)
+		t.Errorf("got the verdict %d, %v and %v s, want %d, %v and 2 s", verdict, a.Kind, a.Time.Operating, VerdictStream, KindOK)
 	}
 }
