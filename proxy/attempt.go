@@ -105,24 +105,6 @@ func (at *attempt) settle() {
 	}
 }
 
-// lost says how the answer was lost, "" where it was not, and where another
-// attempt would do no better: after a silence, and after a page that will be
-// there again.
-func (at *attempt) lost() bitrix24.Reason {
-	switch {
-	case at.err != nil && at.err.reason == bitrix24.ReasonReset:
-		return bitrix24.ReasonReset
-	case at.err != nil || at.answer.Kind != bitrix24.KindNoAnswer || at.answer.Reason == bitrix24.ReasonTimeout || lasts(at.resp.StatusCode):
-		return ""
-	}
-	return at.answer.Reason
-}
-
-// lasts reports whether a page of this status will be there again.
-func lasts(status int) bool {
-	return 400 <= status && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests
-}
-
 // hand gives the answer to a caller who is there; from now on it ends with him.
 func (at *attempt) hand(ctx context.Context) (*http.Response, error) {
 	if at.err != nil {

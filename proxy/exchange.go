@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"b24proxy/limiter"
@@ -63,37 +62,6 @@ func (ex *exchange) executed(last bitrix24.Ran) bitrix24.Ran {
 		return bitrix24.RanUnknown
 	}
 	return last
-}
-
-// isRepeatable reports whether a call may be sent again though it may have run,
-// judged by the request that leaves: a read, a batch of reads, or a write that
-// version 3 answers from its store of idempotency keys (documented). Version 2
-// ignores the key.
-func isRepeatable(ex *exchange, out *http.Request) bool {
-	c, h := ex.route.call, out.Header
-	switch {
-	case c.Read():
-		return true
-	case c.Batch():
-		isWhole := ex.body.file == nil && len(h["Content-Encoding"]) == 0
-		return isWhole && bitrix24.ReadBatch(c, ex.route.rawQuery(), h.Get("Content-Type"), ex.body.head)
-	}
-	return c.Version == 3 && out.Method == http.MethodPost && hasIdempotencyKey(h)
-}
-
-// hasIdempotencyKey reports whether a request has one Idempotency-Key of 1 to
-// 255 printable characters. Of two, also where a server takes the name with
-// underscores for the same, nobody knows which one counts.
-func hasIdempotencyKey(h http.Header) bool {
-	const name = "Idempotency-Key"
-	var keys []string
-	for spelt, values := range h {
-		if strings.EqualFold(strings.ReplaceAll(spelt, "_", "-"), name) {
-			keys = append(keys, values...)
-		}
-	}
-	return len(keys) == 1 && h.Get(name) == keys[0] && keys[0] != "" && len(keys[0]) <= 255 &&
-		strings.IndexFunc(keys[0], func(r rune) bool { return r < ' ' || r > '~' }) < 0
 }
 
 type exchangeKey struct{}

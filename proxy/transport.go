@@ -2,15 +2,12 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
 	"b24proxy/limiter"
 	"b24proxy/limiter/operating"
-	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
-	"b24proxy/proxy/operator"
 )
 
 // A transport is where calls are admitted, so that each attempt pays a slot:
@@ -73,62 +70,4 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			last = at // its place is free already (settle)
 		}
 	}
-}
-
-// keeps reports whether a call that gets no slot to be sent again has the answer
-// to its last attempt: the portal's own refusal, or the failure that was worth
-// another attempt.
-func (t *transport) keeps(ex *exchange, reason bitrix24.Reason, err error) bool {
-	var f *failure
-	switch isRejected := errors.As(err, &f) && f.outcome == metrics.Rejected; {
-	case !isRejected || reason == refused && f.reason == bitrix24.Reason(limiter.Draining):
-		return false
-	case reason == refused:
-		ex.rejected, ex.retryAfter = f.reason, f.retryAfter
-	}
-	return true
-}
-
-// Reasons to send a call again, beside those of lost.
-const (
-	refused bitrix24.Reason = "refused" // by the portal, for its rate limit
-	renamed bitrix24.Reason = "renamed" // the call belongs elsewhere
-)
-
-// maxResends bounds how often one call is sent again, beside its patience: a
-// refused call waits for a slot each time.
-const maxResends = 1000
-
-// next says why a call is to be sent again, "" if it is not: what surely did not
-// run is, and once what may run twice and whose answer was lost.
-func (t *transport) next(ex *exchange, req *http.Request, at *attempt) (reason bitrix24.Reason, err error) {
-	if at.err == nil {
-		to, moved, failed := t.moved(ex, at.resp)
-		switch {
-		case failed != nil:
-			return "", failed
-		case moved:
-			if to.portal != ex.route.portal {
-				t.journal.Record(operator.PortalMoved{Call: ex.call(req.Method), To: to.portal})
-			}
-			ex.route = to
-			return renamed, nil
-		}
-	}
-	switch {
-	case t.observe || ex.attempts > maxResends:
-		return "", nil
-	case at.err == nil && isRefusal(at.answer):
-		return refused, nil
-	case ex.mayHaveRun || !ex.repeatable:
-		return "", nil
-	}
-	reason = at.lost()
-	ex.mayHaveRun = reason != ""
-	return reason, nil
-}
-
-// isRefusal tells whether the portal refused a call for its rate limit.
-func isRefusal(a bitrix24.Answer) bool {
-	return a.Known != nil && a.Known.Category == bitrix24.CategoryRateLimit && a.Executed() == bitrix24.RanNo
 }

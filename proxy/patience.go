@@ -1,0 +1,85 @@
+package proxy
+
+import (
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dunglas/httpsfv"
+)
+
+const defaultUrgency = 3
+
+// urgency reads u of a Priority header (RFC 9218), a dictionary of structured
+// fields: the last u counts, and a header that is malformed says nothing.
+func urgency(h http.Header) int {
+	priority, err := httpsfv.UnmarshalDictionary(h.Values("Priority"))
+	if err != nil {
+		return defaultUrgency
+	}
+	member, _ := priority.Get("u")
+	item, _ := member.(httpsfv.Item)
+	if u, isInteger := item.Value.(int64); isInteger && u >= 0 && u <= 7 {
+		return int(u)
+	}
+	return defaultUrgency
+}
+
+// patience reads wait of a Prefer header (RFC 7240), in seconds: the first one
+// counts. It can only shorten the longest wait.
+func patience(h http.Header, longest time.Duration) time.Duration {
+	for _, line := range h.Values("Prefer") {
+		for _, preference := range preferences.FindAllString(line, -1) {
+			if value, isWait := waitOf(preference); isWait {
+				n, err := strconv.ParseUint(value, 10, 31)
+				if err != nil {
+					return longest
+				}
+				return min(time.Duration(n)*time.Second, longest)
+			}
+		}
+	}
+	return longest
+}
+
+// preferences finds the parts of a Prefer header. A comma within a quoted
+// string separates nothing.
+var preferences = regexp.MustCompile(`(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|$))+`)
+
+// waitOf returns the value of a preference if its name is wait.
+func waitOf(preference string) (value string, isWait bool) {
+	preference, _, _ = strings.Cut(preference, ";") // of its parameters
+	name, value, _ := strings.Cut(preference, "=")
+	value = strings.TrimSpace(value)
+	if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+		value = value[1 : len(value)-1]
+	}
+	return value, strings.EqualFold(strings.TrimSpace(name), "wait")
+}
+
+// stripWait removes wait from the Prefer headers, and leaves their other
+// preferences.
+func stripWait(h http.Header) {
+	var kept []string
+	for _, line := range h.Values("Prefer") {
+		var others []string
+		all := preferences.FindAllString(line, -1)
+		for _, preference := range all {
+			if _, isWait := waitOf(preference); !isWait {
+				others = append(others, strings.TrimSpace(preference))
+			}
+		}
+		switch {
+		case len(others) == len(all):
+			kept = append(kept, line)
+		case len(others) > 0:
+			kept = append(kept, strings.Join(others, ", "))
+		}
+	}
+	h.Del("Prefer")
+	if kept != nil {
+		h["Prefer"] = kept
+	}
+}
