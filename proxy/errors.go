@@ -97,7 +97,7 @@ var errorTable = [...]errorRow{
 	bodyEndNotClear:   invalid(http.StatusBadRequest, codeRequestNotRead, "It is not clear where the body of this request ends. Send its Content-Length, or with HTTP/1.1 Transfer-Encoding: chunked, and not both."),
 	bodyCutOff:        invalid(http.StatusBadRequest, codeRequestNotRead, "The request body could not be read to its end.").notRun(metrics.Abandoned),
 	bodyTooLarge:      invalid(http.StatusRequestEntityTooLarge, codeRequestTooLarge, "The request body is larger than %d bytes (B24PROXY_MAX_BODY)."),
-	bodyNotKept:       invalid(http.StatusServiceUnavailable, codeRequestNotKept, "The call was not sent: %s").retryIn(soon),
+	bodyNotKept:       invalid(http.StatusServiceUnavailable, codeRequestNotKept, "The call was not sent: %s").retryIn(shortDelay),
 
 	// What ends a call that gets no answer any more: these stand in the log alone.
 	callerLeft:   {outcome: metrics.Abandoned},
@@ -107,7 +107,7 @@ var errorTable = [...]errorRow{
 const (
 	whichPortals = "The allowed portals are those in B24PROXY_PORTALS (by default the cloud zones of Bitrix24), with a port only where the list names it."
 
-	soon = 4 * time.Second
+	shortDelay = 4 * time.Second
 )
 
 // An errorRow is an error that is made here.
@@ -143,7 +143,7 @@ func notReached(source metrics.Source, reason bitrix24.Reason, text string) erro
 	return errorRow{
 		status: http.StatusServiceUnavailable, code: codePortalUnreachable, reason: reason, source: source,
 		executed: bitrix24.RanNo, outcome: metrics.Unreachable, text: text,
-	}.retryIn(soon)
+	}.retryIn(shortDelay)
 }
 
 // noAnswer is a row for a call that was sent in vain.
