@@ -2,22 +2,22 @@ package b24sim
 
 import "strings"
 
-// address is what the path of a request says.
+// address is what the path of a request names.
 type address struct {
 	rest    bool // below /rest/: the rate limit counts it
 	version int  // 2 or 3
 	user    string
-	code    string // of a webhook: a secret
+	code    string // of a webhook; a secret
 	method  string // in lower case; "" when the path names none
 	xml     bool   // the caller wants XML
 }
 
-// webhook tells whether the address carries a user and a code.
+// webhook reports whether the address has a user and a code.
 func (a address) webhook() bool { return a.code != "" }
 
 // parseAddress reads a path such as /rest/crm.deal.list,
 // /rest/1/code/crm.deal.list.json or /rest/api/1/code/tasks.task.get/.
-// Empty segments do not count, since clients send // and a trailing slash.
+// Empty segments do not count, because clients send // and a slash at the end.
 func parseAddress(path string) address {
 	segments := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 	if len(segments) == 0 || segments[0] != "rest" {

@@ -13,13 +13,13 @@ import (
 	"strings"
 )
 
-// answer is what goes back to the caller.
+// answer is what the caller gets.
 type answer struct {
 	status      int
 	contentType string
 	header      http.Header
 	body        []byte
-	repeat      int // 0, or the length of a body that repeats body
+	repeat      int // not 0: the length of a body that repeats body
 	end         ending
 }
 
@@ -38,13 +38,13 @@ const (
 	typeHTML = "text/html; charset=utf-8"
 )
 
-// jsonOrXML writes an answer in the form the address asks for.
+// jsonOrXML makes an answer in the form that the address asks for.
 func (x *exchange) jsonOrXML(status int, body *array) answer {
 	if x.addr.xml {
 		return answer{status: status, contentType: typeXML, body: appendXML(nil, "response", body)}
 	}
 	b, err := appendJSON(nil, body)
-	if err != nil { // only a number that is none could do this
+	if err != nil { // only a json.Number that is not a number causes this
 		b = []byte(`{"error":"INTERNAL_SERVER_ERROR","error_description":"Internal server error"}`)
 		status = http.StatusInternalServerError
 	}
@@ -56,7 +56,7 @@ func (x *exchange) errorAnswer(f *failure) answer {
 	return x.jsonOrXML(f.status, f.body())
 }
 
-// send writes a, and notes its status first so that a caller who has the answer
+// send writes a. It logs the status first, so that a caller who has the answer
 // finds it in the log.
 func (x *exchange) send(w http.ResponseWriter, a answer) {
 	var done Call
@@ -88,7 +88,7 @@ func (x *exchange) send(w http.ResponseWriter, a answer) {
 	panic(http.ErrAbortHandler)
 }
 
-// length is that of the whole body.
+// length is the length of the whole body.
 func (a answer) length() int {
 	if a.repeat > 0 {
 		return a.repeat
@@ -101,14 +101,14 @@ func (a answer) write(w io.Writer, n int) {
 	for n > 0 {
 		part := a.body[:min(n, len(a.body))]
 		if _, err := w.Write(part); err != nil {
-			return // the caller has gone
+			return // the caller has left
 		}
 		n -= len(part)
 	}
 }
 
-// reset ends a connection without an answer: with a TCP reset where it is one,
-// and as net/http aborts it otherwise (HTTP/2, a recorder).
+// reset ends a connection without an answer: a TCP connection with a reset, any
+// other (HTTP/2, a recorder) as net/http aborts it.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -124,11 +124,11 @@ func reset(w http.ResponseWriter) {
 	_ = raw.Close()
 }
 
-// spoil turns the answer a into what the fault that struck makes of it.
+// spoil turns the answer a into that of the fault.
 func (x *exchange) spoil(a answer) answer {
 	f := x.fault
 	if err := f.failure(x.addr.version); err != nil {
-		if err.code == "QUERY_LIMIT_EXCEEDED" {
+		if err.code == codeQueryLimit {
 			x.p.refuse(x.call)
 		}
 		return x.jsonOrXML(err.status, err.body())

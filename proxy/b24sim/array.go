@@ -11,10 +11,9 @@ import (
 	"strconv"
 )
 
-// array is PHP's array: keys in the order they came, values of any kind. The
-// portal is written in PHP, and two habits of its answers follow from that
-// type: an empty object is written as [], and one with the keys 0..n as a
-// JSON list.
+// array is PHP's array: keys in their order, values of any kind. The portal is
+// written in PHP, so it writes an empty object as [], and one with the keys 0..n
+// as a JSON list.
 //
 // Values are *array, string, bool, nil, int, json.Number or anything that
 // encoding/json can write.
@@ -74,14 +73,14 @@ func (a *array) get(key string) (any, bool) {
 	return v, ok
 }
 
-// sub is the array under key; nil when there is none.
+// sub returns the array under key, or nil.
 func (a *array) sub(key string) *array {
 	v, _ := a.get(key)
 	inner, _ := v.(*array)
 	return inner
 }
 
-// text is the scalar under the first of keys that holds one, else "".
+// text returns the scalar under the first of keys that has one, or "".
 func (a *array) text(keys ...string) string {
 	for _, key := range keys {
 		switch v, _ := a.get(key); v := v.(type) {
@@ -100,7 +99,7 @@ func (a *array) text(keys ...string) string {
 	return ""
 }
 
-// isList tells whether PHP's json_encode would write a list.
+// isList reports whether PHP's json_encode would write a list.
 func (a *array) isList() bool {
 	for i, key := range a.keys {
 		if key != strconv.Itoa(i) {
@@ -159,7 +158,7 @@ const maxDepth = 64
 
 var errDepth = fmt.Errorf("nested deeper than %d", maxDepth)
 
-// parseJSON reads one JSON value, with the order of keys kept.
+// parseJSON reads one JSON value and keeps the order of keys.
 func parseJSON(data []byte) (any, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
@@ -215,7 +214,7 @@ func (a *array) merge(b *array) {
 	}
 }
 
-// clone copies a's own level.
+// clone copies a, but not the arrays in it.
 func (a *array) clone() *array {
 	return &array{keys: slices.Clone(a.keys), values: maps.Clone(a.values)}
 }

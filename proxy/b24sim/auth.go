@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// credential is who calls.
+// credential says who calls.
 type credential struct {
 	kind string
-	id   string // of the operating budget: the application, or the webhook
-	app  string // of an OAuth call
+	id   string // the application or the webhook; the operating budget is theirs
+	app  string // of an OAuth call, else ""
 }
 
 const (
@@ -19,8 +19,8 @@ const (
 	kindWebhook = "webhook"
 )
 
-// tokens are those that /oauth/token has issued, with the virtual time of their
-// expiry.
+// tokens has what /oauth/token has issued, with the virtual time at which each
+// expires.
 type tokens map[string]time.Duration
 
 const (
@@ -44,7 +44,7 @@ func (x *exchange) token() string {
 	return ""
 }
 
-// noteSecrets tells the log what must not be shown.
+// noteSecrets records which values of the call must not be shown.
 func (x *exchange) noteSecrets() {
 	auth := x.params.sub("auth")
 	x.p.update(x.call, func(c *Call) {
@@ -60,13 +60,13 @@ func (x *exchange) authorize() (credential, *failure) {
 	valid := x.config.Tokens
 	if x.addr.webhook() {
 		if len(valid) > 0 && !slices.Contains(valid, x.addr.code) {
-			return credential{}, fail("INVALID_CREDENTIALS")
+			return credential{}, fail(codeInvalidCredentials)
 		}
 		return credential{kind: kindWebhook, id: x.addr.user + "/" + x.addr.code}, nil
 	}
 	token := x.token()
 	if token == "" {
-		return credential{}, fail("NO_AUTH_FOUND")
+		return credential{}, fail(codeNoAuth)
 	}
 	app := x.config.Applications[token]
 	if app == "" {
@@ -81,7 +81,7 @@ func (x *exchange) authorize() (credential, *failure) {
 	}
 	if expires, ok := x.p.expiry(token); ok {
 		if x.started >= expires {
-			return credential{}, fail("expired_token")
+			return credential{}, fail(codeExpiredToken)
 		}
 		return cred, nil
 	}
@@ -91,7 +91,7 @@ func (x *exchange) authorize() (credential, *failure) {
 	if x.config.UnknownToken != "" {
 		return credential{}, fail(x.config.UnknownToken)
 	}
-	return credential{}, fail("NO_AUTH_FOUND")
+	return credential{}, fail(codeNoAuth)
 }
 
 func (p *Portal) expiry(token string) (time.Duration, bool) {
@@ -101,12 +101,12 @@ func (p *Portal) expiry(token string) (time.Duration, bool) {
 	return expires, ok
 }
 
-// issue makes a pair of tokens that live for an hour.
+// issue makes a pair of tokens; the access token is valid for an hour.
 func (p *Portal) issue() (access, refresh string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.tokens) >= maxTokens {
-		for t := range p.tokens { // any one: a simulator need not remember more
+		for t := range p.tokens { // any one: a simulator need not remember all
 			delete(p.tokens, t)
 			break
 		}

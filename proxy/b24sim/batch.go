@@ -4,11 +4,11 @@ import (
 	"strings"
 )
 
-// maxCommands is how many commands a batch of v2 may have.
+// maxCommands is the largest number of commands in a batch of v2.
 const maxCommands = 50
 
-// batch2 runs the commands of a v2 batch, each `method?query`. Errors stand in
-// the answer beside the results, at 200.
+// batch2 runs the commands of a v2 batch, each `method?query`. The answer has
+// status 200, and errors beside the results.
 func (x *exchange) batch2() (*array, *failure) {
 	x.p.countRun(x.call, "batch", false)
 	commands := x.params.sub("cmd")
@@ -20,7 +20,7 @@ func (x *exchange) batch2() (*array, *failure) {
 	for i, key := range commands.keys {
 		method, query, _ := strings.Cut(commands.text(key), "?")
 		c := command{method: strings.ToLower(strings.Trim(method, "/ ")), inner: true}
-		f := fail("ERROR_BATCH_LENGTH_EXCEEDED")
+		f := fail(codeBatchLength)
 		var reply *array
 		if i < maxCommands {
 			c.params = parseForm(fillIn(query, results))
@@ -47,9 +47,8 @@ func (x *exchange) batch2() (*array, *failure) {
 }
 
 // batch3 runs the commands of a REST 3.0 batch: the members {method, query} of
-// the body, which is a list, or an object where the caller's token had to go
-// in beside them. The first error is the whole answer, though the commands
-// before it ran.
+// the body. The body is a list, or an object that also has the caller's token.
+// The first error is the whole answer, although the commands before it ran.
 func (x *exchange) batch3() (*array, *failure) {
 	var keys []string
 	for _, key := range x.params.keys {
@@ -77,7 +76,7 @@ func (x *exchange) batch3() (*array, *failure) {
 // innerCall runs one command of a batch.
 func (x *exchange) innerCall(c command) (*array, *failure) {
 	if c.method == "batch" {
-		return nil, fail("ERROR_BATCH_METHOD_NOT_ALLOWED")
+		return nil, fail(codeBatchMethod)
 	}
 	slow, fault := x.p.strike(c.method, true)
 	x.slow += slow
@@ -90,10 +89,10 @@ func (x *exchange) innerCall(c command) (*array, *failure) {
 		return nil, struck
 	}
 	if !known(x.addr.version, c.method) {
-		return nil, fail("ERROR_METHOD_NOT_FOUND")
+		return nil, fail(codeMethodNotFound)
 	}
 	if x.chargesInner() && x.blocked(c.method) {
-		return nil, fail("OPERATION_TIME_LIMIT")
+		return nil, fail(codeOperatingTime)
 	}
 	reply, f := x.perform(c)
 	cost, ok := x.charge(c.method)
@@ -102,7 +101,7 @@ func (x *exchange) innerCall(c command) (*array, *failure) {
 	}
 	if x.chargesInner() {
 		x.book(c.method, cost)
-	} else if ok { // what was slow is in x.slow already
+	} else if ok { // x.slow has the slow faults already
 		x.inner += cost
 	}
 	if struck != nil {
@@ -111,14 +110,14 @@ func (x *exchange) innerCall(c command) (*array, *failure) {
 	return reply, f
 }
 
-// chargesInner tells whether the commands of this batch spend budgets of their
-// own.
+// chargesInner reports whether the commands of this batch use the budgets of their
+// methods.
 func (x *exchange) chargesInner() bool {
 	return x.config.Operating.Batch != BatchOuter
 }
 
-// innerTime is one entry of result_time. Where the batch itself is charged, it
-// carries the running sum of the request.
+// innerTime returns one entry of result_time. If the batch itself is charged, the
+// entry has the running sum of the request.
 func (x *exchange) innerTime(method string) *array {
 	if x.chargesInner() {
 		return x.timeObject(method, 0)
@@ -126,8 +125,8 @@ func (x *exchange) innerTime(method string) *array {
 	return x.timeObject("batch", (x.inner+x.slow+x.config.Latency)/2)
 }
 
-// fillIn puts earlier results where a command names them: $result[a] or
-// $result[a][ID].
+// fillIn replaces $result[a] and $result[a][ID] in a command with earlier
+// results.
 func fillIn(query string, results *array) string {
 	var b strings.Builder
 	for {
@@ -142,8 +141,8 @@ func fillIn(query string, results *array) string {
 	}
 }
 
-// pick follows [a][b] into a and returns the scalar there and what comes after
-// the brackets.
+// pick follows [a][b] into a. It returns the scalar there and the text after the
+// brackets.
 func pick(s string, a *array) (value, rest string) {
 	for {
 		inner, ok := strings.CutPrefix(s, "[")

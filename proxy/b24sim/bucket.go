@@ -7,37 +7,37 @@ import "time"
 // once a second. It falls in whole steps, at a phase that callers cannot know,
 // and never below zero.
 //
-// It is counted lazily, when somebody looks. The zero burst means no limit.
+// The ticks are counted when the level is read. Burst 0 means no limit.
 type bucket struct {
 	level int
-	tick  int64 // ticks counted up to the last look
+	tick  int64 // ticks counted so far
 }
 
-// limit is what all buckets of a portal have in common.
+// limit is what all buckets of a portal share.
 type limit struct {
 	burst, rate  int
 	refusedCount bool
 	phase        time.Duration // of the tick, 0 to 1 s
 }
 
-// ticks is how often the second has ticked until the virtual time now.
+// ticks is the number of ticks until the virtual time now.
 func (l limit) ticks(now time.Duration) int64 {
 	return int64((now + l.phase) / time.Second)
 }
 
-// drain lets b fall by what is due at the virtual time now.
+// drain lowers b by the ticks until the virtual time now.
 func (b *bucket) drain(l limit, now time.Duration) {
 	tick := l.ticks(now)
 	steps := tick - b.tick
 	b.tick = tick
-	if steps >= int64(b.level) { // rate is at least 1: also guards the product
+	if steps >= int64(b.level) { // rate is at least 1; this also keeps the product from overflowing
 		b.level = 0
 		return
 	}
 	b.level = max(0, b.level-int(steps)*l.rate)
 }
 
-// arrive counts one request and says whether it is let in.
+// arrive counts one request and reports whether it is accepted.
 func (b *bucket) arrive(l limit, now time.Duration) bool {
 	if l.burst == 0 {
 		return true
@@ -53,7 +53,7 @@ func (b *bucket) arrive(l limit, now time.Duration) bool {
 	return false
 }
 
-// spend lets n requests arrive at once.
+// spend counts n requests at once.
 func (b *bucket) spend(l limit, now time.Duration, n int) {
 	if l.burst == 0 || n <= 0 {
 		return

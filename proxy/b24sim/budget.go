@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// budgetKey is whose operating time a method uses.
+// budgetKey names the budget of operating time that a method uses.
 func (x *exchange) budgetKey(method string) string {
 	return x.cred.kind + "|" + x.cred.id + "|" + method
 }
 
-// charged tells whether calls of the address's own method are charged: a
-// batch is not where its inner methods are.
+// charged reports whether calls of a method are charged: a batch is not, if its
+// inner methods are.
 func (x *exchange) charged(method string) bool {
 	o := x.config.Operating
 	if !o.active() {
@@ -22,7 +22,7 @@ func (x *exchange) charged(method string) bool {
 	return method != "batch" || o.Batch == BatchOuter
 }
 
-// blocked tells whether the budget of method is spent.
+// blocked reports whether the budget of a method is used up.
 func (x *exchange) blocked(method string) bool {
 	if !x.charged(method) {
 		return false
@@ -33,8 +33,8 @@ func (x *exchange) blocked(method string) bool {
 	return x.p.usages.of(x.budgetKey(method), now).blocked(x.config.Operating, now)
 }
 
-// took is what a call costs: what Config charges for it, else the virtual time
-// since it arrived.
+// took is the operating time of a call: what Config charges for it, else the
+// virtual time since it arrived.
 func (x *exchange) took(method string) time.Duration {
 	if d, ok := x.charge(method); ok {
 		return d
@@ -51,8 +51,8 @@ func (x *exchange) charge(method string) (time.Duration, bool) {
 	return 0, false
 }
 
-// book adds to the budget of method. It comes after the answer is put together,
-// so that calls side by side do not see each other.
+// book adds to the budget of a method. It runs after the answer is made, so calls
+// at the same time do not see each other.
 func (x *exchange) book(method string, took time.Duration) {
 	if !x.charged(method) {
 		return
@@ -66,9 +66,9 @@ func (x *exchange) book(method string, took time.Duration) {
 	x.p.usages.of(x.budgetKey(method), now).book(x.config.Operating, now, took)
 }
 
-// timeObject is the `time` of an answer. Instants are told on the real clock,
-// so that callers can compare them with theirs; `operating` is virtual, and
-// extra is added to it.
+// timeObject is the `time` of an answer. Its instants are on the real clock, so
+// that callers can compare them with theirs. `operating` is virtual time, with
+// extra added.
 func (x *exchange) timeObject(method string, extra time.Duration) *array {
 	x.p.mu.Lock()
 	defer x.p.mu.Unlock()

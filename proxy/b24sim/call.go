@@ -9,13 +9,12 @@ import (
 	"time"
 )
 
-// A Call is what arrived at the portal, in the order in which its counter saw
-// it. Path, Query, Header and Body are as they came, secrets included, since
-// tests compare them; show others the copy that Masked makes. They must not be
-// changed.
+// A Call is a request that arrived at the portal. Path, Query, Header and Body are
+// as they came, with secrets, because tests compare them: do not change them, and
+// show only the copy that Masked makes.
 type Call struct {
 	Seq        int         `json:"seq"`    // 1 for the first
-	At         time.Time   `json:"at"`     // when the counter saw it, on the real clock
+	At         time.Time   `json:"at"`     // when it was counted, on the real clock
 	Remote     string      `json:"remote"` // the caller's IP
 	Verb       string      `json:"verb"`   // GET, POST, ...
 	Host       string      `json:"host"`
@@ -24,7 +23,7 @@ type Call struct {
 	Header     http.Header `json:"header"`
 	Body       []byte      `json:"body"`                 // its first 64 KiB
 	BodyBytes  int         `json:"body_bytes"`           // its whole length
-	Incomplete bool        `json:"incomplete,omitempty"` // the body did not come in whole, or was too long: not counted, not run
+	Incomplete bool        `json:"incomplete,omitempty"` // the body broke off or was too long: not counted, not run
 
 	Version  int      `json:"version"`            // 2 or 3; 0: not below /rest/
 	Method   string   `json:"method"`             // in lower case
@@ -38,7 +37,7 @@ type Call struct {
 	secrets []string
 }
 
-// String is a line for logs, without anything secret.
+// String is a line for logs, without secrets.
 func (c Call) String() string {
 	masked := c.Masked()
 	what := masked.Method
@@ -63,8 +62,8 @@ func (c Call) String() string {
 }
 
 // Masked is a copy of c in which *** stands for each secret that the portal
-// found in the call: the code of a webhook, tokens, keys, and a word in the
-// place of a method that looks like none, since it may be a code gone astray.
+// found in the call: the code of a webhook, tokens, keys, and a method that does
+// not look like one, because it may be a code in the wrong place.
 func (c Call) Masked() Call {
 	var pairs []string
 	for _, secret := range c.secrets {
@@ -93,7 +92,7 @@ func (c Call) Masked() Call {
 	return c
 }
 
-// secret notes a value that must not be shown.
+// secret records a value that must not be shown.
 func (c *Call) secret(value string) {
 	if value != "" {
 		c.secrets = append(c.secrets, value)
@@ -102,12 +101,11 @@ func (c *Call) secret(value string) {
 
 const (
 	maxLogCalls = 100_000
-	maxLogBody  = 64 << 10  // kept of one body
-	maxLogBytes = 128 << 20 // kept of all bodies
+	maxLogBody  = 64 << 10  // of one body
+	maxLogBytes = 128 << 20 // of all bodies
 )
 
-// callLog keeps the latest calls, bounded by number and by the bytes of their
-// bodies.
+// callLog keeps the latest calls, up to a number and a size of their bodies.
 type callLog struct {
 	calls []*Call
 	seq   int

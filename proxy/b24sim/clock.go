@@ -2,9 +2,8 @@ package b24sim
 
 import "time"
 
-// clock tells virtual time: Speed virtual seconds pass in a real one. It only
-// reads time.Now and never ticks by itself, so it also works in a
-// testing/synctest bubble.
+// clock is virtual time: Speed virtual seconds pass in a real one. It only reads
+// time.Now, so it also works in a testing/synctest bubble.
 type clock struct {
 	base   time.Time     // the real instant of offset
 	offset time.Duration // virtual time passed at base
@@ -20,7 +19,7 @@ func (c clock) now() time.Duration {
 	return c.offset + time.Duration(float64(time.Since(c.base))*c.speed)
 }
 
-// instant is the real instant at which it is virtually v.
+// instant is the real instant of the virtual time v.
 func (c clock) instant(v time.Duration) time.Time {
 	return c.base.Add(c.real(v - c.offset))
 }
@@ -30,7 +29,7 @@ func (c clock) real(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / c.speed)
 }
 
-// at goes on from the same virtual time at another speed.
+// at returns a clock that continues from the same virtual time at another speed.
 func (c clock) at(speed float64) clock {
 	return clock{base: time.Now(), offset: c.now(), speed: speed}
 }

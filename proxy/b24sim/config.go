@@ -13,54 +13,53 @@ import (
 // Config says what kind of portal is simulated. Its zero value is a portal
 // without any limit that never fails. Durations are virtual.
 type Config struct {
-	// Burst is X of the rate limit: a request that would lift the counter above
-	// it is refused. Rate is Y: what the counter falls by once a second. Both 0:
-	// no limit.
+	// A request that would raise the counter above Burst is refused. The counter
+	// falls by Rate once a second. Both 0: no limit.
 	Burst, Rate int
 	// RefusedCount makes refused requests count too. Whether they do at a real
 	// portal is not documented.
 	RefusedCount bool
-	// PerAddress gives every source IP a counter of its own, as a portal does;
-	// else all callers share one.
+	// PerAddress gives every source IP its own counter, as a portal does; without
+	// it all callers share one.
 	PerAddress bool
 	// Jitter delays each arrival by a random time from 0 to Jitter before the
 	// counter sees it.
 	Jitter time.Duration
-	// Latency is what every call that runs takes before its answer comes.
+	// Latency is the time that every call takes.
 	Latency time.Duration
 	// Speed is how many virtual seconds pass in a real one; 0 means 1.
 	Speed float64
-	// Seed fixes the phase of the tick, the jitter and the shares of faults;
-	// 0 takes a random one, which [Portal.Seed] tells.
+	// Seed fixes the phase of the tick, the jitter and the shares of faults. 0
+	// takes a random seed, which [Portal.Seed] returns.
 	Seed uint64
 	// Operating is the limit on operating time.
 	Operating Operating
-	// Faults are played from the start.
+	// Faults are in force from the start.
 	Faults []Fault
 
-	// Tokens are the OAuth tokens and webhook codes that are let in, besides
-	// tokens from /oauth/token; empty: any is.
+	// Tokens are the OAuth tokens and webhook codes that the portal accepts beside
+	// those from /oauth/token; empty: it accepts any.
 	Tokens []string
-	// UnknownToken is the code that any other token gets; "" is NO_AUTH_FOUND.
-	// An unknown webhook gets INVALID_CREDENTIALS.
+	// UnknownToken is the error code for any other token; "" is NO_AUTH_FOUND. An
+	// unknown webhook gets INVALID_CREDENTIALS.
 	UnknownToken string
-	// Application is what X-Bitrix-Rest-Application names in answers to OAuth
-	// calls; "" is local.b24sim. Applications names it for single tokens.
+	// Application is the value of X-Bitrix-Rest-Application in answers to OAuth
+	// calls; "" is local.b24sim. Applications has other values by token.
 	Application  string
 	Applications map[string]string
 
-	// Items is how long each list is; 0 means 137.
+	// Items is the length of each list; 0 means 137.
 	Items int
-	// ItemBytes pads each item of a list with so many bytes.
+	// ItemBytes is the number of bytes that pad each item of a list.
 	ItemBytes int
 	// RenamedTo is the new address (scheme and host) of a renamed portal:
-	// requests to any other host get a 302 there. "" is not renamed.
+	// requests to any other host get a 302 to it. "": not renamed.
 	RenamedTo string
-	// Log gets a line for every call, without secrets; nil: none.
+	// Log gets a line for every call, without secrets; nil: no log.
 	Log *slog.Logger
 }
 
-// Validate tells all that is wrong with c, or nil.
+// Validate returns all faults of c, or nil.
 func (c Config) Validate() error {
 	var errs []error
 	if c.Burst < 0 || c.Rate < 0 || (c.Burst == 0) != (c.Rate == 0) {
@@ -73,10 +72,10 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("latency %v: want 0 or more", c.Latency))
 	}
 	if !(c.Speed == 0 || c.Speed >= 0.001 && c.Speed <= 100_000) {
-		errs = append(errs, fmt.Errorf("speed %v: want 0.001 to 100000 (virtual seconds a real second)", c.Speed))
+		errs = append(errs, fmt.Errorf("speed %v: want 0.001 to 100000 (virtual seconds per real second)", c.Speed))
 	}
 	if c.Items < 0 || c.ItemBytes < 0 {
-		errs = append(errs, fmt.Errorf("items %d of %d bytes: want 0 or more", c.Items, c.ItemBytes))
+		errs = append(errs, fmt.Errorf("items %d, item bytes %d: want 0 or more", c.Items, c.ItemBytes))
 	}
 	if _, ok := findCode(c.UnknownToken); c.UnknownToken != "" && !ok {
 		errs = append(errs, fmt.Errorf("unknown-token code %q: want one of %s", c.UnknownToken, strings.Join(Codes(), ", ")))

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// maxBody is the longest request body; a longer one meets nginx's 413 page.
+// maxBody is the longest request body; a longer one gets nginx's page for 413.
 const maxBody = 256 << 20
 
 // exchange is one request on its way through the portal.
@@ -23,14 +23,14 @@ type exchange struct {
 	cred    credential
 	call    *Call
 	started time.Duration // virtual
-	slow    time.Duration // by faults, virtual
-	inner   time.Duration // charged for the commands of a batch, virtual
+	slow    time.Duration // added by faults, virtual
+	inner   time.Duration // of the commands in a batch, virtual
 	replay  bool          // answered from the store of idempotency keys
 	fault   *Fault
 }
 
-// ServeHTTP answers one request. What arrived in whole runs, whether or not its
-// caller still waits for the answer.
+// ServeHTTP answers one request. A request that arrived completely runs, even if
+// its caller has left.
 func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{p: p, r: r, config: p.Config(), addr: parseAddress(r.URL.Path)}
 	var err error
@@ -68,14 +68,14 @@ func (x *exchange) newCall() *Call {
 	c.secret(x.addr.code)
 	if method := c.Method; c.Version != 0 && !known(c.Version, method) && !strings.Contains(method, ".") {
 		c.secret(method)
-		c.secret(path.Base(x.r.URL.Path)) // as it was spelled
+		c.secret(path.Base(x.r.URL.Path)) // in its own spelling
 	}
 	return c
 }
 
-// unreadable ends a request whose body did not come in whole. nginx collects
-// bodies before it hands a request on, so such a call is logged but neither
-// counted nor run.
+// unreadable ends a request whose body broke off or is too long. nginx collects
+// the body before it passes a request on, so such a call is logged, but not
+// counted and not run.
 func (x *exchange) unreadable(w http.ResponseWriter, err error) {
 	x.call.Incomplete = true
 	x.p.arrive(x.call, false)
@@ -86,7 +86,7 @@ func (x *exchange) unreadable(w http.ResponseWriter, err error) {
 	x.send(w, nginxPage(status))
 }
 
-// answer decides what the request gets.
+// answer returns the answer to the request.
 func (x *exchange) answer() answer {
 	if location := x.renamed(); location != "" {
 		x.p.arrive(x.call, false)
@@ -95,7 +95,7 @@ func (x *exchange) answer() answer {
 		return a
 	}
 	if !x.p.arrive(x.call, x.addr.rest) {
-		return x.errorAnswer(fail("QUERY_LIMIT_EXCEEDED"))
+		return x.errorAnswer(fail(codeQueryLimit))
 	}
 	if x.addr.rest {
 		x.slow, x.fault = x.p.strike(x.addr.method, false)
@@ -104,7 +104,7 @@ func (x *exchange) answer() answer {
 		x.p.update(x.call, func(c *Call) { c.Fault = x.fault.String() })
 		if !x.fault.runs() {
 			x.p.sleep(x.slow, x.r.Context().Done())
-			return x.spoil(x.errorAnswer(fail("INTERNAL_SERVER_ERROR")))
+			return x.spoil(x.errorAnswer(fail(codeInternal)))
 		}
 	}
 	a := x.run()
@@ -147,15 +147,15 @@ func (x *exchange) run() answer {
 	return a
 }
 
-// callMethod runs the method, waits as long as it takes, books the time and
-// tells the result.
+// callMethod runs the method, waits for the time that it takes, adds that to the
+// budget and returns the result.
 func (x *exchange) callMethod() answer {
 	method := x.addr.method
 	if !known(x.addr.version, method) {
-		return x.errorAnswer(fail("ERROR_METHOD_NOT_FOUND"))
+		return x.errorAnswer(fail(codeMethodNotFound))
 	}
 	if x.blocked(method) {
-		return x.errorAnswer(fail("OPERATION_TIME_LIMIT"))
+		return x.errorAnswer(fail(codeOperatingTime))
 	}
 	reply, f := x.once(func() (*array, *failure) {
 		switch {

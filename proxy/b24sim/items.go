@@ -11,12 +11,12 @@ const (
 	defaultItems = 137
 )
 
-// shape is how a family of methods writes its items. Most send a flat list of
-// objects with keys in capitals and numbers as text.
+// shape is the form in which a family of methods writes its items. Most send a
+// flat list of objects with keys in capitals and numbers as text.
 type shape struct {
 	prefix  string // of the methods
-	many    string // the key of a list in the result; "" is a flat list
-	one     string // the key of a single item; "" is a flat object
+	many    string // the key of a list in the result; "": a flat list
+	one     string // the key of a single item; "": a flat object
 	lower   bool   // keys in lower case
 	numbers bool   // ids as numbers
 }
@@ -54,7 +54,7 @@ func (s shape) item(id string, padding int) *array {
 	return a
 }
 
-// wrap puts a single item where the family has it.
+// wrap puts a single item under the key of the family.
 func (s shape) wrap(item *array) *array {
 	if s.one == "" {
 		return item
@@ -80,7 +80,7 @@ func fieldsOf(s shape) *array {
 	return object("ID", field("integer", true), "TITLE", field("string", false))
 }
 
-// items is how long each list is.
+// items is the length of each list.
 func (x *exchange) items() int {
 	if x.config.Items > 0 {
 		return x.config.Items
@@ -89,7 +89,7 @@ func (x *exchange) items() int {
 }
 
 // page is up to 50 rows of a list, with next and total. It understands start
-// (-1: do not count) and the filter >ID, with which clients page by hand.
+// (-1: no total) and the filter >ID, which clients use to page themselves.
 func (x *exchange) page(c command, s shape) *array {
 	total := x.items()
 	filter := c.params.sub("filter")
@@ -120,7 +120,7 @@ func (x *exchange) page(c command, s shape) *array {
 	return reply
 }
 
-// range3 reads REST 3.0's pagination: limit, and offset or page.
+// range3 reads the pagination of REST 3.0: limit, and offset or page.
 func (x *exchange) range3(p *array) (from, to int) {
 	limit, _ := strconv.Atoi(p.text("limit"))
 	if limit <= 0 || limit > pageSize {
@@ -136,7 +136,7 @@ func (x *exchange) range3(p *array) (from, to int) {
 
 func text(n int) string { return strconv.Itoa(n) }
 
-// number is s as a JSON number where it is one.
+// number returns s as a JSON number if it is one.
 func number(s string) any {
 	if n, err := strconv.Atoi(s); err == nil {
 		return json.Number(text(n))

@@ -11,23 +11,23 @@ import (
 	"time"
 )
 
-// manual is what the management listener answers at /.
+// manual is the answer of the management listener at /.
 const manual = `b24sim: management of a simulated Bitrix24 portal
 
-GET    /stats                 what arrived, was refused and ran; the counter
-GET    /calls                 the log, secrets masked; ?method= ?since=SEQ ?limit=N
+GET    /stats                 how many calls arrived, were refused and ran; the counter
+GET    /calls                 the log, with secrets masked; ?method= ?since=SEQ ?limit=N
 GET    /faults                the faults in force, one per line
 PUT    /faults                replace them: METHOD:KIND[=VALUE][:OPTION]... one per line
-POST   /faults                add some; all start to count anew
-DELETE /faults                none
-GET    /config                settings that can be changed
-PUT    /config                change those that the JSON body names
-POST   /spend?n=N             somebody else sends N requests under the same limit
+POST   /faults                add some; all start to count from the beginning
+DELETE /faults                remove all
+GET    /config                the settings that can be changed
+PUT    /config                change the settings that the JSON body names
+POST   /spend?n=N             another program sends N requests under the same limit
 POST   /reset                 forget all calls, empty every counter
 `
 
-// Management is the handler for a listener of its own, apart from the portal.
-// It asks for no password: serve it where only the tester can reach it.
+// Management is a handler for its own listener, apart from the portal's. It needs
+// no password, so serve it where only the tester can reach it.
 func (p *Portal) Management() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -65,11 +65,11 @@ func (p *Portal) Management() http.Handler {
 type stats struct {
 	Arrived int            `json:"arrived"`
 	Refused int            `json:"refused"`
-	Ran     map[string]int `json:"ran"`     // by method, in lower case
-	Level   int            `json:"level"`   // of the rate limit's counter
-	Burst   int            `json:"burst"`   // X
-	Rate    int            `json:"rate"`    // Y
-	Seed    uint64         `json:"seed"`    //
+	Ran     map[string]int `json:"ran"`   // by method, in lower case
+	Level   int            `json:"level"` // the counter of the rate limit
+	Burst   int            `json:"burst"` // calls at once
+	Rate    int            `json:"rate"`  // calls per second
+	Seed    uint64         `json:"seed"`
 	Elapsed Duration       `json:"elapsed"` // virtual time since the start
 }
 
@@ -89,7 +89,7 @@ func (p *Portal) stats() stats {
 	}
 }
 
-// shownCall writes a body as text.
+// shownCall is a call with its body as text.
 type shownCall struct {
 	Call
 	Body string `json:"body"`
@@ -152,7 +152,7 @@ func (p *Portal) manageFaults(w http.ResponseWriter, r *http.Request) {
 func writeFaults(w http.ResponseWriter, faults []Fault) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	for _, f := range faults {
-		_, _ = fmt.Fprintln(w, f) // the caller may have gone
+		_, _ = fmt.Fprintln(w, f) // the caller may have left
 	}
 }
 
@@ -208,11 +208,11 @@ func (p *Portal) manageConfig(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	err = p.change(func(c *Config) error {
-		s := settingsOf(*c) // what the body does not name stays
+		s := settingsOf(*c) // a setting that the body does not name stays
 		dec := json.NewDecoder(strings.NewReader(string(body)))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&s); err != nil {
-			return fmt.Errorf("%w; GET /config shows what can be set", err)
+			return fmt.Errorf("%w; GET /config shows the settings", err)
 		}
 		s.apply(c)
 		return nil
@@ -228,5 +228,5 @@ func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(v) // the caller may have gone
+	_ = enc.Encode(v) // the caller may have left
 }

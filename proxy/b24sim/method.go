@@ -14,8 +14,8 @@ var methodsText string
 //go:embed data/methods-v3.txt
 var methodsV3Text string
 
-// methods are the names of all methods of a version, from lower case to their
-// own spelling: names are compared without case.
+// methods maps the names of all methods of a version from lower case to their
+// own spelling, because names are compared in any case.
 var methods = map[int]map[string]string{
 	2: methodNames(methodsText),
 	3: methodNames(methodsV3Text),
@@ -34,13 +34,13 @@ func known(version int, method string) bool {
 	return ok
 }
 
-// lastSegment is what a method does: list, get, add, ...
+// lastSegment is the verb of a method: list, get, add, ...
 func lastSegment(method string) string {
 	return method[strings.LastIndexByte(method, '.')+1:]
 }
 
-// isRead tells whether a method of REST 3.0 only reads: by the last segment of
-// its name, exactly. (The two exceptions to that rule are methods of v2.)
+// isRead reports whether a method of REST 3.0 only reads. The last segment of its
+// name says so exactly; the two exceptions to this rule are methods of v2.
 func isRead(method string) bool {
 	switch lastSegment(method) {
 	case "get", "list", "fields", "getfields", "getlist":
@@ -56,7 +56,7 @@ type command struct {
 	inner  bool
 }
 
-// perform runs a method. It returns the answer but for its time.
+// perform runs a method. It returns the answer without its time.
 func (x *exchange) perform(c command) (*array, *failure) {
 	if f := x.missing(c); f != nil {
 		return nil, f
@@ -86,7 +86,7 @@ func (x *exchange) perform(c command) (*array, *failure) {
 	return object("result", true), nil
 }
 
-// missing is the error of a method that needs an id and got none.
+// missing is the error of a method that needs an id and has none.
 func (x *exchange) missing(c command) *failure {
 	id := c.params.text("ID", "id", "taskId")
 	if id != "" {
@@ -105,7 +105,7 @@ func (x *exchange) missing(c command) *failure {
 	return nil
 }
 
-// perform3 is perform for REST 3.0, which has shapes of its own.
+// perform3 is perform for REST 3.0, which has its own forms.
 func (x *exchange) perform3(c command) *array {
 	item := func(id string) *array { return object("id", number(id), "title", "Item "+id) }
 	id := c.params.text("id")
@@ -132,7 +132,7 @@ func (x *exchange) perform3(c command) *array {
 	return object("result", object("result", true))
 }
 
-// specials are methods with answers of their own.
+// specials are methods with their own answers.
 var specials = map[string]func(*exchange) any{
 	"app.info": func(x *exchange) any {
 		return object("ID", 1, "CODE", x.cred.app, "VERSION", 1, "STATUS", "L", "INSTALLED", true,
@@ -159,7 +159,7 @@ func profile() *array {
 		"EMAIL", "user@example.com", "PERSONAL_GENDER", "", "PERSONAL_PHOTO", "", "TIME_ZONE", "", "TIME_ZONE_OFFSET", 0)
 }
 
-// countRun notes that a method ran.
+// countRun records that a method ran.
 func (p *Portal) countRun(c *Call, method string, inner bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -178,7 +178,7 @@ func (p *Portal) newID() int {
 	return p.nextID
 }
 
-// refuse notes that a fault answered a call with QUERY_LIMIT_EXCEEDED.
+// refuse records that a fault answered a call with QUERY_LIMIT_EXCEEDED.
 func (p *Portal) refuse(c *Call) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

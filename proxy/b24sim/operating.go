@@ -9,17 +9,18 @@ import (
 // Operating is the limit on the time that one method may use for one
 // application or webhook. Durations are virtual.
 type Operating struct {
-	// Mode is how the server behaves; "" is OperatingNone.
+	// Mode is the generation of the server; "" is OperatingNone.
 	Mode OperatingMode
 	// Limit is the time a method may use within ten minutes; 0 means 480 s, as
 	// documented for the cloud.
 	Limit time.Duration
-	// Batch is whose budget a batch spends; "" is BatchInner.
+	// Batch says whose budget a batch uses; "" is BatchInner.
 	Batch BatchCharge
-	// Fields says what the answers tell of it; "" is what Mode implies.
+	// Fields says which fields of operating time answers have; "": as Mode has
+	// them.
 	Fields OperatingFields
-	// Charge books this much for a call of a method (in any case) instead of
-	// the time it took, so that a test need not wait for 480 s.
+	// Charge is the operating time of a call by method (in any case), instead of
+	// the time that the call took, so that a test need not wait for 480 s.
 	Charge map[string]time.Duration
 }
 
@@ -37,7 +38,7 @@ const (
 	OperatingBanning OperatingMode = "banning"
 )
 
-// BatchCharge says whose budget a batch spends.
+// BatchCharge says whose budget a batch uses.
 type BatchCharge string
 
 const (
@@ -64,8 +65,8 @@ const (
 	defaultOperatingLimit = 480 * time.Second
 	basketCount           = 10
 	banLength             = 300 * time.Second
-	leastBooked           = 100 * time.Millisecond // shorter calls are not booked
-	maxUsages             = 10_000                 // methods of credentials remembered
+	leastBooked           = 100 * time.Millisecond // shorter calls use no budget
+	maxUsages             = 10_000                 // budgets that are kept
 )
 
 func (o Operating) validate() error {
@@ -106,7 +107,7 @@ func (o Operating) limit() time.Duration {
 	return o.Limit
 }
 
-// usage is what one method has used for one credential: ten one-minute
+// usage is the operating time of one method for one credential: ten one-minute
 // baskets, and the ban of newer builds.
 type usage struct {
 	baskets     [basketCount]basket
@@ -134,8 +135,8 @@ func (u *usage) sum(now time.Duration) time.Duration {
 	return sum
 }
 
-// resetAt is when the oldest basket is dropped, or when the ban ends; 0 when
-// nothing is booked.
+// resetAt is when the oldest basket is dropped, or when the ban ends; 0 if nothing
+// was used.
 func (u *usage) resetAt(now time.Duration) time.Duration {
 	if now < u.bannedUntil {
 		return u.bannedUntil
@@ -177,8 +178,8 @@ func (u *usage) blocked(o Operating, now time.Duration) bool {
 // usages are all budgets of a portal, by credential and method.
 type usages map[string]*usage
 
-// of returns the budget under key. When there are too many, those with nothing
-// booked go, and if that is not enough, any until a quarter is free again.
+// of returns the budget under key. When there are too many, it drops the unused
+// ones, and if that is not enough, others until a quarter is free again.
 func (all usages) of(key string, now time.Duration) *usage {
 	if u := all[key]; u != nil {
 		return u

@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// maxVars bounds the variables taken from one query or form; PHP drops what
-// comes after, and so does the portal.
+// maxVars bounds the variables of one query or form. The portal ignores later
+// ones, as PHP does.
 const maxVars = 10_000
 
-// params reads the parameters of a call: the query, and over it the body in
-// the form its Content-Type names. Nothing else is guessed: JSON sent under
-// another type is not read. On an error it returns what it could read.
+// params reads the parameters of a call: those of the query, and over them those
+// of the body in the form of its Content-Type. It guesses nothing: it does not
+// read JSON with another type. With an error it returns what it could read.
 func params(r *http.Request, body []byte) (*array, error) {
 	all := parseForm(r.URL.RawQuery)
 	if len(body) == 0 {
@@ -45,8 +45,8 @@ func params(r *http.Request, body []byte) (*array, error) {
 	return all, nil
 }
 
-// parseForm reads a=1&b[c][]=2 as PHP does: nested keys become arrays, and
-// what cannot be decoded stays as it came.
+// parseForm reads a=1&b[c][]=2 as PHP does: nested keys become arrays, and what
+// cannot be decoded stays as it is.
 func parseForm(s string) *array {
 	a := &array{}
 	vars := 0
@@ -117,7 +117,7 @@ func (a *array) insert(name string, value any) {
 	a.put(path[len(path)-1], value)
 }
 
-// put sets key, or appends where PHP's name had empty brackets.
+// put sets key, or appends if PHP's name had empty brackets.
 func (a *array) put(key string, value any) {
 	if key == "" {
 		a.push(value)

@@ -55,7 +55,7 @@ func New(c Config) *Portal {
 	return p
 }
 
-// resetLocked puts p into its first state, but for the clock and its phase.
+// resetLocked returns p to its first state, except for the clock and its phase.
 func (p *Portal) resetLocked(c Config) {
 	draw := rand.New(rand.NewPCG(p.seed, 1))
 	p.config = c
@@ -73,8 +73,8 @@ func (p *Portal) resetLocked(c Config) {
 	p.nextID = 1000
 }
 
-// Reset forgets all calls and empties every counter; settings and faults start
-// anew from the Config in force.
+// Reset forgets all calls and empties every counter. Settings and faults start
+// again from the Config in force.
 func (p *Portal) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,28 +104,28 @@ func (p *Portal) callsSince(seq int) []Call {
 	return calls
 }
 
-// Ran is how often a method ran, also inside a batch.
+// Ran returns how often a method ran, also inside a batch.
 func (p *Portal) Ran(method string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ran[strings.ToLower(method)]
 }
 
-// Arrived is how many requests arrived, refused ones too.
+// Arrived returns how many requests arrived, also refused ones.
 func (p *Portal) Arrived() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.arrived
 }
 
-// Refused is how many calls were answered with QUERY_LIMIT_EXCEEDED.
+// Refused returns how many calls got QUERY_LIMIT_EXCEEDED.
 func (p *Portal) Refused() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.refused
 }
 
-// Level is the counter of the rate limit now; with Config.PerAddress the
+// Level returns the counter of the rate limit now; with Config.PerAddress the
 // highest one.
 func (p *Portal) Level() int {
 	p.mu.Lock()
@@ -138,8 +138,8 @@ func (p *Portal) Level() int {
 	return level
 }
 
-// Spend lets n requests of somebody else behind the same address arrive at
-// once; with Config.PerAddress, behind each address that has called.
+// Spend counts n requests of another program behind the same address at once;
+// with Config.PerAddress, behind each address that has called.
 func (p *Portal) Spend(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -169,7 +169,7 @@ func (p *Portal) setFaults(faults []Fault) error {
 	return nil
 }
 
-// Config is the one in force, with Speed filled in.
+// Config returns the one in force, with Speed filled in.
 func (p *Portal) Config() Config {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -179,8 +179,8 @@ func (p *Portal) Config() Config {
 	return c
 }
 
-// change puts a changed Config in force if it is valid. Counters, log and the
-// state of faults stay, and so does the seed.
+// change puts a changed Config in force if it is valid. Counters, log, the state
+// of faults and the seed stay.
 func (p *Portal) change(edit func(*Config) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -194,7 +194,7 @@ func (p *Portal) change(edit func(*Config) error) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	for _, b := range p.bucketsLocked() { // what fell so far fell at the old rate
+	for _, b := range p.bucketsLocked() { // until now the counters fell at the old rate
 		b.drain(p.limitLocked(), p.clock.now())
 	}
 	if c.Speed != p.config.Speed {
@@ -232,7 +232,7 @@ func (p *Portal) bucketLocked(remote string) *bucket {
 }
 
 // forgetAddressesLocked drops the counters that are at zero, and if that is not
-// enough, any until a quarter is free again.
+// enough, others until a quarter is free again.
 func (p *Portal) forgetAddressesLocked() {
 	maps.DeleteFunc(p.single, func(_ string, b *bucket) bool {
 		b.drain(p.limitLocked(), p.clock.now())
@@ -246,7 +246,7 @@ func (p *Portal) forgetAddressesLocked() {
 	}
 }
 
-// arrive counts and logs a call and says whether the rate limit lets it in.
+// arrive counts and logs a call and reports whether the rate limit accepts it.
 func (p *Portal) arrive(c *Call, counted bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -264,7 +264,7 @@ func (p *Portal) arrive(c *Call, counted bool) bool {
 	return false
 }
 
-// strike asks the faults about one call.
+// strike returns what the faults do to one call.
 func (p *Portal) strike(method string, inner bool) (slow time.Duration, hit *Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -303,8 +303,8 @@ func (p *Portal) sleep(d time.Duration, done <-chan struct{}) {
 	}
 }
 
-// lag waits as long as a call is on its way. A caller that leaves meanwhile
-// does not call it back, so nothing ends this wait.
+// lag waits while a call is on its way. The call arrives even if its caller leaves
+// meanwhile, so nothing ends this wait.
 func (p *Portal) lag() {
 	p.mu.Lock()
 	var d time.Duration

@@ -11,9 +11,9 @@ type reply struct {
 	expires time.Duration // virtual
 }
 
-// replies is the store behind Idempotency-Key, as documented: a write that is
-// repeated with the same key and body within 24 hours is answered from it. The
-// oldest goes when it is full.
+// replies is the store behind Idempotency-Key, as documented: it answers a write
+// that is repeated with the same key and body within 24 hours. When it is full,
+// the oldest reply is dropped.
 type replies struct {
 	byKey map[[sha256.Size]byte]reply
 	order [][sha256.Size]byte
@@ -24,11 +24,10 @@ const (
 	maxReplies = 10_000
 )
 
-// once runs a method, or answers from the store. What is stored is the success,
-// when it happens: an answer that is lost on its way can be had again. Whether
-// a portal holds back a second call while the first still runs is not known;
-// here both run. Nor is known what it says to a known key with another body;
-// here that is a call of its own.
+// once runs a method, or answers from the store. It stores a success when it
+// happens, so a repeated call gets an answer that was lost. Nobody knows whether a
+// portal makes a second call wait while the first still runs (here both run), or
+// how it answers a known key with another body (here it runs that call).
 func (x *exchange) once(run func() (*array, *failure)) (*array, *failure) {
 	header := x.r.Header["Idempotency-Key"]
 	if x.addr.version != 3 || len(header) == 0 || isRead(x.addr.method) {

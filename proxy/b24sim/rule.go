@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// rule is a Fault at work in a portal.
+// rule is a Fault in a portal, with its state.
 type rule struct {
 	Fault
 	struck int
@@ -21,7 +21,7 @@ func newRules(faults []Fault, seed uint64) []*rule {
 	return rules
 }
 
-// strikes decides on one call of method.
+// strikes reports whether the fault strikes one call of method.
 func (r *rule) strikes(method string) bool {
 	if match, _ := path.Match(r.pattern(), method); !match {
 		return false
@@ -36,9 +36,9 @@ func (r *rule) strikes(method string) bool {
 	return true
 }
 
-// strike asks every rule about one call of method: how much slower it gets and
-// the first other fault that hits it. Inside a batch, faults that spoil a whole
-// answer are not asked.
+// strike returns how much slower the rules make one call of method, and the first
+// other fault that strikes it. Faults of whole answers do not apply inside a
+// batch.
 func strike(rules []*rule, method string, inner bool) (slow time.Duration, hit *Fault) {
 	for _, r := range rules {
 		if r.Kind != "slow" && (hit != nil || inner && r.failure(2) == nil) {

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// block is what simulated files are made of.
+// block is the content of simulated files.
 var block = bytes.Repeat([]byte("b24sim\x00\n"), 4<<10)
 
 // maxFile is the longest simulated file.
 const maxFile = 1 << 30
 
-// renamed is the address to which a renamed portal sends the request; "" when
-// it stays.
+// renamed returns the address to which a renamed portal redirects the request, or
+// "".
 func (x *exchange) renamed() string {
 	target, err := url.Parse(x.config.RenamedTo)
 	if err != nil || target.Host == "" || strings.EqualFold(target.Host, x.r.Host) {
@@ -40,8 +40,8 @@ func (x *exchange) site() answer {
 	return nginxPage(http.StatusNotFound)
 }
 
-// oauthToken issues tokens for any application; it wants what the real server
-// wants to see.
+// oauthToken issues tokens for any application that sends the parameters which
+// the real server needs.
 func (x *exchange) oauthToken() answer {
 	x.params, _ = params(x.r, x.body)
 	x.noteSecrets()
@@ -69,8 +69,8 @@ func (x *exchange) oauthToken() answer {
 	))
 }
 
-// file answers a signed address: a JSON file that looks like an error and is
-// none, or, with size=N in the query, N bytes.
+// file answers a signed address: with a JSON file that looks like an error but is
+// not one, or, with size=N in the query, with N bytes.
 func (x *exchange) file() answer {
 	size, err := strconv.Atoi(x.params.text("size"))
 	if err != nil || size < 0 || size > maxFile {

@@ -8,9 +8,9 @@ import (
 	"strconv"
 )
 
-// appendXML writes value as the portal does: no prolog, a key an element, and
-// a number as key the element <item>. Keys are not checked, so an odd name of a
-// batch command gives what is not well-formed, as it does there.
+// appendXML writes value as the portal does: without a prolog, each key as an
+// element, and a number as the element <item>. It does not check keys, so an odd
+// name of a batch command makes the XML invalid, as it does there.
 func appendXML(dst []byte, name string, value any) []byte {
 	if _, err := strconv.Atoi(name); err == nil {
 		name = "item"
