@@ -7,23 +7,23 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Against a model of either server, telling much or little, with calls in
-// parallel and errors that tell nothing, the guard is refused rarely, is never
-// stuck, and uses most of what the server would grant.
+// Before a model of either server, whether it reports much or little, with calls
+// in parallel and errors that report nothing, the Guard's calls are refused
+// rarely, it never gets stuck, and it uses most of what the server would grant.
 func TestAgainstServers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := &opServer{
-			ban:    rapid.Bool().Draw(t, "ban"),
-			told:   rapid.IntRange(0, 2).Draw(t, "told"),
-			sees:   rapid.Bool().Draw(t, "sees parallel calls"),
-			errors: rapid.IntRange(0, 3).Draw(t, "errors in ten"),
-			skew:   time.Duration(rapid.SampledFrom([]int{0, 0, -3600, -5, 5, 3600}).Draw(t, "skew")) * time.Second,
+		s := &server{
+			ban:     rapid.Bool().Draw(t, "ban"),
+			reports: rapid.IntRange(0, 2).Draw(t, "reports"),
+			sees:    rapid.Bool().Draw(t, "sees parallel calls"),
+			errors:  rapid.IntRange(0, 3).Draw(t, "errors in ten"),
+			skew:    time.Duration(rapid.SampledFrom([]int{0, 0, -3600, -5, 5, 3600}).Draw(t, "skew")) * time.Second,
 		}
 		workers := rapid.IntRange(1, 8).Draw(t, "workers")
 		cost := rapid.IntRange(1, 20).Draw(t, "cost")
 		g := newGuard(budgetLimit, 10)
 		ends := make([]time.Time, workers)
-		calls := make([]*opCall, workers)
+		calls := make([]*serverCall, workers)
 		for now := epoch; now.Before(epoch.Add(time.Hour)); now = now.Add(time.Second) {
 			for w := range workers {
 				if c := calls[w]; c != nil {
@@ -40,24 +40,24 @@ func TestAgainstServers(t *testing.T) {
 			}
 		}
 		if granted := 6 * budgetLimit; s.worked < granted/2 {
-			t.Errorf("used %v of %v (%+v)", s.worked, granted, s)
+			t.Errorf("used %v of %v, want half or more (%+v)", s.worked, granted, s)
 		}
 		if most := 12 * (1 + workers); s.refused > most {
-			t.Errorf("refused %d times, more than %d", s.refused, most)
+			t.Errorf("refused %d times, want %d at most", s.refused, most)
 		}
-		if s.told == 2 && s.skew == 0 && s.errors == 0 && s.refused > workers {
-			t.Errorf("refused %d times by a server that tells all (%+v)", s.refused, s)
+		if s.reports == 2 && s.skew == 0 && s.errors == 0 && s.refused > workers {
+			t.Errorf("refused %d times by a server that reports everything, want %d at most (%+v)", s.refused, workers, s)
 		}
 	})
 }
 
-// An opServer counts operating time as one of the two generations does.
-type opServer struct {
-	ban    bool          // the newer one: a ban of 300 s, then from zero
-	told   int           // 0: nothing; 1: the sum; 2: the reset too
-	sees   bool          // the sum told counts calls that ended meanwhile
-	errors int           // of ten calls fail and tell nothing
-	skew   time.Duration // of its clock
+// A server counts operating time as one of the two generations does.
+type server struct {
+	ban     bool          // the newer one: a ban of 300 s, then from zero
+	reports int           // 0: nothing; 1: the sum; 2: the reset too
+	sees    bool          // the sum counts calls that ended in the meantime
+	errors  int           // so many of ten calls fail and report nothing
+	skew    time.Duration // of its clock
 
 	baskets map[int64]time.Duration // by minute
 	banned  time.Time
@@ -66,7 +66,7 @@ type opServer struct {
 	refused int
 }
 
-type opCall struct {
+type serverCall struct {
 	pass   *Pass
 	start  time.Time
 	before time.Duration
@@ -74,7 +74,7 @@ type opCall struct {
 	block  bool
 }
 
-func (s *opServer) sum(now time.Time) (sum time.Duration, oldest int64) {
+func (s *server) sum(now time.Time) (sum time.Duration, oldest int64) {
 	oldest = now.Unix() / 60
 	for m, d := range s.baskets {
 		if m <= now.Unix()/60-10 {
@@ -86,9 +86,9 @@ func (s *opServer) sum(now time.Time) (sum time.Duration, oldest int64) {
 	return sum, oldest
 }
 
-func (s *opServer) begin(now time.Time, p *Pass) *opCall {
+func (s *server) begin(now time.Time, p *Pass) *serverCall {
 	s.calls++
-	c := &opCall{pass: p, start: now, fails: s.calls%10 < s.errors}
+	c := &serverCall{pass: p, start: now, fails: s.calls%10 < s.errors}
 	c.before, _ = s.sum(now)
 	switch {
 	case s.ban && now.Before(s.banned):
@@ -105,7 +105,7 @@ func (s *opServer) begin(now time.Time, p *Pass) *opCall {
 	return c
 }
 
-func (s *opServer) end(now time.Time, c *opCall) Answer {
+func (s *server) end(now time.Time, c *serverCall) Answer {
 	if c.block {
 		return Answer{Blocked: true, Took: time.Millisecond}
 	}
@@ -116,7 +116,7 @@ func (s *opServer) end(now time.Time, c *opCall) Answer {
 	s.worked += cost
 	s.baskets[now.Unix()/60] += cost
 	a := Answer{Ran: true, Took: cost}
-	if c.fails || s.told == 0 {
+	if c.fails || s.reports == 0 {
 		return a
 	}
 	sum, oldest := s.sum(now)
@@ -124,7 +124,7 @@ func (s *opServer) end(now time.Time, c *opCall) Answer {
 		sum = c.before + cost
 	}
 	a.Usage = Usage{Known: true, Used: sum}
-	if s.told == 2 {
+	if s.reports == 2 {
 		a.Usage.ResetAt = time.Unix(oldest*60+600, 0).Add(s.skew)
 	}
 	return a

@@ -22,7 +22,7 @@ var later = time.Now().Add(time.Hour).UTC().Truncate(time.Second)
 
 func standard(string) limiter.Plan { return limiter.Standard }
 
-// warnings counts what a state file warns of.
+// warnings counts the warnings of a state file.
 type warnings int
 
 func (w *warnings) warn(string, ...any) { *w++ }
@@ -35,7 +35,7 @@ func openTest(t *testing.T, path string, wantWarnings warnings) *File {
 		t.Fatal(err)
 	}
 	if w != wantWarnings {
-		t.Errorf("%d warnings, want %d", w, wantWarnings)
+		t.Errorf("got %d warnings, want %d", w, wantWarnings)
 	}
 	t.Cleanup(func() { s.Close() })
 	return s
@@ -48,54 +48,55 @@ func save(t *testing.T, s *File, upstream string, at time.Time) {
 	}
 }
 
-// What was saved last and latest is there after a restart; nothing else is.
-func TestFile(t *testing.T) {
+// The latest instant that was saved of an upstream is there after a restart,
+// unless its bucket is full by then.
+func TestLatestInstantOutlivesARestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	s := openTest(t, path, 0)
 	if _, ok := s.Load("acme.example"); ok {
-		t.Error("a new file knows something")
+		t.Error("a new file knows an upstream, want none")
 	}
 	save(t, s, "acme.example", later)
 	save(t, s, "acme.example", later.Add(time.Second+1))
-	save(t, s, "acme.example", later.Add(time.Millisecond)) // earlier: nothing
+	save(t, s, "acme.example", later.Add(time.Millisecond)) // earlier: changes nothing
 	save(t, s, "other.example:8443", later)
 	save(t, s, "past.example", time.Now().Add(-time.Minute))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Save("acme.example", later.Add(time.Hour), limiter.Standard.Rate); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("saved after Close: %v", err)
+		t.Errorf("saving after Close: got %v, want %v", err, os.ErrClosed)
 	}
 	s = openTest(t, path, 0)
 	for upstream, want := range map[string]time.Time{
 		"acme.example": later.Add(time.Second + time.Microsecond), "other.example:8443": later,
 	} {
 		if at, ok := s.Load(upstream); !ok || !at.Equal(want) {
-			t.Errorf("%s: %v, %v; want %v", upstream, at, ok, want)
+			t.Errorf("%s: got %v (found: %v), want %v", upstream, at, ok, want)
 		}
 	}
 	if _, ok := s.Load("past.example"); ok {
-		t.Error("a bucket that is full is remembered")
+		t.Error("the bucket that is full is remembered, want it forgotten")
 	}
 }
 
-// A name or an instant that could not be read again is refused.
-func TestSaveRefuses(t *testing.T) {
+// Save fails for a name or an instant that could not be read again.
+func TestWhatCannotBeReadAgainIsNotSaved(t *testing.T) {
 	s := openTest(t, filepath.Join(t.TempDir(), "state"), 0)
 	for _, name := range []string{"", "two words", "line\nfeed", "ümlaut.example", strings.Repeat("a", maxUpstream+1)} {
 		if s.Save(name, later, limiter.Standard.Rate) == nil {
-			t.Errorf("%q was saved", name)
+			t.Errorf("%q was saved, want an error", name)
 		}
 	}
 	if s.Save("acme.example", time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC), limiter.Standard.Rate) == nil {
-		t.Error("a year of five digits was saved")
+		t.Error("a year of five digits was saved, want an error")
 	}
 	save(t, s, strings.Repeat("a", maxUpstream), later)
 }
 
-// No damage to any byte makes a file fatal, or brings up a wrong instant: at
+// Whichever byte is damaged, the file can be opened and holds no wrong instant: at
 // most the damaged line is lost, with one warning.
-func TestDamaged(t *testing.T) {
+func TestDamagedByteLosesOneLine(t *testing.T) {
 	dir := t.TempDir()
 	whole := filepath.Join(dir, "whole")
 	s := openTest(t, whole, 0)
@@ -121,16 +122,16 @@ func TestDamaged(t *testing.T) {
 			at, ok := s.Load(fmt.Sprintf("portal%d.example", i))
 			lost := offset < lineWidth || offset/lineWidth == i+1
 			if ok == lost || ok && !at.Equal(later.Add(time.Duration(i)*time.Second)) {
-				t.Fatalf("byte %d: portal %d: %v, %v", offset, i, at, ok)
+				t.Fatalf("byte %d: portal %d: got %v (found: %v), want it lost: %v", offset, i, at, ok, lost)
 			}
 		}
 		s.file.Close() // Close would wait for the disk, two thousand times
 	}
 }
 
-// An upstream may have several lines: one of them was left when its bucket was
-// full, and not used again since. The latest instant counts, wherever it stands.
-func TestLinesOfOneUpstream(t *testing.T) {
+// An upstream may have several lines: one was freed when its bucket was full, and
+// not used again since. The latest instant counts, in whichever line it is.
+func TestLatestOfSeveralLinesCounts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	text := header()
 	for _, after := range []time.Duration{1, 3, 2} {
@@ -143,15 +144,15 @@ func TestLinesOfOneUpstream(t *testing.T) {
 	os.WriteFile(path, text, 0o600)
 	s := openTest(t, path, 0)
 	if at, _ := s.Load("acme.example"); !at.Equal(later.Add(3 * time.Second)) {
-		t.Errorf("%v", at)
+		t.Errorf("got %v, want %v", at, later.Add(3*time.Second))
 	}
 	if len(s.records) != 1 || s.lines != 2 || len(s.free) != 1 {
-		t.Errorf("%d records in %d lines, %d free", len(s.records), s.lines, len(s.free))
+		t.Errorf("got %d records in %d lines, %d of them free; want 1, 2, 1", len(s.records), s.lines, len(s.free))
 	}
 }
 
-// A file cut off anywhere keeps the lines before the cut.
-func TestCutOff(t *testing.T) {
+// Wherever a file is cut off, the lines before the cut are kept.
+func TestFileThatWasCutOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	s := openTest(t, path, 0)
 	save(t, s, "a.example", later)
@@ -174,19 +175,20 @@ func TestCutOff(t *testing.T) {
 		_, a := s.Load("a.example")
 		_, b := s.Load("b.example")
 		if a != want.a || b != want.b {
-			t.Errorf("cut at %d: a %v, b %v", size, a, b)
+			t.Errorf("cut at %d: found a: %v, b: %v; want %v, %v", size, a, b, want.a, want.b)
 		}
 		save(t, s, "c.example", later)
 		s.Close()
 		s = openTest(t, cut, 0)
 		if _, ok := s.Load("c.example"); !ok {
-			t.Errorf("cut at %d: what was saved afterwards is lost", size)
+			t.Errorf("cut at %d: what was saved afterwards is lost, want it there", size)
 		}
 	}
 }
 
-// A foreign file is kept under another name, and of those not more than a few.
-func TestForeign(t *testing.T) {
+// A file that is not a state file is kept under another name. Of such files only
+// the last few are kept.
+func TestForeignFileIsSetAside(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state")
 	for i := range maxDamaged + 3 {
@@ -195,75 +197,78 @@ func TestForeign(t *testing.T) {
 		openTest(t, path, 1).Close()
 		kept, _ := filepath.Glob(path + ".damaged-*")
 		if want := min(i+1, maxDamaged); len(kept) != want {
-			t.Fatalf("%d set aside, want %d", len(kept), want)
+			t.Fatalf("got %d files that were set aside, want %d", len(kept), want)
 		}
 		if last, _ := os.ReadFile(kept[len(kept)-1]); string(last) != text {
-			t.Errorf("set aside %q, want %q", last, text)
+			t.Errorf("got %q in the last one, want %q", last, text)
 		}
 	}
 }
 
-// What cannot be a state file is refused at start, and so is a second process.
-func TestRefused(t *testing.T) {
+// Open fails where there cannot be a state file, and in a second process.
+func TestOpenFails(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state")
 	openTest(t, path, 0)
-	for what, path := range map[string]string{
+	for want, path := range map[string]string{
 		"open in another process":   path,
 		"not a regular file":        dir,
 		"no such file or directory": filepath.Join(dir, "missing", "state"),
 		"not a directory":           filepath.Join(path, "state"),
 	} {
-		var w warnings
-		if s, err := Open(path, standard, w.warn); s != nil || err == nil || !strings.Contains(err.Error(), what) {
-			t.Errorf("%s: %v", what, err)
-		}
+		t.Run(want, func(t *testing.T) {
+			var w warnings
+			if s, err := Open(path, standard, w.warn); s != nil || err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want an error that says %q", err, want)
+			}
+		})
 	}
 }
 
-// However many upstreams come and go, the file has a line for those that are
-// busy at once, and never more than its bound; then the soonest full goes.
-func TestBound(t *testing.T) {
+// However many upstreams come and go, the file has lines only for those that are
+// busy at the same time, and never more than its bound: then the bucket that is
+// full the soonest is forgotten.
+func TestLinesAreBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	s := openTest(t, path, 0)
 	for i := range 5 * firstSweep {
 		save(t, s, fmt.Sprintf("past%d.example", i), time.Now().Add(-time.Second))
 	}
 	if size := size(t, path); size > lineOffset(firstSweep) {
-		t.Errorf("%d bytes for buckets that are full", size)
+		t.Errorf("got %d bytes for buckets that are full, want %d at most", size, lineOffset(firstSweep))
 	}
 	for i := range maxLines + 10 {
 		save(t, s, fmt.Sprintf("busy%d.example", i), later.Add(time.Duration(i)*time.Second))
 	}
 	if size := size(t, path); size > lineOffset(maxLines) || len(s.records) > maxLines {
-		t.Errorf("%d bytes, %d records", size, len(s.records))
+		t.Errorf("got %d bytes and %d records, want %d and %d at most", size, len(s.records), lineOffset(maxLines), maxLines)
 	}
 	for i, want := range map[int]bool{0: false, 9: false, 10: true, maxLines + 9: true} {
 		if _, ok := s.Load(fmt.Sprintf("busy%d.example", i)); ok != want {
-			t.Errorf("upstream %d is remembered: %v", i, ok)
+			t.Errorf("upstream %d: found: %v, want %v", i, ok, want)
 		}
 	}
 	s.Close()
 	s = openTest(t, path, 0)
 	if len(s.records) != maxLines {
-		t.Errorf("%d records after a restart", len(s.records))
+		t.Errorf("got %d records after a restart, want %d", len(s.records), maxLines)
 	}
 }
 
-// Looking for full buckets takes time, so few lines are not looked through.
-func TestLeavesFewLines(t *testing.T) {
+// Looking for full buckets takes time, so a few lines are not searched.
+func TestFewLinesAreNotSearched(t *testing.T) {
 	s := openTest(t, filepath.Join(t.TempDir(), "state"), 0)
 	for _, upstream := range []string{"a.example", "b.example"} {
 		save(t, s, upstream, time.Now().Add(-time.Second))
 	}
 	if len(s.records) != 2 {
-		t.Errorf("%d records", len(s.records))
+		t.Errorf("got %d records, want 2", len(s.records))
 	}
 }
 
 // The lines of buckets that are full by now are used again before the file
 // grows.
-func TestReusesLines(t *testing.T) {
+func TestLinesOfFullBucketsAreUsedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	s := openTest(t, path, 0)
 	for i := range firstSweep {
@@ -274,12 +279,12 @@ func TestReusesLines(t *testing.T) {
 	}
 	save(t, s, "new.example", later)
 	if got := size(t, path); got != lineOffset(firstSweep) || len(s.records) != 1 {
-		t.Errorf("%d bytes, %d records", got, len(s.records))
+		t.Errorf("got %d bytes and %d records, want %d and 1", got, len(s.records), lineOffset(firstSweep))
 	}
 }
 
-// A start frees the lines that need not be kept: the file shrinks.
-func TestShrinks(t *testing.T) {
+// Opening a file frees the lines that need not be kept: the file gets shorter.
+func TestFileShrinksWhenOpened(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	s := openTest(t, path, 0)
 	save(t, s, "busy.example", later)
@@ -289,10 +294,10 @@ func TestShrinks(t *testing.T) {
 	s.Close()
 	s = openTest(t, path, 0)
 	if got := size(t, path); got != lineOffset(1) {
-		t.Errorf("%d bytes", got)
+		t.Errorf("got %d bytes, want %d", got, lineOffset(1))
 	}
 	if _, ok := s.Load("busy.example"); !ok {
-		t.Error("the busy one was lost")
+		t.Error("the busy upstream was lost, want it there")
 	}
 }
 
@@ -305,9 +310,9 @@ func size(t *testing.T, path string) int64 {
 	return info.Size()
 }
 
-// Savers of the same and of other upstreams do not disturb each other: the
+// Saves of the same and of different upstreams may run at the same time: the
 // latest instant of each is there after a restart.
-func TestConcurrent(t *testing.T) {
+func TestConcurrentSaves(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	s := openTest(t, path, 0)
 	var wg sync.WaitGroup
@@ -331,14 +336,14 @@ func TestConcurrent(t *testing.T) {
 	s = openTest(t, path, 0)
 	for upstream, at := range want {
 		if got, _ := s.Load(upstream); !got.Equal(at) {
-			t.Errorf("%s: %v, want %v", upstream, got, at)
+			t.Errorf("%s: got %v, want %v", upstream, got, at)
 		}
 	}
 }
 
-// What Save has returned from survives kill -9 in the midst of saving, and
-// nothing is damaged by it.
-func TestSurvivesKill(t *testing.T) {
+// What was saved survives kill -9, also one that comes while another line is
+// written, and no line is damaged.
+func TestKillLosesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	for round := range 10 {
 		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$", "--", path)
@@ -367,14 +372,14 @@ func TestSurvivesKill(t *testing.T) {
 		s := openTest(t, path, 0)
 		for upstream, want := range saved {
 			if at, _ := s.Load(upstream); at.Before(want) {
-				t.Errorf("%s: %v was saved, %v is there", upstream, want, at)
+				t.Errorf("%s: got %v, want %v or later", upstream, at, want)
 			}
 		}
 		s.Close()
 	}
 }
 
-// TestChild is no test: it saves until the test above kills it.
+// TestChild is not a test: it saves until the test above kills it.
 func TestChild(t *testing.T) {
 	if flag.NArg() != 1 {
 		return
@@ -409,16 +414,15 @@ func BenchmarkSave(b *testing.B) {
 	}
 }
 
-// A symbolic link in the place of a state file is refused, whatever it leads to,
-// and what it leads to stays as it was: else whoever may lay one chooses the
-// file that is written.
-func TestIsNoLink(t *testing.T) {
+// Open fails for a symbolic link, and leaves its target as it was: else whoever
+// can make a link there chooses the file that is written.
+func TestSymbolicLinkIsNotFollowed(t *testing.T) {
 	dir := t.TempDir()
 	target := filepath.Join(dir, "target")
 	if err := os.WriteFile(target, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, leadsTo := range map[string]string{"to a file": target, "to nothing": filepath.Join(dir, "nothing"), "to itself": filepath.Join(dir, "to itself")} {
+	for name, leadsTo := range map[string]string{"a link to a file": target, "a link to nothing": filepath.Join(dir, "nothing"), "a link to itself": filepath.Join(dir, "a link to itself")} {
 		t.Run(name, func(t *testing.T) {
 			link := filepath.Join(dir, name)
 			if err := os.Symlink(leadsTo, link); err != nil {
@@ -426,20 +430,20 @@ func TestIsNoLink(t *testing.T) {
 			}
 			_, err := Open(link, standard, func(string, ...any) {})
 			if err == nil || !strings.Contains(err.Error(), "symbolic link") {
-				t.Errorf("got %v, want a refusal of the link", err)
+				t.Errorf("got %v, want an error that says it is a symbolic link", err)
 			}
 		})
 	}
 	if text, err := os.ReadFile(target); string(text) != "precious" {
-		t.Errorf("the target holds %q, %v", text, err)
+		t.Errorf("got %q (%v) in the target, want precious", text, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "nothing")); err == nil {
-		t.Error("the target was made")
+		t.Error("the target was created, want none")
 	}
 }
 
-// A state file that others than its owner may write is warned of.
-func TestOfOthers(t *testing.T) {
+// Open warns when users other than the owner can write to the state file.
+func TestFileThatOthersCanWrite(t *testing.T) {
 	for mode, want := range map[os.FileMode]warnings{0o600: 0, 0o644: 0, 0o620: 1, 0o602: 1, 0o666: 1} {
 		path := filepath.Join(t.TempDir(), "state")
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -452,9 +456,9 @@ func TestOfOthers(t *testing.T) {
 	}
 }
 
-// So is one in a directory where others may replace it: not where each may
-// replace only what is his own.
-func TestInADirectoryOfOthers(t *testing.T) {
+// Open warns when other users can replace the file in its directory, but not
+// where each user can replace only his own files.
+func TestDirectoryThatOthersCanWrite(t *testing.T) {
 	for mode, want := range map[os.FileMode]warnings{0o700: 0, 0o755: 0, 0o775: 1, 0o777: 1, 0o777 | os.ModeSticky: 0} {
 		dir := t.TempDir()
 		if err := os.Chmod(dir, mode); err != nil {

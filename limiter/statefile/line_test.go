@@ -8,15 +8,15 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A line never lies on two pages, so that no kill cuts it.
-func TestLineWithinPage(t *testing.T) {
+// No line is on two pages of memory, so that a kill cannot cut it.
+func TestLineIsOnOnePage(t *testing.T) {
 	if os.Getpagesize()%lineWidth != 0 || len(header()) != lineWidth {
-		t.Errorf("lines of %d bytes, pages of %d", lineWidth, os.Getpagesize())
+		t.Errorf("got lines of %d bytes and pages of %d, want a page to hold whole lines", len(header()), os.Getpagesize())
 	}
 }
 
-// Every record reads as it was written, in a line of the one width.
-func TestLineRoundTrip(t *testing.T) {
+// Every line is of the same width and reads as it was written.
+func TestLineReadsAsItWasWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		upstream := rapid.StringMatching(`[!-~]{1,260}`).Draw(t, "upstream")
 		at := time.UnixMicro(rapid.Int64Range(0, 253402300799_999999).Draw(t, "microseconds"))
@@ -26,15 +26,15 @@ func TestLineRoundTrip(t *testing.T) {
 		}
 		line, err := encodeLine(upstream, e)
 		if err != nil || len(line) != lineWidth {
-			t.Fatalf("%d bytes, %v", len(line), err)
+			t.Fatalf("got %d bytes and %v, want %d", len(line), err, lineWidth)
 		}
 		if u, got, err := decodeLine(line); u != upstream || !got.fullAt.Equal(at) || !got.at.Equal(e.at) || got.rate != e.rate || err != nil {
-			t.Errorf("%q, %v, %v; want %q, %v", u, got, err, upstream, e)
+			t.Errorf("got %q, %v, %v; want %q, %v", u, got, err, upstream, e)
 		}
 	})
 }
 
-// Bytes that are no record are an error, never a panic.
+// Bytes that are not a line are an error, never a panic.
 func FuzzDecodeLine(f *testing.F) {
 	line, _ := encodeLine("acme.example", saved{later, later, 2})
 	f.Add(line)
@@ -44,18 +44,18 @@ func FuzzDecodeLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line []byte) {
 		if upstream, at, err := decodeLine(line); err == nil {
 			if again, err := encodeLine(upstream, at); err != nil || string(again) != string(line) {
-				t.Errorf("%q was taken", line)
+				t.Errorf("%q was read, want an error", line)
 			}
 		}
 	})
 }
 
-// A line with a rate that no plan has is an error, whatever its checksum.
-func TestLineWithoutARate(t *testing.T) {
+// A line with a rate that no plan has is an error, though its checksum is right.
+func TestLineWithAnImpossibleRate(t *testing.T) {
 	for _, rate := range []string{"0", "-1", "NaN", "two"} {
 		at := later.UTC().Format(lineTime)
 		if _, e, err := decodeLine(seal(at + " acme.example " + at + " " + rate)); err == nil {
-			t.Errorf("%s was taken: %v", rate, e)
+			t.Errorf("a rate of %s was read as %v, want an error", rate, e)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"b24proxy/limiter"
 )
 
-// atOnce is how many calls a limiter lets go without a wait.
+// atOnce counts the calls that a limiter sends without a wait.
 func atOnce(t *testing.T, l *limiter.Limiter) (n int) {
 	t.Helper()
 	for l.WouldReject(limiter.Request{Upstream: "u"}) == nil && n < 1000 {
@@ -24,9 +24,10 @@ func atOnce(t *testing.T, l *limiter.Limiter) (n int) {
 	return n
 }
 
-// A restart on another plan lets no more go than either plan allows after what
-// was sent before, whichever of them the upstream kept meanwhile; and on a larger
-// one it counts calls, not the time that they took on the smaller.
+// After a restart on another plan no more calls are sent at once than either plan
+// allows after what was sent before, since the upstream may have used either of
+// them meanwhile. On a larger plan the calls count, not the time that they took on
+// the smaller one.
 func TestRestartOnAnotherPlan(t *testing.T) {
 	fast, small := limiter.Plan{Rate: 50, Burst: 500}, limiter.Plan{Rate: 2, Burst: 10}
 	for name, c := range map[string]struct {
@@ -34,15 +35,15 @@ func TestRestartOnAnotherPlan(t *testing.T) {
 		off           time.Duration
 		least, most   int
 	}{
-		"the same":                            {limiter.Standard, limiter.Standard, 10 * time.Second, 17, 20},
-		"the same, when the bucket is full":   {limiter.Standard, limiter.Standard, time.Minute, 49, 49},
-		"a larger one":                        {limiter.Standard, limiter.Enterprise, 0, 190, 197},
-		"a larger one, later":                 {limiter.Standard, limiter.Enterprise, 10 * time.Second, 210, 217},
-		"a smaller one":                       {fast, limiter.Standard, 0, 0, 0},
-		"a smaller one, later":                {fast, limiter.Standard, 15 * time.Second, 0, 28},
-		"a smaller one, much later":           {fast, limiter.Standard, 5 * time.Minute, 49, 49},
-		"one of the same rate":                {limiter.Standard, small, 5 * time.Second, 0, 0},
-		"one of the same rate, when it is up": {limiter.Standard, small, 26 * time.Second, 9, 9},
+		"the same plan":                                     {limiter.Standard, limiter.Standard, 10 * time.Second, 17, 20},
+		"the same plan, when the bucket is full":            {limiter.Standard, limiter.Standard, time.Minute, 49, 49},
+		"a larger plan":                                     {limiter.Standard, limiter.Enterprise, 0, 190, 197},
+		"a larger plan, later":                              {limiter.Standard, limiter.Enterprise, 10 * time.Second, 210, 217},
+		"a smaller plan":                                    {fast, limiter.Standard, 0, 0, 0},
+		"a smaller plan, later":                             {fast, limiter.Standard, 15 * time.Second, 0, 28},
+		"a smaller plan, much later":                        {fast, limiter.Standard, 5 * time.Minute, 49, 49},
+		"a plan of the same rate":                           {limiter.Standard, small, 5 * time.Second, 0, 0},
+		"a plan of the same rate, after both would be full": {limiter.Standard, small, 26 * time.Second, 9, 9},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -62,7 +63,7 @@ func TestRestartOnAnotherPlan(t *testing.T) {
 				second, file := start(c.after)
 				defer file.Close()
 				if n := atOnce(t, second); n < c.least || n > c.most {
-					t.Errorf("%d go at once, want %d to %d", n, c.least, c.most)
+					t.Errorf("got %d calls at once, want %d to %d", n, c.least, c.most)
 				}
 			})
 		})
@@ -70,9 +71,9 @@ func TestRestartOnAnotherPlan(t *testing.T) {
 }
 
 // A file of version 1, which names no rate, is still read: a bucket that was not
-// full yet counts as empty, and is filled from then on. What is saved afterwards
-// is known in full.
-func TestOfVersion1(t *testing.T) {
+// full yet counts as empty, and fills from then on. What is saved afterwards is
+// complete.
+func TestFileOfVersion1(t *testing.T) {
 	for left, want := range map[time.Duration]int{time.Second: 0, -10 * time.Second: 18, -time.Minute: 49} {
 		synctest.Test(t, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "state")
@@ -83,12 +84,12 @@ func TestOfVersion1(t *testing.T) {
 			os.WriteFile(path, append(seal(headerText1), line...), 0o600)
 			file := openTest(t, path, 0)
 			if n := atOnce(t, limiter.New(limiter.Config{Plan: standard, Depth: 10, Persister: file})); n != want {
-				t.Errorf("full in %v: %d go at once, want %d", left, n, want)
+				t.Errorf("full in %v: got %d calls at once, want %d", left, n, want)
 			}
 			file.Close()
 			time.Sleep(10 * time.Second)
 			if n := atOnce(t, limiter.New(limiter.Config{Plan: standard, Depth: 10, Persister: openTest(t, path, 0)})); want > 0 && (n < 17 || n > 20) {
-				t.Errorf("full in %v: %d go at once after the next start, want 18", left, n)
+				t.Errorf("full in %v: got %d calls at once after the next start, want 17 to 20", left, n)
 			}
 		})
 	}
