@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
+// newTest makes a limiter with the same plan for all upstreams.
 func newTest(p Plan, depth int) *Limiter {
 	return New(Config{Plan: func(string) Plan { return p }, Depth: depth})
 }
@@ -34,8 +34,8 @@ func reason(err error) Reason {
 
 var patient = Request{Upstream: "u", Wait: time.Hour}
 
-// A burst leaves at once, the rest at the plan's rate.
-func TestAcquirePaces(t *testing.T) {
+// A burst is sent at once, the other calls at the plan's rate.
+func TestCallsArePaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTest(Standard, 1000)
 		start := time.Now()
@@ -49,14 +49,14 @@ func TestAcquirePaces(t *testing.T) {
 		}
 		wg.Wait()
 		if took := time.Since(start).Round(10 * time.Millisecond); took != 50*time.Second {
-			t.Errorf("149 calls took %v, want 49 at once and 100 at 2/s", took)
+			t.Errorf("149 calls took %v, want 50s: 49 at once and 100 at 2 per second", took)
 		}
 		synctest.Wait() // the dispatcher ends, else synctest reports a deadlock
 	})
 }
 
-// An unlimited plan never waits.
-func TestAcquireUnlimited(t *testing.T) {
+// On an unlimited plan no call waits.
+func TestUnlimitedPlanNeverWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTest(Unlimited, 1)
 		start := time.Now()
@@ -65,15 +65,15 @@ func TestAcquireUnlimited(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if time.Since(start) > 0 {
-			t.Error("waited")
+		if took := time.Since(start); took > 0 {
+			t.Errorf("1000 calls took %v, want no time", took)
 		}
 	})
 }
 
-// Callers who leave while they wait spend nothing: the next one is served as
-// if they had never come.
-func TestAcquireAbandoned(t *testing.T) {
+// Callers who leave while they wait spend nothing: the next one is served as if
+// they had never come.
+func TestCallersWhoLeaveSpendNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTest(Standard, 1000)
 		for range 49 {
@@ -85,7 +85,7 @@ func TestAcquireAbandoned(t *testing.T) {
 		for range 300 {
 			wg.Go(func() {
 				if err := send(ctx, l, patient); !errors.Is(err, gone) {
-					t.Errorf("got %v, want the cause", err)
+					t.Errorf("got %v, want the cause of the context", err)
 				}
 			})
 		}
@@ -100,13 +100,13 @@ func TestAcquireAbandoned(t *testing.T) {
 		start := time.Now()
 		send(t.Context(), l, patient)
 		if waited := time.Since(start); waited > 510*time.Millisecond || waited == 0 {
-			t.Errorf("after 10.1 s 20 slots are due and the 21st 0.4 s later; waited %v", waited)
+			t.Errorf("the 21st call waited %v, want 0.4 s: after 10.1 s 20 slots are due", waited)
 		}
 	})
 }
 
-// A caller who leaves at the very moment of his turn passes it on.
-func TestAcquireAbandonedWhenDue(t *testing.T) {
+// A caller who leaves at the very moment when a slot is due spends nothing.
+func TestCallersWhoLeaveWhenTheSlotIsDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTest(Plan{Rate: 1, Burst: 1}, 1000)
 		send(t.Context(), l, patient)
@@ -116,40 +116,13 @@ func TestAcquireAbandonedWhenDue(t *testing.T) {
 			cancel()
 		}
 		if level := l.States()[0].Level; level > 1 {
-			t.Errorf("level %v", level)
+			t.Errorf("got a level of %v, want 1 at most", level)
 		}
 	})
 }
 
-// The wait is foretold: who is not patient enough is refused at once, with a
-// time after which it would do.
-func TestAcquireForetells(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newTest(Standard, 1000)
-		ctx, cancel := context.WithCancel(t.Context())
-		for range 49 + 60 {
-			go send(ctx, l, patient)
-		}
-		synctest.Wait()
-		start := time.Now()
-		_, err := l.Acquire(ctx, Request{Upstream: "u", Wait: 25 * time.Second})
-		if reason(err) != QueueWait || time.Since(start) > 0 {
-			t.Errorf("got %v after %v", err, time.Since(start))
-		}
-		var r *Rejection
-		if errors.As(err, &r) && (r.RetryAfter < 5*time.Second || r.RetryAfter > 6*time.Second) {
-			t.Errorf("retry after %v, but the wait is 30.5 s", r.RetryAfter)
-		}
-		if err := send(ctx, l, Request{Upstream: "u", Wait: 31 * time.Second}); err != nil {
-			t.Errorf("a wait of 30.5 s is within 31: %v", err)
-		}
-		cancel()
-		synctest.Wait()
-	})
-}
-
-// As many wait as may, and one more is refused.
-func TestAcquireDepth(t *testing.T) {
+// As many calls wait as Depth allows, and the next one is rejected.
+func TestQueueHasADepth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTest(Plan{Rate: 1, Burst: 1}, 3)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -158,110 +131,47 @@ func TestAcquireDepth(t *testing.T) {
 		}
 		synctest.Wait()
 		if _, err := l.Acquire(ctx, patient); reason(err) != QueueFull {
-			t.Errorf("got %v", err)
+			t.Errorf("got %v, want %s", err, QueueFull)
 		}
 		cancel()
 		synctest.Wait()
 	})
 }
 
-// A newcomer who takes a place in a full queue takes it from another.
-func TestAcquireDisplaces(t *testing.T) {
+// A call that takes a place in a full queue takes it from another client's call.
+func TestQuietClientDisplacesAGreedyOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTest(Plan{Rate: 1, Burst: 1}, 3)
 		ctx, cancel := context.WithCancel(t.Context())
-		refused := 0
+		rejected := 0
 		for range 1 + 3 {
 			go func() {
 				if reason(send(ctx, l, Request{Upstream: "u", Client: "greedy", Wait: time.Hour})) == QueueFull {
-					refused++
+					rejected++
 				}
 			}()
 		}
 		synctest.Wait()
 		go send(ctx, l, Request{Upstream: "u", Client: "quiet", Wait: time.Hour})
 		synctest.Wait()
-		if s, _ := l.State("u"); s.Waiting[0] != 3 || refused != 1 {
-			t.Errorf("%d wait, %d were refused", s.Waiting[0], refused)
+		if s, _ := l.State("u"); s.Waiting[0] != 3 || rejected != 1 {
+			t.Errorf("%d wait and %d were rejected, want 3 and 1", s.Waiting[0], rejected)
 		}
 		cancel()
 		synctest.Wait()
 	})
 }
 
-// Who would wait exactly as long as it takes is not refused.
-func TestAcquireWithJustEnoughPatience(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newTest(Standard, 10)
-		for range 49 {
-			send(t.Context(), l, patient)
-		}
-		var r *Rejection
-		if _, err := l.Acquire(t.Context(), Request{Upstream: "u"}); !errors.As(err, &r) {
-			t.Fatalf("got %v", err)
-		}
-		for missing, want := range map[time.Duration]Reason{0: "", 1: QueueWait} {
-			refused := l.WouldReject(Request{Upstream: "u", Wait: r.RetryAfter - missing})
-			if (refused == nil) != (want == "") {
-				t.Errorf("with %v less than the wait: %v", missing, refused)
-			}
-		}
-	})
-}
-
-// An observer says which calls would have found the queue full, and of an
-// upstream without a limit that none would.
-func TestObserverForetellsAFullQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for plan, want := range map[Plan]string{Standard: "49 at once, 5 waiting, 6 refused", Unlimited: "60 at once, 0 waiting, 0 refused"} {
-			l := New(Config{Plan: func(string) Plan { return plan }, Depth: 5, Observe: true})
-			t.Cleanup(l.Close)
-			atOnce, waiting, refused := 0, 0, 0
-			for range 60 {
-				s, _ := l.Acquire(t.Context(), patient)
-				switch {
-				case s.WouldReject != nil && s.WouldReject.Reason == QueueFull:
-					refused++
-				case s.EstimatedWait > 0:
-					waiting++
-				default:
-					atOnce++
-				}
-			}
-			if got := fmt.Sprintf("%d at once, %d waiting, %d refused", atOnce, waiting, refused); got != want {
-				t.Errorf("%v: %s, want %s", plan, got, want)
-			}
-		}
-	})
-}
-
-// A refused caller holds nothing, and one with a slot holds the upstream until
-// its answer.
-func TestAcquirePins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newTest(Plan{Rate: 1, Burst: 1}, 0)
-		s, _ := l.Acquire(t.Context(), patient)
-		if _, err := l.Acquire(t.Context(), patient); reason(err) != QueueFull {
-			t.Fatalf("got %v", err)
-		}
-		if n := l.lines["u"].pins.Load(); n != 1 {
-			t.Errorf("%d callers hold the upstream, want 1", n)
-		}
-		if s.Answered(Accepted); l.lines["u"].pins.Load() != 0 {
-			t.Error("after the answer it is still held")
-		}
-	})
-}
-
-// A refused call goes first, once the upstream can surely take it.
-func TestAcquireAgain(t *testing.T) {
+// A call that the upstream refused is sent first, once the upstream can surely
+// take it.
+func TestRefusedCallGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTest(Standard, 1000)
 		s, _ := l.Acquire(t.Context(), patient)
 		var order []string
 		var mu sync.Mutex
-		ask := func(name string, again bool) {
-			send(t.Context(), l, Request{Upstream: "u", Wait: time.Hour, Refused: again})
+		ask := func(name string, refused bool) {
+			send(t.Context(), l, Request{Upstream: "u", Wait: time.Hour, Refused: refused})
 			mu.Lock()
 			order = append(order, name)
 			mu.Unlock()
@@ -272,18 +182,18 @@ func TestAcquireAgain(t *testing.T) {
 		synctest.Wait()
 		ask("refused", true)
 		if waited := time.Since(start); waited < time.Second || waited > 2*time.Second {
-			t.Errorf("waited %v: a tick is a second off at most", waited)
+			t.Errorf("the refused call waited %v, want 1 to 2 s: until a tick has surely passed", waited)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if fmt.Sprint(order) != "[refused late]" {
-			t.Errorf("order %v", order)
+			t.Errorf("got the order %v, want [refused late]", order)
 		}
 	})
 }
 
-// Close answers those who wait and those who come.
-func TestClose(t *testing.T) {
+// Close rejects the calls that wait and those that come.
+func TestCloseRejectsAllCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTest(Plan{Rate: 1, Burst: 1}, 10)
 		send(t.Context(), l, patient)
@@ -292,78 +202,18 @@ func TestClose(t *testing.T) {
 		synctest.Wait()
 		l.Close()
 		if err := <-done; reason(err) != Draining {
-			t.Errorf("the one who waited got %v", err)
+			t.Errorf("the call that waited got %v, want %s", err, Draining)
 		}
 		for _, upstream := range []string{"u", "new"} {
 			if _, err := l.Acquire(t.Context(), Request{Upstream: upstream}); reason(err) != Draining {
-				t.Errorf("%s: got %v", upstream, err)
+				t.Errorf("%s: got %v, want %s", upstream, err, Draining)
 			}
 		}
 	})
 }
 
-// Slots given back let a queue run dry at once, as when nothing can be reached.
-func TestUnsent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newTest(Plan{Rate: 1, Burst: 1}, 100)
-		start := time.Now()
-		var wg sync.WaitGroup
-		for range 100 {
-			wg.Go(func() {
-				s, err := l.Acquire(t.Context(), patient)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				s.Unsent()
-			})
-		}
-		wg.Wait()
-		if took := time.Since(start); took > 0 {
-			t.Errorf("took %v", took)
-		}
-	})
-}
-
-// Upstreams at rest are forgotten: a hundred thousand names leave no trace, and
-// no goroutine.
-func TestIdleUpstreamsGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newTest(Standard, 10)
-		before := runtime.NumGoroutine()
-		for i := range 100_000 {
-			send(t.Context(), l, Request{Upstream: fmt.Sprint(i), Wait: time.Second})
-			time.Sleep(10 * time.Millisecond)
-		}
-		if n := len(l.States()); n > 3*firstSweep {
-			t.Errorf("%d upstreams are kept", n)
-		}
-		if n := runtime.NumGoroutine(); n > before {
-			t.Errorf("%d goroutines more", n-before)
-		}
-	})
-}
-
-// Upstreams at rest are looked for when so many are known, not at each new one.
-func TestIdleUpstreamsGoTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newTest(Standard, 10)
-		for i := range firstSweep {
-			send(t.Context(), l, Request{Upstream: fmt.Sprint(i)})
-			time.Sleep(time.Minute)
-		}
-		if n := len(l.lines); n != firstSweep {
-			t.Errorf("%d upstreams are known, want %d", n, firstSweep)
-		}
-		send(t.Context(), l, Request{Upstream: "one more"})
-		if n := len(l.lines); n != 1 {
-			t.Errorf("then %d, want 1", n)
-		}
-	})
-}
-
-// An hour of callers who come, leave, are refused and send nothing: each gets
-// one answer, and at the end nothing is left over.
+// In an hour callers come, leave, are refused and send nothing: each gets one
+// answer, and nothing is left over in the end.
 func TestSoak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTest(Plan{Rate: 5, Burst: 20}, 50)
@@ -392,7 +242,7 @@ func TestSoak(t *testing.T) {
 		time.Sleep(time.Minute)
 		for _, s := range l.States() {
 			if s.Level != 0 || s.Waiting != [urgencies]int{} {
-				t.Errorf("at rest: %+v", s)
+				t.Errorf("got %+v, want nothing in the bucket and nobody in the queue", s)
 			}
 		}
 	})

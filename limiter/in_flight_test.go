@@ -9,19 +9,18 @@ import (
 	"time"
 )
 
-// bounded makes a limiter of an unlimited upstream with so many places.
-func bounded(places, depth int) *Limiter {
-	return New(Config{Plan: func(string) Plan { return Unlimited }, Depth: depth, InFlight: places})
+// bounded makes a limiter of an unlimited upstream that bounds the calls in flight.
+func bounded(inFlight, depth int) *Limiter {
+	return New(Config{Plan: func(string) Plan { return Unlimited }, Depth: depth, InFlight: inFlight})
 }
 
-// So many calls are under way as there are places, and no fewer while others
-// wait.
-func TestInFlight(t *testing.T) {
+// As many calls are in flight as InFlight allows, and no fewer while others wait.
+func TestCallsInFlightAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := bounded(3, 100)
 		var wg sync.WaitGroup
 		var mu sync.Mutex
-		under, most := 0, 0
+		inFlight, most := 0, 0
 		began := time.Now()
 		for range 30 {
 			wg.Go(func() {
@@ -31,14 +30,14 @@ func TestInFlight(t *testing.T) {
 					return
 				}
 				mu.Lock()
-				under++
-				most = max(most, under)
+				inFlight++
+				most = max(most, inFlight)
 				mu.Unlock()
 				time.Sleep(time.Second)
 				s.Answered(Accepted)
-				time.Sleep(time.Second) // its answer still passes
+				time.Sleep(time.Second) // its answer is still on its way
 				mu.Lock()
-				under--
+				inFlight--
 				mu.Unlock()
 				s.Done()
 				s.Done()
@@ -46,33 +45,33 @@ func TestInFlight(t *testing.T) {
 		}
 		wg.Wait()
 		if took := time.Since(began); most != 3 || took != 20*time.Second {
-			t.Errorf("%d were under way at once and all took %v; want 3 and 20s", most, took)
+			t.Errorf("%d were in flight at once and all took %v, want 3 and 20s", most, took)
 		}
 	})
 }
 
-// Places are waited for as slots are.
-func TestInFlightQueue(t *testing.T) {
+// Calls wait for the end of another one as they wait for a slot.
+func TestCallsWaitForCallsInFlight(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T){
-		"a caller without patience is refused at once": func(t *testing.T) {
+		"a call that does not wait is rejected at once": func(t *testing.T) {
 			l := bounded(1, 100)
 			l.Acquire(t.Context(), patient)
 			began := time.Now()
 			_, err := l.Acquire(t.Context(), Request{Upstream: "u"})
-			if reason(err) != QueueWait || time.Since(began) > 0 {
-				t.Errorf("got %v after %v", err, time.Since(began))
+			if took := time.Since(began); reason(err) != QueueWait || took > 0 {
+				t.Errorf("got %v after %v, want %s at once", err, took, QueueWait)
 			}
 		},
-		"a caller waits as long as his patience": func(t *testing.T) {
+		"a call waits as long as it accepts": func(t *testing.T) {
 			l := bounded(1, 100)
 			l.Acquire(t.Context(), patient)
 			began := time.Now()
 			_, err := l.Acquire(t.Context(), Request{Upstream: "u", Wait: 3 * time.Second})
-			if reason(err) != QueueWait || time.Since(began) != 3*time.Second {
-				t.Errorf("got %v after %v", err, time.Since(began))
+			if took := time.Since(began); reason(err) != QueueWait || took != 3*time.Second {
+				t.Errorf("got %v after %v, want %s after 3s", err, took, QueueWait)
 			}
 		},
-		"the depth bounds those who wait, and a drain ends their wait": func(t *testing.T) {
+		"the depth bounds the calls that wait, and Close ends their wait": func(t *testing.T) {
 			l := bounded(1, 2)
 			l.Acquire(t.Context(), patient)
 			waiting := make(chan error, 2)
@@ -81,12 +80,12 @@ func TestInFlightQueue(t *testing.T) {
 			}
 			synctest.Wait()
 			if _, err := l.Acquire(t.Context(), patient); reason(err) != QueueFull {
-				t.Errorf("with two waiting: %v", err)
+				t.Errorf("with two waiting: got %v, want %s", err, QueueFull)
 			}
 			l.Close()
 			for range 2 {
 				if err := <-waiting; reason(err) != Draining {
-					t.Errorf("when the limiter closes: %v", err)
+					t.Errorf("when the limiter closes: got %v, want %s", err, Draining)
 				}
 			}
 		},
@@ -103,7 +102,7 @@ func TestInFlightQueue(t *testing.T) {
 			first.Done()
 			synctest.Wait()
 			if len(order) != 6 || order[1] != "quiet" {
-				t.Errorf("served in the order %v, want the quiet client second", order)
+				t.Errorf("got the order %v, want the quiet client second", order)
 			}
 		},
 	} {
@@ -111,6 +110,7 @@ func TestInFlightQueue(t *testing.T) {
 	}
 }
 
+// serve makes one call and notes when it was sent.
 func serve(t *testing.T, l *Limiter, order *[]string, client string) {
 	t.Helper()
 	s, err := l.Acquire(t.Context(), Request{Upstream: "u", Client: client, Urgency: 3, Wait: time.Hour})
@@ -123,18 +123,18 @@ func serve(t *testing.T, l *Limiter, order *[]string, client string) {
 	s.Done()
 }
 
-// A place comes back from whoever leaves, whichever way.
-func TestInFlightComesBack(t *testing.T) {
+// However a call ends, another may be sent for it.
+func TestEndOfACallMakesRoomForAnother(t *testing.T) {
 	free := func(t *testing.T, l *Limiter) {
 		t.Helper()
 		synctest.Wait()
 		s, err := l.Acquire(t.Context(), Request{Upstream: "u"})
 		if err != nil {
-			t.Fatalf("the place is lost: %v", err)
+			t.Fatalf("got %v, want a slot: no call is in flight", err)
 		}
 		s.Done()
-		if l.lines["u"].inFlight != 0 {
-			t.Errorf("%d places are held by nobody", l.lines["u"].inFlight)
+		if n := l.lines["u"].inFlight; n != 0 {
+			t.Errorf("got %d calls in flight, want none", n)
 		}
 	}
 	for name, leave := range map[string]func(t *testing.T, l *Limiter){
@@ -148,7 +148,7 @@ func TestInFlightComesBack(t *testing.T) {
 			s.Answered(NoAnswer)
 			s.Done()
 		},
-		"a caller who left before he came": func(t *testing.T, l *Limiter) {
+		"a caller who had left before": func(t *testing.T, l *Limiter) {
 			gone, leave := context.WithCancel(t.Context())
 			leave()
 			if _, err := l.Acquire(gone, patient); !errors.Is(err, context.Canceled) {
@@ -168,9 +168,9 @@ func TestInFlightComesBack(t *testing.T) {
 			s, _ := l.Acquire(t.Context(), patient)
 			s.Answered(Refused)
 			s.Done()
-			again := patient
-			again.Refused = true
-			s, err := l.Acquire(t.Context(), again)
+			repeated := patient
+			repeated.Refused = true
+			s, err := l.Acquire(t.Context(), repeated)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -189,9 +189,9 @@ func TestInFlightComesBack(t *testing.T) {
 	}
 }
 
-// A line whose calls are under way is not forgotten, else another would hold
-// its own places beside.
-func TestInFlightIsNotForgotten(t *testing.T) {
+// A line with calls in flight is not forgotten, else a new line would not count
+// them.
+func TestLineWithCallsInFlightIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := bounded(1, 100)
 		s, _ := l.Acquire(t.Context(), patient)
@@ -199,12 +199,12 @@ func TestInFlightIsNotForgotten(t *testing.T) {
 		time.Sleep(time.Hour)
 		l.dropIdleLocked()
 		if _, err := l.Acquire(t.Context(), Request{Upstream: "u"}); reason(err) != QueueWait {
-			t.Errorf("beside a call whose answer still passes: %v", err)
+			t.Errorf("beside a call whose answer is still on its way: got %v, want %s", err, QueueWait)
 		}
 		s.Done()
 		l.dropIdleLocked()
 		if len(l.lines) != 0 {
-			t.Error("a line without calls is kept")
+			t.Error("a line without calls is kept, want it dropped")
 		}
 	})
 }
