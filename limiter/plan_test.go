@@ -72,15 +72,15 @@ func TestOddPlansAreNotRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			for phase := range 40 {
-				r := newRace(plan, time.Duration(phase)*25*time.Millisecond)
-				r.bucket.margin = r.bucket.plan.worstMargin()
-				r.bucket.setLevel(r.now, 0)
+				sim := newSimulation(plan, time.Duration(phase)*25*time.Millisecond)
+				sim.bucket.margin = sim.bucket.plan.worstMargin()
+				sim.bucket.setLevel(sim.now, 0)
 				for n := range 200 {
-					r.send(0, time.Duration(n%3*phase)*10*time.Millisecond)
+					sim.send(0, time.Duration(n%3*phase)*10*time.Millisecond)
 				}
-				r.advance(r.now.Add(time.Minute))
-				if r.counter.refused > 0 {
-					t.Errorf("phase %d: %d of 200 calls were refused, want none", phase, r.counter.refused)
+				sim.advance(sim.now.Add(time.Minute))
+				if sim.counter.refused > 0 {
+					t.Errorf("phase %d: %d of 200 calls were refused, want none", phase, sim.counter.refused)
 				}
 			}
 		})

@@ -12,8 +12,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A caller of the properties below: when it comes, who it is, how long it
-// stays, and how its call fares on the way.
+// A caller is one of the random callers below: when it comes, who it is, how long it
+// stays, and what happens to its call on the way.
 type caller struct {
 	at, leaves, wait, there, back time.Duration
 	client                        string
@@ -33,26 +33,26 @@ var callers = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) caller {
 	}
 }), 1, 150)
 
-// Over random arrivals, cancellations, urgencies, journeys and slots given
-// back: every caller gets one answer, in time; the strictest upstream at any
-// phase refuses nothing, unless a stranger spends its limit too; and at the end
-// nothing is left over.
+// Whatever the arrivals, cancellations, urgencies, delays and slots given back: every
+// caller gets one answer in time; the strictest upstream refuses no call, whatever
+// its phase, unless another program spends its limit too; and nothing is left over
+// in the end.
 func TestLimiterProperties(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		all := callers.Draw(rt, "callers")
 		plan := rapid.SampledFrom([]Plan{Standard, Enterprise, {Rate: 1, Burst: 3}}).Draw(rt, "plan")
 		phase := time.Duration(rapid.IntRange(1, 999).Draw(rt, "phase")) * time.Millisecond
-		stranger := rapid.Bool().Draw(rt, "stranger")
+		other := rapid.Bool().Draw(rt, "another program")
 		var failures []string
-		synctest.Test(t, func(t *testing.T) { failures = play(t, all, plan, phase, stranger) })
+		synctest.Test(t, func(t *testing.T) { failures = play(t, all, plan, phase, other) })
 		for _, f := range failures {
 			rt.Error(f)
 		}
 	})
 }
 
-// play runs the callers against an upstream and tells what went wrong.
-func play(t *testing.T, all []caller, plan Plan, phase time.Duration, stranger bool) (failures []string) {
+// play runs the callers against an upstream and returns what went wrong.
+func play(t *testing.T, all []caller, plan Plan, phase time.Duration, other bool) (failures []string) {
 	t.Helper()
 	l := New(Config{Plan: func(string) Plan { return plan }, Depth: 40})
 	var mu sync.Mutex
@@ -78,7 +78,7 @@ func play(t *testing.T, all []caller, plan Plan, phase time.Duration, stranger b
 			for {
 				s, err := l.Acquire(ctx, r)
 				if waited := time.Since(began); waited > min(c.wait, c.leaves) {
-					fail("waited %v of %v", waited, min(c.wait, c.leaves))
+					fail("a caller waited %v, want %v at most", waited, min(c.wait, c.leaves))
 				}
 				var rejected *Rejection
 				switch {
@@ -86,7 +86,7 @@ func play(t *testing.T, all []caller, plan Plan, phase time.Duration, stranger b
 				case errors.As(err, &rejected) && rejected.RetryAfter >= 0, errors.Is(err, context.DeadlineExceeded):
 					return
 				default:
-					fail("a caller got %v", err)
+					fail("a caller got %v, want a slot, a rejection or its own deadline", err)
 					return
 				}
 				if c.unsent {
@@ -101,8 +101,8 @@ func play(t *testing.T, all []caller, plan Plan, phase time.Duration, stranger b
 					return
 				}
 				s.Answered(Refused)
-				if !stranger {
-					fail("refused with nobody else there")
+				if !other {
+					fail("the upstream refused a call, want none refused without another program")
 				}
 				r.Refused, r.Wait = true, c.wait-time.Since(began)
 				if r.Wait < 0 || ctx.Err() != nil {
@@ -111,7 +111,7 @@ func play(t *testing.T, all []caller, plan Plan, phase time.Duration, stranger b
 			}
 		})
 	}
-	if stranger {
+	if other {
 		done.Go(func() {
 			for range 30 {
 				time.Sleep(time.Second)
@@ -123,15 +123,15 @@ func play(t *testing.T, all []caller, plan Plan, phase time.Duration, stranger b
 	time.Sleep(10 * time.Minute) // everything drains
 	for _, s := range l.States() {
 		if s.Level != 0 || s.Waiting != [urgencies]int{} || s.Rate != plan.Rate {
-			fail("at rest: %+v", s)
+			fail("at rest: got %+v, want an empty bucket and queue", s)
 		}
 	}
 	return failures
 }
 
-// Clients with a backlog get equal shares whatever they have queued, and
-// urgencies within a client share by weight: over a minute of the standard
-// plan nobody is off by more than a call.
+// Clients with a backlog get equal shares, however many calls they have queued, and
+// the urgencies of a client share by weight: in a minute of the standard plan no
+// client is off by more than a call.
 func TestLimiterShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTest(Standard, 1000)
@@ -161,16 +161,16 @@ func TestLimiterShares(t *testing.T) {
 		synctest.Wait()
 		mu.Lock()
 		defer mu.Unlock()
-		// mixed as a client weighs more by its urgent calls: its head is at u=1 mostly.
+		// The client "mixed" gets a larger share for its urgent calls: its head is mostly at u=1.
 		total := served["greedy3"] + served["modest3"] + served["mixed1"] + served["mixed6"]
 		if total < 119 || total > 121 {
-			t.Errorf("%d served in a minute", total)
+			t.Errorf("got %d calls in a minute, want 119 to 121", total)
 		}
 		if d := served["greedy3"] - served["modest3"]; d < -1 || d > 1 {
-			t.Errorf("equal clients got %v", served)
+			t.Errorf("got %v, want as many for greedy as for modest", served)
 		}
 		if ratio := float64(served["mixed1"]) / float64(served["mixed6"]); ratio < 3 || ratio > 4 {
-			t.Errorf("u=1 and u=6 of one client share 7 to 2, got %v", served)
+			t.Errorf("got %v, want about 7 to 2 for u=1 and u=6 of one client", served)
 		}
 		leave()
 		synctest.Wait()

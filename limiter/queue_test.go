@@ -7,14 +7,15 @@ import (
 	"pgregory.net/rapid"
 )
 
+// add puts a call in the queue.
 func (q *queue) add(client string, urgency int) *waiter {
 	w := &waiter{client: client, urgency: urgency}
 	q.push(w)
 	return w
 }
 
-// One client at one urgency: first come, first served.
-func TestQueueKeepsOrder(t *testing.T) {
+// Calls of one client at one urgency are served in the order in which they came.
+func TestQueueKeepsTheOrder(t *testing.T) {
 	var q queue
 	var want []*waiter
 	for range 20 {
@@ -22,13 +23,13 @@ func TestQueueKeepsOrder(t *testing.T) {
 	}
 	for i, w := range want {
 		if q.pop() != w {
-			t.Fatalf("place %d went to another", i)
+			t.Fatalf("got another call at place %d, want the one that came then", i)
 		}
 	}
 }
 
-// Clients whose turns come at the same time go in the order in which they came.
-func TestQueueTiesByAge(t *testing.T) {
+// Clients that are due at the same time are served in the order in which they came.
+func TestQueueSettlesTiesByAge(t *testing.T) {
 	var q queue
 	var want []*waiter
 	for i := range 20 {
@@ -36,26 +37,26 @@ func TestQueueTiesByAge(t *testing.T) {
 	}
 	for i, w := range want {
 		if got := q.pop(); got != w {
-			t.Fatalf("place %d went to client %s, not %s", i, got.client, w.client)
+			t.Fatalf("got client %s at place %d, want %s", got.client, i, w.client)
 		}
 	}
 }
 
-// The urgency of a client's first call counts as that of the later ones: a
-// newcomer at the least urgency does not pass two usual calls.
+// The urgency of a client's first call counts as that of its later ones does: a call
+// of the least urgency does not pass two usual ones.
 func TestQueueFirstCallHasItsUrgency(t *testing.T) {
 	var q queue
 	q.add("a", 3)
 	q.add("a", 3)
 	q.add("b", 7)
 	if first, second := q.pop(), q.pop(); first.client != "a" || second.client != "a" {
-		t.Errorf("%s and %s went first", first.client, second.client)
+		t.Errorf("got a call of %s and one of %s first, want both of a", first.client, second.client)
 	}
 }
 
-// A newcomer waits for one call of each other client, however many they have
-// queued.
-func TestQueueQuietClientPassesGreedyOnes(t *testing.T) {
+// A client that had no call in the queue waits for one call of each other client,
+// however many those have queued.
+func TestQueueServesAQuietClientSoon(t *testing.T) {
 	var q queue
 	for range 400 {
 		q.add("greedy", 3)
@@ -65,36 +66,37 @@ func TestQueueQuietClientPassesGreedyOnes(t *testing.T) {
 		q.pop()
 	}
 	quiet := q.add("quiet", 3)
-	for turn := 1; turn <= 3; turn++ {
+	for range 3 {
 		if q.pop() == quiet {
 			return
 		}
 	}
-	t.Error("not served within three turns")
+	t.Error("the quiet client was not among the next three, want it there")
 }
 
-// Two clients with a backlog share by the weights of their urgencies.
-func TestQueueShares(t *testing.T) {
+// Two clients with a backlog share the slots by the weights of their urgencies.
+func TestQueueSharesAmongClients(t *testing.T) {
 	for urgency := range urgencies {
 		var q queue
 		for range 1000 {
 			q.add("a", urgency)
 			q.add("b", 7)
 		}
-		turns := map[string]int{}
+		served := map[string]int{}
 		for range 900 {
-			turns[q.pop().client]++
+			served[q.pop().client]++
 		}
 		weight := float64(urgencies - urgency)
 		want := 900 * weight / (weight + 1)
-		if math.Abs(float64(turns["a"])-want) > 2 {
-			t.Errorf("u=%d beside u=7: %d of 900 turns, want %.0f", urgency, turns["a"], want)
+		if math.Abs(float64(served["a"])-want) > 2 {
+			t.Errorf("u=%d beside u=7: got %d of 900 slots, want %.0f", urgency, served["a"], want)
 		}
 	}
 }
 
-// Within one client the urgent go first, and the least urgent still move.
-func TestQueueUrgencyWithinAClient(t *testing.T) {
+// Of one client's calls the urgent ones go first, and the least urgent ones still
+// progress.
+func TestQueueServesUrgentCallsFirst(t *testing.T) {
 	var q queue
 	for range 100 {
 		q.add("a", 7)
@@ -102,21 +104,21 @@ func TestQueueUrgencyWithinAClient(t *testing.T) {
 	q.pop()
 	urgent := q.add("a", 0)
 	if q.pop() != urgent {
-		t.Error("u=0 waits behind the client's own u=7")
+		t.Error("got another call, want the one at u=0 before the client's own at u=7")
 	}
 	for range 100 {
 		q.add("a", 0)
 	}
-	for turn := 1; q.pop().urgency != 7; turn++ {
-		if turn > 8 {
-			t.Fatal("u=7 had no turn among nine")
+	for served := 1; q.pop().urgency != 7; served++ {
+		if served > 8 {
+			t.Fatal("got no call at u=7 among nine, want one")
 		}
 	}
 }
 
-// The urgencies of one client share by their weights, also one that had nothing
-// waiting for a while.
-func TestQueueSharesWithinAClient(t *testing.T) {
+// The urgencies of one client share its slots by their weights, also an urgency that
+// had no call for a while.
+func TestQueueSharesAmongUrgencies(t *testing.T) {
 	for urgency := range urgencies - 1 {
 		var q queue
 		for range 1000 {
@@ -128,22 +130,22 @@ func TestQueueSharesWithinAClient(t *testing.T) {
 		for range 1000 {
 			q.add("a", urgency)
 		}
-		turns := 0
+		served := 0
 		for range 900 {
 			if q.pop().urgency == urgency {
-				turns++
+				served++
 			}
 		}
 		weight := float64(urgencies - urgency)
-		if want := 900 * weight / (weight + 1); math.Abs(float64(turns)-want) > 2 {
-			t.Errorf("u=%d beside u=7: %d of 900 turns, want %.0f", urgency, turns, want)
+		if want := 900 * weight / (weight + 1); math.Abs(float64(served)-want) > 2 {
+			t.Errorf("u=%d beside u=7: got %d of 900 slots, want %.0f", urgency, served, want)
 		}
 	}
 }
 
-// A full queue makes room for a newcomer at the cost of the client with most
-// calls, unless the newcomer's client would then have as many.
-func TestQueueDisplaces(t *testing.T) {
+// A full queue makes room for a call at the cost of the client with most calls,
+// unless the call's own client would then have as many.
+func TestQueueDisplacesTheLongestClient(t *testing.T) {
 	var q queue
 	fill := func(client string, n int) {
 		for range n {
@@ -151,34 +153,34 @@ func TestQueueDisplaces(t *testing.T) {
 		}
 	}
 	if q.displaces("a") || q.longest() != "" {
-		t.Error("an empty queue has a client to displace")
+		t.Error("an empty queue displaces a client, want none")
 	}
 	fill("c", 1)
-	if q.displaces("newcomer") {
-		t.Error("a client's only call is displaced")
+	if q.displaces("new") {
+		t.Error("a client's only call is displaced, want it kept")
 	}
 	fill("c", 3)
 	fill("b", 4)
 	fill("a", 2)
 	for range 20 { // in whatever order the clients are looked at
 		if name := q.longest(); name != "b" {
-			t.Fatalf("longest is %s, want b", name)
+			t.Fatalf("got %s as the longest, want b", name)
 		}
 	}
-	for name, want := range map[string]bool{"newcomer": true, "a": true, "b": false, "c": false} {
-		if q.displaces(name) != want {
-			t.Errorf("a call of %s displaces: %v", name, !want)
+	for name, want := range map[string]bool{"new": true, "a": true, "b": false, "c": false} {
+		if got := q.displaces(name); got != want {
+			t.Errorf("a call of %s displaces another: got %v, want %v", name, got, want)
 		}
 	}
 	fill("a", 1)
 	if q.displaces("a") {
-		t.Error("a call is displaced by one that makes its client as long")
+		t.Error("a call displaces one of a client that would then be shorter, want it not to")
 	}
 }
 
-// What is foretold for a client that mixes urgencies is never too little, and
-// too much by one call of each of its urgencies at the most.
-func TestQueueForetellsMixedUrgencies(t *testing.T) {
+// For a client that mixes urgencies, the estimate of the calls ahead is never too
+// low, and too high by one call of each of its urgencies at most.
+func TestQueueEstimateForMixedUrgencies(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var q queue
 		urgency := rapid.IntRange(0, urgencies-1)
@@ -191,21 +193,21 @@ func TestQueueForetellsMixedUrgencies(t *testing.T) {
 				q.pop()
 			}
 		}
-		u := urgency.Draw(t, "newcomer's urgency")
+		u := urgency.Draw(t, "urgency of the last")
 		ahead := q.ahead("a", u)
 		w := q.add("a", u)
-		turn := 0
+		served := 0
 		for q.pop() != w {
-			turn++
+			served++
 		}
-		if turn > ahead || turn <= ahead-urgencies {
-			t.Fatalf("%d were foretold ahead, there were %d", ahead, turn)
+		if served > ahead || served <= ahead-urgencies {
+			t.Fatalf("got an estimate of %d calls ahead, want %d or up to %d more", ahead, served, urgencies-1)
 		}
 	})
 }
 
-// An endless stream of new clients, one call each, starves nobody.
-func TestQueueNewcomersDoNotStarveTheRest(t *testing.T) {
+// An endless stream of new clients with one call each starves nobody.
+func TestQueueStarvesNobody(t *testing.T) {
 	var q queue
 	old := q.add("old", 7)
 	for i := range 1000 {
@@ -214,23 +216,23 @@ func TestQueueNewcomersDoNotStarveTheRest(t *testing.T) {
 			return
 		}
 	}
-	t.Error("not served in a thousand turns")
+	t.Error("the old call was not among the next thousand, want it served")
 }
 
-// A call that was refused goes before all others.
-func TestQueueAgainFirst(t *testing.T) {
+// A call that the upstream refused goes before all others.
+func TestQueueServesRefusedCallsFirst(t *testing.T) {
 	var q queue
 	q.add("a", 0)
 	w := &waiter{client: "b", urgency: 7, refused: true}
 	q.push(w)
 	if q.pop() != w {
-		t.Error("the refused call lost its turn")
+		t.Error("got another call first, want the refused one")
 	}
 }
 
-// Whatever comes and goes, nobody is lost and nobody is served twice. Where each
-// client keeps to one urgency, what is foretold is never too little, and too
-// much by one call of each rival at the most, whose turn comes at the same time.
+// Whatever comes and goes, no call is lost and none is served twice. Where each
+// client keeps to one urgency, the estimate of the calls ahead is never too low, and
+// too high by one call of each rival at most, that which is due at the same time.
 func TestQueueLosesNobody(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var q queue
@@ -248,7 +250,7 @@ func TestQueueLosesNobody(t *testing.T) {
 				if q.length > 0 {
 					w := q.pop()
 					if !waiting[w] {
-						t.Fatal("served one who does not wait")
+						t.Fatal("got a call that does not wait")
 					}
 					delete(waiting, w)
 				}
@@ -262,20 +264,20 @@ func TestQueueLosesNobody(t *testing.T) {
 			},
 			"": func(t *rapid.T) {
 				if q.length != len(waiting) {
-					t.Fatalf("length %d, %d wait", q.length, len(waiting))
+					t.Fatalf("got a length of %d, want %d", q.length, len(waiting))
 				}
 				if q.length == 0 && len(q.clients) > 0 {
-					t.Fatal("clients are kept without a call")
+					t.Fatal("got clients without a call, want none")
 				}
 			},
 		})
-		n := name.Draw(t, "newcomer")
+		n := name.Draw(t, "new")
 		ahead := q.ahead(n, clients[n])
 		w := q.add(n, clients[n])
-		for turn := 0; ; turn++ {
+		for served := 0; ; served++ {
 			if q.pop() == w {
-				if turn > ahead || turn < ahead-len(clients) {
-					t.Fatalf("%d were foretold ahead, there were %d", ahead, turn)
+				if served > ahead || served < ahead-len(clients) {
+					t.Fatalf("got an estimate of %d calls ahead, want %d or up to %d more", ahead, served, len(clients))
 				}
 				return
 			}

@@ -118,29 +118,29 @@ func TestSlotThatIsGivenBackLateIsWorthNothing(t *testing.T) {
 func TestSlotsThatAreGivenBackGiveNoMoreThanTheyHeld(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		plan := rapid.SampledFrom([]Plan{Standard, {Rate: 1, Burst: 5}, {Rate: 2, Burst: 10}}).Draw(t, "plan")
-		r := newRace(plan, time.Duration(rapid.IntRange(0, 999).Draw(t, "phase"))*time.Millisecond)
+		sim := newSimulation(plan, time.Duration(rapid.IntRange(0, 999).Draw(t, "phase"))*time.Millisecond)
 		var dials []*Slot
 		for range rapid.IntRange(1, 30).Draw(t, "rounds") {
 			for range rapid.IntRange(0, plan.Burst).Draw(t, "calls") {
-				r.send(0, 0)
+				sim.send(0, 0)
 			}
 			for range rapid.IntRange(0, plan.Burst/2).Draw(t, "dials") {
-				if r.bucket.due(r.now) == 0 {
-					s := &Slot{sent: r.now}
-					r.bucket.take(s)
+				if sim.bucket.due(sim.now) == 0 {
+					s := &Slot{sent: sim.now}
+					sim.bucket.take(s)
 					dials = append(dials, s)
 				}
 			}
-			r.advance(r.now.Add(time.Duration(rapid.IntRange(0, 5000).Draw(t, "idle")) * time.Millisecond))
+			sim.advance(sim.now.Add(time.Duration(rapid.IntRange(0, 5000).Draw(t, "idle")) * time.Millisecond))
 			for range rapid.IntRange(0, len(dials)).Draw(t, "failed") {
 				i := rapid.IntRange(0, len(dials)-1).Draw(t, "which")
-				r.bucket.giveBack(r.now, dials[i])
+				sim.bucket.giveBack(sim.now, dials[i])
 				dials = append(dials[:i], dials[i+1:]...)
 			}
 		}
-		r.advance(r.now.Add(time.Minute))
-		if r.counter.refused > 0 {
-			t.Fatalf("%v: %d calls were refused, want none", plan, r.counter.refused)
+		sim.advance(sim.now.Add(time.Minute))
+		if sim.counter.refused > 0 {
+			t.Fatalf("%v: %d calls were refused, want none", plan, sim.counter.refused)
 		}
 	})
 }
