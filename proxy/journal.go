@@ -21,7 +21,7 @@ func (ex *exchange) call(httpMethod string) operator.Call {
 // ended records the end of a call.
 func (p *Proxy) ended(ex *exchange, r *http.Request) {
 	e := operator.CallEnded{
-		Call: ex.call(r.Method), Outcome: ex.outcome(), Status: ex.status, Code: ex.code(), IsError: ex.isError(),
+		Call: ex.call(r.Method), Outcome: ex.outcome(), Status: ex.status, Code: ex.code(), IsError: ex.isError(), Source: ex.source(),
 		Attempts: ex.attempts, Took: time.Since(ex.began),
 		Urgency: ex.urgency, Queued: ex.queued, Estimated: ex.foretold, LeftQueue: ex.leftQueue, Rejection: ex.rejection(),
 		GotSlot: ex.route.call.REST() && ex.attempts > 0 && ex.would == nil, PortalTime: ex.portal,
@@ -54,18 +54,22 @@ func (t *transport) sentAgain(ex *exchange, httpMethod string, reason bitrix24.R
 // reached records whether an attempt came to its portal.
 func (t *transport) reached(c operator.Call, failed *failure) {
 	if failed != nil && failed.outcome == metrics.Unreachable {
-		t.journal.Record(operator.PortalUnreachable{Call: c, Error: failed.logged()})
+		t.journal.Record(operator.PortalUnreachable{Call: c, Cause: cause(failed.cause), Error: failed.logged()})
 		return
 	}
 	t.journal.Record(operator.PortalReached{Call: c})
 }
 
-// Reasons that stand in the log alone: these calls got no object of ours.
-const (
-	reasonMethodError bitrix24.Reason = "method_error" // the method answered with an error of its own
-	reasonClientLeft  bitrix24.Reason = "client_left"
-	reasonStatus      bitrix24.Reason = "status" // 5xx, of an answer that is not looked into
-)
+// source is where the error arose that the exchange ended with.
+func (ex *exchange) source() metrics.Source {
+	switch {
+	case ex.failed != nil:
+		return cmp.Or(ex.failed.source, metrics.FromPortal)
+	case ex.would != nil:
+		return ex.would.source
+	}
+	return metrics.FromPortal
+}
 
 // reason is why a call failed: the one that its caller read, where there is one.
 func (ex *exchange) reason(outcome metrics.Outcome) bitrix24.Reason {
@@ -75,13 +79,13 @@ func (ex *exchange) reason(outcome metrics.Outcome) bitrix24.Reason {
 	case ex.failed != nil && ex.failed.reason != "":
 		return ex.failed.reason
 	case outcome == metrics.Abandoned:
-		return reasonClientLeft
+		return operator.ReasonClientLeft
 	case ex.would != nil:
 		return ex.would.reason
 	case outcome == metrics.MethodError:
-		return reasonMethodError
+		return operator.ReasonMethodError
 	}
-	return cmp.Or(ex.answer.ErrorInfo().Reason, reasonStatus)
+	return cmp.Or(ex.answer.ErrorInfo().Reason, operator.ReasonStatus)
 }
 
 // rejection is why a call got no slot, or would have got none; "" where it got

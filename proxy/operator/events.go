@@ -30,6 +30,7 @@ type CallEnded struct {
 	Status   int             // that the client got; 0: none
 	Code     bitrix24.Code   // of the error that it ended with, as its sender spelt it
 	IsError  bool            // it ended with an error, whose code may be empty
+	Source   metrics.Source  // where that arose
 	Reason   bitrix24.Reason // why it failed
 	Executed bitrix24.Ran    // all attempts considered
 	Attempts int             // sent to the portal
@@ -77,13 +78,22 @@ type (
 	}
 )
 
+// Reasons that an event may have beside those that callers read: these calls got
+// no object of ours.
+const (
+	ReasonMethodError bitrix24.Reason = "method_error" // the method answered with an error of its own
+	ReasonClientLeft  bitrix24.Reason = "client_left"
+	ReasonStatus      bitrix24.Reason = "status" // 5xx, of an answer that is not looked into
+)
+
 // PortalReached and PortalUnreachable say what an attempt shows of its portal.
 // Each attempt has one of the two.
 type (
 	PortalReached     struct{ Call }
 	PortalUnreachable struct {
 		Call
-		Error string
+		Cause string // in a few words
+		Error string // all that the log may say of it
 	}
 )
 

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -35,8 +36,9 @@ type history struct {
 type notes struct {
 	seen        time.Time
 	series      series
-	cause       string // code of the last failed call
-	unreachable time.Time
+	last        failure
+	unreachable time.Time // zero: it can be reached
+	cause       string    // why it cannot
 	movedTo     string
 	codes       *limiter.LRU[codeKey, *codeStatus]
 	errors      []errorStatus // the newest last
@@ -84,11 +86,11 @@ func (h *history) note(now time.Time, e Event) (news Event) {
 	case ErrorSeen:
 		h.errorSeen(now, e)
 	case PortalReached:
-		if since, changed := h.reached(now, e.Portal, true); changed {
+		if since, changed := h.reached(now, e.Portal, ""); changed {
 			return portalBack{e, now.Sub(since)}
 		}
 	case PortalUnreachable:
-		if _, changed := h.reached(now, e.Portal, false); changed {
+		if _, changed := h.reached(now, e.Portal, cmp.Or(e.Cause, "unknown cause")); changed {
 			return portalLost{e}
 		}
 	case PortalMoved:
@@ -105,7 +107,7 @@ func (h *history) ended(now time.Time, e CallEnded) {
 	n := h.ofLocked(now, e.Portal)
 	failed := e.Outcome == metrics.PortalError || e.Outcome == metrics.Unreachable || e.Outcome == metrics.Rejected
 	if failed {
-		n.cause = shownCode(e.Code)
+		n.last = failure{shownCode(e.Code), e.Source, e.Reason, e.Status}
 	}
 	for _, s := range []*slot{n.series.at(now.Sub(h.began)), h.all.at(now.Sub(h.began))} {
 		s.calls++
@@ -148,17 +150,17 @@ func (n *notes) errorSeen(e errorStatus) {
 }
 
 // reached reports whether it is new that a portal can be reached, or that it
-// cannot, and since when it could not.
-func (h *history) reached(now time.Time, portal string, isReached bool) (since time.Time, changed bool) {
+// cannot for some cause, and since when it could not.
+func (h *history) reached(now time.Time, portal, cause string) (since time.Time, changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := h.ofLocked(now, portal)
-	since = n.unreachable
-	if isReached == since.IsZero() {
+	since, n.cause = n.unreachable, cause
+	if isReached := cause == ""; isReached == since.IsZero() {
 		return since, false
 	}
 	n.unreachable = time.Time{}
-	if !isReached {
+	if cause != "" {
 		n.unreachable = now
 	}
 	return since, true
@@ -249,9 +251,9 @@ func (n *notes) describe(since time.Duration, now time.Time, s *portalStatus) {
 	minute := n.series.lastMinute(since)
 	s.LastSeen = moment(n.seen)
 	s.LastMinute = minuteOf(minute)
-	s.Cause, s.MovedTo = n.cause, n.movedTo
+	s.LastFailure, s.lastFailure, s.MovedTo = n.last.code, n.last, n.movedTo
 	if !n.unreachable.IsZero() {
-		s.UnreachableSince, s.unreachableFor = moment(n.unreachable), now.Sub(n.unreachable)
+		s.UnreachableSince, s.unreachable = moment(n.unreachable), unreachable{now.Sub(n.unreachable), n.cause}
 	}
 	s.Errors = n.errorsStatus()
 	s.Series = n.series.status(since, now)

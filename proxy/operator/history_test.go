@@ -28,8 +28,8 @@ func TestHistoryCountsCalls(t *testing.T) {
 		s := portalStatus{Portal: acme}
 		h.describe(epochAt(2), &s)
 		want.LongestWaitSeconds = 2
-		if s.LastMinute != want || (s.Cause == "ERROR_CORE") != (want.Failed == 1) {
-			t.Errorf("%s: %+v, cause %q", outcome, s.LastMinute, s.Cause)
+		if s.LastMinute != want || (s.LastFailure == "ERROR_CORE") != (want.Failed == 1) {
+			t.Errorf("%s: %+v, cause %q", outcome, s.LastMinute, s.LastFailure)
 		}
 		if overall, _ := h.overall(epochAt(5)); overall.Calls[seriesSteps-1] != 1 || overall.Failed[seriesSteps-1] != int32(want.Failed) {
 			t.Errorf("%s: overall %v calls, %v failed", outcome, overall.Calls, overall.Failed)

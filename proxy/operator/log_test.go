@@ -27,7 +27,7 @@ func TestUnreachableIsLoggedOnce(t *testing.T) {
 		var log bytes.Buffer
 		o := newTestOperator(t, func(c *Config) { c.Log = debugLog(&log) })
 		for i := range 5 {
-			o.Record(PortalUnreachable{Call{Portal: acme, RequestID: fmt.Sprint("r", i)}, "connection refused"})
+			o.Record(PortalUnreachable{Call: Call{Portal: acme, RequestID: fmt.Sprint("r", i)}})
 			time.Sleep(2 * time.Second)
 		}
 		for i := range 5 {

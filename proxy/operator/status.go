@@ -3,7 +3,6 @@ package operator
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"math"
 	"net/http"
 	"slices"
@@ -39,21 +38,22 @@ type storeStatus struct {
 
 type portalStatus struct {
 	Portal           string    `json:"portal"`
-	State            string    `json:"state"` // see judge
-	Why              string    `json:"why"`   // for people
+	State            state     `json:"state"`
+	Why              string    `json:"why"` // for people
 	Plan             string    `json:"plan"`
 	LastSeen         time.Time `json:"last_seen,omitzero"`
 	UnreachableSince time.Time `json:"unreachable_since,omitzero"`
-	unreachableFor   time.Duration
+	unreachable      unreachable
 	MovedTo          string            `json:"moved_to,omitempty"`
 	Bucket           *bucketStatus     `json:"bucket"` // null: unlimited
 	Queue            queueStatus       `json:"queue"`
 	BreakerOpen      bool              `json:"breaker_open"`
 	Operating        []operatingStatus `json:"operating"` // the fullest budgets first
 	LastMinute       minuteStatus      `json:"last_minute"`
-	Cause            string            `json:"last_failure,omitempty"` // code of the last failed call
-	Errors           errorsStatus      `json:"errors"`
-	Series           *seriesStatus     `json:"series"`
+	LastFailure      string            `json:"last_failure,omitempty"` // code of the last failed call
+	lastFailure      failure
+	Errors           errorsStatus  `json:"errors"`
+	Series           *seriesStatus `json:"series"`
 }
 
 type bucketStatus struct {
@@ -66,7 +66,7 @@ type bucketStatus struct {
 type queueStatus struct {
 	Waiting      int             `json:"waiting"`
 	Capacity     int             `json:"capacity"`
-	WaitSeconds  float64         `json:"wait_seconds"` // that a newcomer behind all others would have
+	WaitSeconds  float64         `json:"wait_seconds"` // of a new call, at the most
 	ByUrgency    []int           `json:"by_urgency"`   // 0, the most urgent, to 7
 	ByClient     []clientWaiting `json:"by_client"`    // the longest first
 	OtherClients int             `json:"other_clients"`
@@ -189,59 +189,6 @@ func queueOf(p *Portal) queueStatus {
 	q.OtherClients = max(0, len(q.ByClient)-shownClients)
 	q.ByClient = q.ByClient[:min(len(q.ByClient), shownClients)]
 	return q
-}
-
-// The states of a portal, the worst first.
-const (
-	isBlocked     = "blocked"     // OVERLOAD_LIMIT: nothing is let in
-	isUnreachable = "unreachable" // the last attempt did not reach it
-	isFailing     = "failing"     // calls failed in the last minute
-	isHolding     = "holding"     // a method is closed for its operating time
-	isSlowed      = "slowed"      // it refuses calls for its rate limit, none failed for that
-	isQueueing    = "queueing"    // calls wait
-	isOK          = "ok"
-	isIdle        = "idle" // no calls in the last minute
-)
-
-var states = []string{isBlocked, isUnreachable, isFailing, isHolding, isSlowed, isQueueing, isOK, isIdle}
-
-// judge says how a portal does, in a word and in a sentence.
-func (s *portalStatus) judge() (state, why string) {
-	m := s.LastMinute
-	if s.BreakerOpen {
-		return isBlocked, "The portal blocks its REST API for overload. One call a minute asks whether it is open again."
-	}
-	if !s.UnreachableSince.IsZero() {
-		return isUnreachable, fmt.Sprintf("It cannot be reached for %s.", s.unreachableFor.Round(time.Second))
-	}
-	if m.Failed > 0 {
-		return isFailing, fmt.Sprintf("%d of %d calls failed in the last minute, the last with %s.", m.Failed, m.Calls, s.Cause)
-	}
-	for _, b := range s.Operating {
-		if b.closedFor > 0 {
-			return isHolding, fmt.Sprintf("%s is held for its operating time, for another %s.", b.Method, b.closedFor.Round(time.Second))
-		}
-	}
-	switch {
-	case m.Refused > 0:
-		return isSlowed, fmt.Sprintf("The portal refused %d attempts in the last minute for its rate limit; they were sent again. Somebody else may spend the same limit.", m.Refused)
-	case s.Bucket != nil && s.Bucket.Rate < s.Bucket.PlanRate:
-		return isSlowed, fmt.Sprintf("Its rate is lowered to %g of %g calls a second, since it refused calls: somebody else may spend the same limit.", s.Bucket.Rate, s.Bucket.PlanRate)
-	case s.Queue.Waiting > 0:
-		return isQueueing, fmt.Sprintf("%d calls wait, a newcomer for up to %.0f s.", s.Queue.Waiting, math.Ceil(s.Queue.WaitSeconds))
-	case m.Calls == 0:
-		return isIdle, "No calls in the last minute."
-	}
-	return isOK, ""
-}
-
-// worse sorts portals by their states, then by how much they fail and wait.
-func worse(a, b portalStatus) int {
-	return cmp.Or(
-		cmp.Compare(slices.Index(states, a.State), slices.Index(states, b.State)),
-		cmp.Compare(b.LastMinute.Failed, a.LastMinute.Failed),
-		cmp.Compare(b.Queue.Waiting, a.Queue.Waiting),
-		cmp.Compare(a.Portal, b.Portal))
 }
 
 func (o *Operator) serveStatus(w http.ResponseWriter, _ *http.Request) {
