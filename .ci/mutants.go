@@ -81,6 +81,8 @@ func readList(name string) map[string]bool {
 		if len(fields) != 5 || fields[4] == "" {
 			check(fmt.Errorf("%s: %q: want a file, a function, a type, a line of code and a reason", name, line))
 		}
+		_, err := os.Stat(fields[0])
+		check(err)
 		keys[strings.Join(fields[:4], "\t")] = true
 	}
 	return keys
