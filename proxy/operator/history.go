@@ -7,7 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"b24proxy/limiter"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
 	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
@@ -27,7 +28,7 @@ type history struct {
 	began time.Time
 
 	mu       sync.Mutex
-	portals  *limiter.LRU[string, *notes]
+	portals  *simplelru.LRU[string, *notes]
 	all      series
 	unrouted notes // of requests that named no portal, or one off the list
 }
@@ -40,7 +41,7 @@ type notes struct {
 	unreachable time.Time // zero: it can be reached
 	cause       string    // why it cannot
 	movedTo     string
-	codes       *limiter.LRU[codeKey, *codeStatus]
+	codes       *simplelru.LRU[codeKey, *codeStatus]
 	errors      []errorStatus // the newest last
 }
 
@@ -50,7 +51,8 @@ type codeKey struct {
 }
 
 func newHistory(began time.Time) *history {
-	return &history{began: began, portals: limiter.NewLRU[string, *notes](keptPortals)}
+	portals, _ := simplelru.NewLRU[string, *notes](keptPortals, nil) // fails only below a size of 1
+	return &history{began: began, portals: portals}
 }
 
 // ofLocked finds a portal's notes, or begins them, and counts as a use.
@@ -60,7 +62,7 @@ func (h *history) ofLocked(now time.Time, portal string) *notes {
 		found, ok := h.portals.Get(portal)
 		if !ok {
 			found = new(notes)
-			h.portals.Put(portal, found)
+			h.portals.Add(portal, found)
 		}
 		n = found
 	}
@@ -134,12 +136,12 @@ func (h *history) errorSeen(now time.Time, e ErrorSeen) {
 
 func (n *notes) errorSeen(e errorStatus) {
 	if n.codes == nil {
-		n.codes = limiter.NewLRU[codeKey, *codeStatus](keptCodes)
+		n.codes, _ = simplelru.NewLRU[codeKey, *codeStatus](keptCodes, nil) // fails only below a size of 1
 	}
 	tally, found := n.codes.Get(codeKey{e.Code, e.Source})
 	if !found {
 		tally = &codeStatus{Code: e.Code, Source: e.Source}
-		n.codes.Put(codeKey{e.Code, e.Source}, tally)
+		n.codes.Add(codeKey{e.Code, e.Source}, tally)
 	}
 	tally.Count++
 	tally.LastAt = e.At
@@ -193,7 +195,7 @@ func (h *history) sample(now time.Time, portals []Portal) {
 	s := h.all.at(since)
 	s.waiting = max(s.waiting, all)
 	for {
-		portal, n, ok := h.portals.Oldest()
+		portal, n, ok := h.portals.GetOldest()
 		if !ok || now.Sub(n.seen) <= keptFor {
 			return
 		}
@@ -212,10 +214,8 @@ func (h *history) overall(now time.Time) (*seriesStatus, errorsStatus) {
 func (h *history) names() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	names := make([]string, 0, h.portals.Len())
-	for name := range h.portals.All() {
-		names = append(names, name)
-	}
+	names := h.portals.Keys()
+	slices.Reverse(names)
 	return names
 }
 
@@ -266,7 +266,7 @@ func (n *notes) errorsStatus() errorsStatus {
 		s.Last = []errorStatus{}
 	}
 	if n.codes != nil {
-		for _, tally := range n.codes.All() {
+		for _, tally := range slices.Backward(n.codes.Values()) {
 			s.ByCode = append(s.ByCode, *tally)
 		}
 	}
