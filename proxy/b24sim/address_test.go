@@ -2,8 +2,7 @@ package b24sim
 
 import "testing"
 
-// Every form of address that clients use names the same version, webhook and
-// method.
+// Every form of address that clients use gives version, webhook and method.
 func TestParseAddress(t *testing.T) {
 	for path, want := range map[string]address{
 		"/rest/crm.deal.list":             {rest: true, version: 2, method: "crm.deal.list"},
@@ -23,8 +22,10 @@ func TestParseAddress(t *testing.T) {
 		"/rest/1/c0de/crm.deal.list/more": {rest: true, version: 2, user: "1", code: "c0de", method: "crm.deal.list/more"},
 		"/oauth/token":                    {},
 	} {
-		if got := parseAddress(path); got != want {
-			t.Errorf("%s: %+v, want %+v", path, got, want)
-		}
+		t.Run(path, func(t *testing.T) {
+			if got := parseAddress(path); got != want {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		})
 	}
 }

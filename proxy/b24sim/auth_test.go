@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The token of an OAuth call is found wherever clients put it, and the answer
-// names the application; an answer to a webhook names none.
+// The portal finds the token of an OAuth call wherever clients put it, and the
+// answer names the application. An answer to a webhook names none.
 func TestTokenPlaces(t *testing.T) {
 	p := New(Config{Application: "local.example"})
 	bearer := httptest.NewRequest(http.MethodGet, "/rest/profile", nil)
@@ -26,16 +26,16 @@ func TestTokenPlaces(t *testing.T) {
 		"json":         call(t, p, "POST", "/rest/profile", jsonType, `{"auth":"invented-token"}`),
 	} {
 		if w.Code != 200 || w.Header().Get("X-Bitrix-Rest-Application") != "local.example" {
-			t.Errorf("%s: %d %v %s", name, w.Code, w.Header(), w.Body)
+			t.Errorf("the token is in %s: got %d %v %s, want 200 and the application", name, w.Code, w.Header(), w.Body)
 		}
 	}
 	if w := get(t, p, hook+"profile"); w.Code != 200 || w.Header().Get("X-Bitrix-Rest-Application") != "" {
-		t.Errorf("webhook: %d %v", w.Code, w.Header())
+		t.Errorf("a webhook: got %d %v, want 200 and no application", w.Code, w.Header())
 	}
 }
 
-// With tokens set, others are turned away with the code that is asked for, and
-// before anything runs.
+// If tokens are set, a call with another one gets the code that was chosen, and
+// does not run.
 func TestUnknownTokens(t *testing.T) {
 	p := New(Config{Tokens: []string{"good-token", "good-code"}, UnknownToken: "expired_token"})
 	for target, want := range map[string]int{
@@ -46,16 +46,15 @@ func TestUnknownTokens(t *testing.T) {
 		"/rest/1/other-code/profile":     401,
 	} {
 		if w := get(t, p, target); w.Code != want {
-			t.Errorf("%s: %d %s", target, w.Code, w.Body)
+			t.Errorf("%s: got %d %s, want %d", target, w.Code, w.Body, want)
 		}
 	}
 	if p.Ran("profile") != 2 {
-		t.Errorf("ran %d", p.Ran("profile"))
+		t.Errorf("got %d run, want 2", p.Ran("profile"))
 	}
 }
 
-// A token from /oauth/token opens the portal for a virtual hour and then is
-// told to have expired.
+// A token from /oauth/token is valid for a virtual hour, then it has expired.
 func TestOAuthToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(Config{Tokens: []string{"none-but-issued"}, Speed: 60})
@@ -65,23 +64,23 @@ func TestOAuthToken(t *testing.T) {
 			Expires int    `json:"expires_in"`
 		}
 		if err := json.Unmarshal(w.Body.Bytes(), &token); err != nil || token.Access == "" || token.Expires != 3600 {
-			t.Fatalf("%s: %v", w.Body, err)
+			t.Fatalf("got %s (%v), want a token for an hour", w.Body, err)
 		}
 		if w := get(t, p, "/rest/profile?auth="+token.Access); w.Code != 200 {
-			t.Errorf("fresh: %d %s", w.Code, w.Body)
+			t.Errorf("a fresh token: got %d %s, want 200", w.Code, w.Body)
 		}
 		time.Sleep(time.Minute)
 		if w := get(t, p, "/rest/profile?auth="+token.Access); w.Code != 401 || decode(t, w)["error"] != "expired_token" {
-			t.Errorf("after an hour: %d %s", w.Code, w.Body)
+			t.Errorf("after an hour: got %d %s, want 401 expired_token", w.Code, w.Body)
 		}
 		if w := get(t, p, "/oauth/token/?grant_type=refresh_token&client_id=local.x"); w.Code != 400 {
-			t.Errorf("without a refresh token: %d", w.Code)
+			t.Errorf("without a refresh token: got %d, want 400", w.Code)
 		}
 	})
 }
 
-// Tokens of one application share its operating budget, since they change every
-// hour; another application has its own.
+// Tokens of one application share its operating budget, because they change every
+// hour. Another application has its own.
 func TestBudgetOfApplication(t *testing.T) {
 	p := New(Config{
 		Applications: map[string]string{"token-c": "local.other"},
@@ -93,12 +92,12 @@ func TestBudgetOfApplication(t *testing.T) {
 		codes = append(codes, get(t, p, "/rest/profile?auth="+token).Code)
 	}
 	if codes[0] != 200 || codes[1] != 429 || codes[2] != 200 {
-		t.Errorf("%v, want 200 429 200", codes)
+		t.Errorf("got %v, want 200 429 200", codes)
 	}
 }
 
-// Files are answered whole whatever they hold, and other addresses as a portal
-// has them.
+// Files pass complete whatever they contain; other addresses answer as those of a
+// portal.
 func TestSite(t *testing.T) {
 	p := New(Config{})
 	for target, want := range map[string]struct {
@@ -117,20 +116,20 @@ func TestSite(t *testing.T) {
 	} {
 		w := get(t, p, target)
 		if w.Code != want.status || w.Header().Get("Content-Type") != want.contentType || want.length >= 0 && w.Body.Len() != want.length {
-			t.Errorf("%s: %d %s, %d bytes", target, w.Code, w.Header().Get("Content-Type"), w.Body.Len())
+			t.Errorf("%s: got %d %s, %d bytes, want %+v", target, w.Code, w.Header().Get("Content-Type"), w.Body.Len(), want)
 		}
 	}
 }
 
-// A renamed portal sends every call to its new address and runs none; at the
-// new address it is there.
+// A renamed portal redirects every call to its new address and runs none; at the
+// new address it answers.
 func TestRenamed(t *testing.T) {
 	p := New(Config{RenamedTo: "https://new.example.com"})
 	w := get(t, p, hook+"crm.deal.add?a=b%20c")
 	if w.Code != http.StatusFound || w.Header().Get("Location") != "https://new.example.com"+hook+"crm.deal.add?a=b%20c" || p.Ran("crm.deal.add") != 0 {
-		t.Errorf("%d %v, ran %d", w.Code, w.Header(), p.Ran("crm.deal.add"))
+		t.Errorf("got %d %v and %d run, want a redirect and none", w.Code, w.Header(), p.Ran("crm.deal.add"))
 	}
 	if w := get(t, p, "https://new.example.com"+hook+"crm.deal.add"); w.Code != 200 {
-		t.Errorf("at the new address: %d", w.Code)
+		t.Errorf("at the new address: got %d, want 200", w.Code)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// The log has what arrived as it came, so that tests can compare it.
+// The log has each request exactly as it came, so that tests can compare it.
 func TestCallsAreExact(t *testing.T) {
 	p := New(Config{})
 	body := `{"fields":{"TITLE":"marker-1"},"auth":"invented-token"}`
@@ -20,12 +20,12 @@ func TestCallsAreExact(t *testing.T) {
 	if c.Seq != 1 || c.Verb != "POST" || c.Path != "/rest//crm.deal.add.json/" || c.Query != "b;c=1&x=%zz" ||
 		string(c.Body) != body || c.BodyBytes != len(body) || c.Method != "crm.deal.add" || c.Version != 2 ||
 		!c.Ran || c.Refused || c.Status != 200 || c.Remote != "192.0.2.1" || c.Header.Get("Content-Type") != jsonType {
-		t.Errorf("%+v", c)
+		t.Errorf("got %+v, want what was sent", c)
 	}
 }
 
-// No secret of a call stands in its masked copy, its line for logs, or the log
-// that the portal itself writes.
+// No secret of a call is in its masked copy, in its line for logs, or in the log
+// of the portal.
 func TestSecretsAreMasked(t *testing.T) {
 	const secret = "s3cret+/=x"
 	var log bytes.Buffer
@@ -59,44 +59,44 @@ func TestSecretsAreMasked(t *testing.T) {
 	for _, text := range []string{w.Body.String(), log.String()} {
 		for line := range strings.Lines(text) {
 			if strings.Contains(line, "s3cret") {
-				t.Error(line)
+				t.Errorf("got a secret in %s", line)
 			}
 		}
 	}
 	if got := strings.Count(w.Body.String(), "***"); got < len(requests) {
-		t.Errorf("%d masks", got)
+		t.Errorf("got %d masks, want at least one per request", got)
 	}
 }
 
-// The log is bounded by number and by bytes, and drops the oldest.
+// The log has a bound on calls and on bytes, and drops the oldest calls.
 func TestLogBounded(t *testing.T) {
 	var l callLog
 	for range maxLogCalls + 5 {
 		l.add(&Call{})
 	}
 	if len(l.calls) != maxLogCalls || l.calls[0].Seq != 6 {
-		t.Errorf("%d calls from %d", len(l.calls), l.calls[0].Seq)
+		t.Errorf("got %d calls from number %d, want %d from 6", len(l.calls), l.calls[0].Seq, maxLogCalls)
 	}
 	body := make([]byte, maxLogBody)
 	for range maxLogBytes/maxLogBody + 5 {
 		l.add(&Call{Body: body})
 	}
 	if l.bytes > maxLogBytes || len(l.calls) != maxLogBytes/maxLogBody {
-		t.Errorf("%d bytes of %d calls", l.bytes, len(l.calls))
+		t.Errorf("got %d bytes of %d calls, want at most %d", l.bytes, len(l.calls), maxLogBytes)
 	}
 	if got := clip(make([]byte, maxLogBody+1)); len(got) != maxLogBody {
-		t.Errorf("kept %d bytes of a body", len(got))
+		t.Errorf("got %d bytes of a body, want %d", len(got), maxLogBody)
 	}
 }
 
-// A caller that leaves while it still sends its body is seen in the log, but
-// its call neither counts nor runs.
+// A call whose caller leaves while it sends its body is in the log, but does not
+// count and does not run.
 func TestIncompleteBody(t *testing.T) {
 	p := New(Config{Burst: 50, Rate: 2})
 	r := httptest.NewRequest(http.MethodPost, hook+"crm.deal.add", io.MultiReader(strings.NewReader("{"), brokenReader{}))
 	p.ServeHTTP(httptest.NewRecorder(), r)
 	if c := p.Calls()[0]; !c.Incomplete || c.Ran || p.Ran("crm.deal.add") != 0 || p.Level() != 0 || p.Arrived() != 1 {
-		t.Errorf("%+v, level %d", c, p.Level())
+		t.Errorf("got %+v and the level %d, want an incomplete call and 0", c, p.Level())
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 )
 
+// mustFault reads a fault.
 func mustFault(t *testing.T, s string) Fault {
 	t.Helper()
 	f, err := ParseFault(s)
@@ -22,7 +23,7 @@ func mustFault(t *testing.T, s string) Fault {
 	return f
 }
 
-// The text form of a fault says all of it, and reading it again gives the same.
+// The text form of a fault is complete: reading it again gives the same fault.
 func TestParseFault(t *testing.T) {
 	for s, want := range map[string]Fault{
 		"crm.deal.add:reset-after:0.1":           {Method: "crm.deal.add", Kind: "reset-after", Share: 0.1},
@@ -37,16 +38,15 @@ func TestParseFault(t *testing.T) {
 	} {
 		got, err := ParseFault(s)
 		if err != nil || got != want {
-			t.Errorf("%s: %+v, %v; want %+v", s, got, err, want)
+			t.Errorf("%s: got %+v (%v), want %+v", s, got, err, want)
 		}
 		if again, err := ParseFault(got.String()); err != nil || again != got {
-			t.Errorf("%s: written %s, read %+v, %v", s, got, again, err)
+			t.Errorf("%s: written as %s, got %+v (%v), want the same", s, got, again, err)
 		}
 	}
 }
 
-// A fault that makes no sense is refused with the part that is wrong and what
-// would be right.
+// The error of a wrong fault names the wrong part and says what is allowed.
 func TestParseFaultErrors(t *testing.T) {
 	for s, want := range map[string]string{
 		"html":                 "METHOD:KIND",
@@ -67,13 +67,13 @@ func TestParseFaultErrors(t *testing.T) {
 		"[:html":               "pattern such as crm.*",
 	} {
 		if _, err := ParseFault(s); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v; want %q in it", s, err, want)
+			t.Errorf("%s: got the error %v, want %q in it", s, err, want)
 		}
 	}
 }
 
-// Each kind gives the answer it is named after, and the method runs exactly
-// where the kind says so.
+// Each kind of fault gives its answer, and the method runs only if the kind says
+// so.
 func TestFaultAnswers(t *testing.T) {
 	for _, test := range []struct {
 		fault  string
@@ -103,16 +103,18 @@ func TestFaultAnswers(t *testing.T) {
 		{"*:bom", 200, "\ufeff{\"result\":", 1},
 		{"*:truncated", 200, `{"result":`, 1},
 	} {
-		p := New(Config{Faults: []Fault{mustFault(t, test.fault)}})
-		w := get(t, p, hook+"crm.deal.add")
-		if w.Code != test.status || !strings.Contains(w.Body.String(), test.body) || p.Ran("crm.deal.add") != test.ran {
-			t.Errorf("%s: status %d, ran %d, body %s", test.fault, w.Code, p.Ran("crm.deal.add"), w.Body)
-		}
+		t.Run(test.fault, func(t *testing.T) {
+			p := New(Config{Faults: []Fault{mustFault(t, test.fault)}})
+			wantAnswer(t, get(t, p, hook+"crm.deal.add"), test.status, test.body)
+			if ran := p.Ran("crm.deal.add"); ran != test.ran {
+				t.Errorf("got %d run, want %d", ran, test.ran)
+			}
+		})
 	}
 }
 
-// Every system error can be played, on both versions of the API, and reaches
-// the caller with the status its table says.
+// Every system error can be a fault, with both versions of the API, and reaches
+// the caller with the status of the table.
 func TestEveryCode(t *testing.T) {
 	for _, c := range codes {
 		p := New(Config{Faults: []Fault{{Kind: c.name}}})
@@ -120,19 +122,17 @@ func TestEveryCode(t *testing.T) {
 		if want == 0 {
 			want = c.documented
 		}
-		if w := get(t, p, hook+"crm.deal.add"); w.Code != want || !strings.Contains(w.Body.String(), c.name) {
-			t.Errorf("%s: %d %s", c.name, w.Code, w.Body)
-		}
+		wantAnswer(t, get(t, p, hook+"crm.deal.add"), want, c.name)
 	}
 	p := New(Config{Faults: []Fault{{Kind: "expired_token"}}})
 	w := get(t, p, "/rest/api/1/invented-code/tasks.task.get?id=1")
 	if want := `{"error":{"code":"BITRIX_REST_V3_EXCEPTION_ACCESSDENIEDEXCEPTION","message":"Access denied"}}`; w.Code != 401 || w.Body.String() != want {
-		t.Errorf("expired_token in REST 3.0: %d %s", w.Code, w.Body)
+		t.Errorf("expired_token in REST 3.0: got %d %s, want 401 %s", w.Code, w.Body, want)
 	}
 }
 
-// A share of the calls fails, drawn by the seed: the same seed gives the same
-// failures, another seed others.
+// The seed draws the share of calls that fail: the same seed gives the same
+// failures, another seed gives others.
 func TestFaultShare(t *testing.T) {
 	failures := func(seed uint64) string {
 		p := New(Config{Seed: seed, Faults: []Fault{{Kind: "html", Share: 0.3}}})
@@ -148,14 +148,14 @@ func TestFaultShare(t *testing.T) {
 	}
 	one := failures(1)
 	if n := strings.Count(one, "x"); n < 250 || n > 350 {
-		t.Errorf("%d of 1000 failed, want about 300", n)
+		t.Errorf("got %d of 1000 failed, want about 300", n)
 	}
 	if failures(1) != one || failures(2) == one {
-		t.Error("the seed does not fix the share")
+		t.Error("got failures that do not follow the seed, want them to")
 	}
 }
 
-// first=N strikes N times and no more, and only the methods it names.
+// first=N strikes N times, and only the methods that it names.
 func TestFaultFirst(t *testing.T) {
 	p := New(Config{Faults: []Fault{{Method: "crm.*", Kind: "QUERY_LIMIT_EXCEEDED", First: 2}}})
 	get(t, p, hook+"profile")
@@ -163,11 +163,11 @@ func TestFaultFirst(t *testing.T) {
 		get(t, p, hook+"CRM.deal.add")
 	}
 	if p.Refused() != 2 || p.Ran("crm.deal.add") != 3 || p.Ran("profile") != 1 {
-		t.Errorf("refused %d, ran %d and %d", p.Refused(), p.Ran("crm.deal.add"), p.Ran("profile"))
+		t.Errorf("got %d refused, %d and %d run, want 2, 3 and 1", p.Refused(), p.Ran("crm.deal.add"), p.Ran("profile"))
 	}
 }
 
-// A slow call runs at once and answers later, in virtual time.
+// A slow call runs at once and gets its answer later, in virtual time.
 func TestSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(Config{Speed: 10, Faults: []Fault{mustFault(t, "*:slow=20s")}})
@@ -175,17 +175,17 @@ func TestSlow(t *testing.T) {
 		go get(t, p, hook+"crm.deal.add")
 		synctest.Wait()
 		if p.Ran("crm.deal.add") != 1 || p.Calls()[0].Status != 0 {
-			t.Error("it did not run at once, or answered already")
+			t.Errorf("got %d run and %v, want one run without an answer yet", p.Ran("crm.deal.add"), p.Calls())
 		}
 		get(t, p, hook+"crm.deal.add")
 		if took := time.Since(start); took != 2*time.Second {
-			t.Errorf("took %v, want 2s", took)
+			t.Errorf("got the answer after %v, want 2s", took)
 		}
 	})
 }
 
-// On a real connection, resets and cuts look like what they are named after,
-// and reset-after is told from reset-before by what ran.
+// On a real connection the caller sees resets and cuts as such. After reset-after
+// the call ran, after reset-before it did not.
 func TestBrokenConnections(t *testing.T) {
 	p := New(Config{})
 	server := httptest.NewServer(p)
@@ -198,10 +198,10 @@ func TestBrokenConnections(t *testing.T) {
 		p.SetFaults(Fault{Kind: kind})
 		_, err := post()
 		if !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("%s: %v", kind, err)
+			t.Errorf("%s: got the error %v, want a reset connection", kind, err)
 		}
 		if p.Ran("crm.deal.add") != ran || p.Calls()[0].Status != 0 {
-			t.Errorf("%s: ran %d, %v", kind, p.Ran("crm.deal.add"), p.Calls()[0])
+			t.Errorf("%s: got %d run, %v, want %d without an answer", kind, p.Ran("crm.deal.add"), p.Calls()[0], ran)
 		}
 	}
 	p.SetFaults(Fault{Kind: "cut"})
@@ -211,11 +211,11 @@ func TestBrokenConnections(t *testing.T) {
 	}
 	defer res.Body.Close()
 	if body, err := io.ReadAll(res.Body); !errors.Is(err, io.ErrUnexpectedEOF) || len(body) == 0 {
-		t.Errorf("cut: %q, %v", body, err)
+		t.Errorf("cut: got %q (%v), want a part and io.ErrUnexpectedEOF", body, err)
 	}
 }
 
-// Over TLS, with HTTP/1.1 and HTTP/2 alike, a reset call ran and has no answer.
+// Over TLS, with HTTP/1.1 and HTTP/2, a call that was reset ran and has no answer.
 func TestResetOverTLS(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		p := New(Config{Faults: []Fault{{Kind: "reset-after"}}})
@@ -225,20 +225,20 @@ func TestResetOverTLS(t *testing.T) {
 		res, err := server.Client().Post(server.URL+hook+"crm.deal.add", jsonType, strings.NewReader(`{}`))
 		if err == nil {
 			res.Body.Close()
-			t.Errorf("HTTP/2 %v: status %d", http2, res.StatusCode)
+			t.Errorf("HTTP/2 %v: got status %d, want no answer", http2, res.StatusCode)
 		}
 		if c := p.Calls()[0]; len(p.Calls()) != 1 || !c.Ran || c.Status != 0 {
-			t.Errorf("HTTP/2 %v: %v", http2, p.Calls())
+			t.Errorf("HTTP/2 %v: got %v, want one call that ran", http2, p.Calls())
 		}
 		server.Close()
 	}
 }
 
-// gzip answers only callers that accept it, unless it is told to always.
+// gzip compresses only for callers that accept it, gzip=always for all.
 func TestGzip(t *testing.T) {
 	p := New(Config{Faults: []Fault{{Kind: "gzip"}}})
 	if w := get(t, p, hook+"profile"); w.Header().Get("Content-Encoding") != "" {
-		t.Error("compressed for a caller that did not ask")
+		t.Errorf("got the encoding %q for a caller that does not accept it, want none", w.Header().Get("Content-Encoding"))
 	}
 	p.SetFaults(Fault{Kind: "gzip", Value: "always"})
 	w := get(t, p, hook+"profile")
@@ -247,6 +247,6 @@ func TestGzip(t *testing.T) {
 		t.Fatal(err)
 	}
 	if body, err := io.ReadAll(z); err != nil || !strings.HasPrefix(string(body), `{"result":`) {
-		t.Errorf("%q, %v", body, err)
+		t.Errorf("got %q (%v), want a result", body, err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Whatever arrives, the portal answers, and an answer that says it is JSON is.
+// The portal answers every request, and an answer of the type JSON is JSON.
 func FuzzRequest(f *testing.F) {
 	f.Add("/rest/1/c0de/batch", "cmd[a]=crm.deal.get%3FID%3D$result[a", jsonType, `{"cmd":{"b":"crm.deal.list?a[]=1"}}`)
 	f.Add("/rest/api/batch", "auth=t", jsonType, `[{"method":"tasks.task.get","query":{"id":1}}]`)
@@ -25,7 +25,7 @@ func FuzzRequest(f *testing.F) {
 		p := New(Config{Operating: Operating{Mode: OperatingDocumented}})
 		p.ServeHTTP(w, r)
 		if w.Header().Get("Content-Type") == typeJSON && !json.Valid(w.Body.Bytes()) {
-			t.Errorf("not JSON: %s", w.Body)
+			t.Errorf("got %s, want JSON", w.Body)
 		}
 		_ = p.Calls()[0].String()
 	})

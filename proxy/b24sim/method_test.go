@@ -14,7 +14,7 @@ func TestEveryMethodAnswers(t *testing.T) {
 	for version, prefix := range map[int]string{2: "/rest/", 3: "/rest/api/"} {
 		for _, name := range methods[version] {
 			if name == "batch" {
-				continue // needs commands; has tests of its own
+				continue // it needs commands, and has its own tests
 			}
 			w := get(t, p, prefix+"1/invented-code/"+name+"?id=1")
 			v := decode(t, w)
@@ -22,10 +22,10 @@ func TestEveryMethodAnswers(t *testing.T) {
 			_, hasOpenAPI := v["openapi"]
 			_, hasTime := v["time"]
 			if w.Code != 200 || !hasOpenAPI && (!hasResult || !hasTime) {
-				t.Errorf("%s: %d %s", name, w.Code, w.Body)
+				t.Errorf("%s: got %d %s, want 200, a result and a time", name, w.Code, w.Body)
 			}
 			if p.Ran(name) == 0 {
-				t.Errorf("%s did not run", name)
+				t.Errorf("%s: got no run, want one", name)
 			}
 		}
 	}
@@ -42,13 +42,13 @@ func TestUnknownMethods(t *testing.T) {
 		hook + "crm.deal.explode.xml":                 `<response><error>ERROR_METHOD_NOT_FOUND</error><error_description>Method not found!</error_description></response>`,
 	} {
 		if w := get(t, p, target); w.Code != 404 || w.Body.String() != want {
-			t.Errorf("%s: %d %s", target, w.Code, w.Body)
+			t.Errorf("%s: got %d %s, want 404 %s", target, w.Code, w.Body, want)
 		}
 	}
 }
 
-// Following next, or paging by >ID with start=-1, gives every item once, 50 at
-// a time.
+// A client that follows next, or pages by >ID with start=-1, gets every item once,
+// 50 at a time.
 func TestPaging(t *testing.T) {
 	p := New(Config{Items: 120})
 	type page struct {
@@ -60,7 +60,7 @@ func TestPaging(t *testing.T) {
 		var out page
 		w := get(t, p, hook+"crm.deal.list?"+query)
 		if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil {
-			t.Fatalf("%s: %v", w.Body, err)
+			t.Fatalf("got %s (%v), want a page", w.Body, err)
 		}
 		return out
 	}
@@ -77,19 +77,19 @@ func TestPaging(t *testing.T) {
 			query = fmt.Sprintf("start=%d", *got.Next)
 		}
 		if got.Total == nil || *got.Total != 120 {
-			t.Errorf("total %v", got.Total)
+			t.Errorf("got the total %v, want 120", got.Total)
 		}
 	}
 	if !slices.Equal(sizes, []int{50, 50, 20}) || len(slices.Compact(ids)) != 120 {
-		t.Errorf("pages of %v, ids %v", sizes, ids)
+		t.Errorf("got pages of %v with the ids %v, want 50, 50, 20 and each id once", sizes, ids)
 	}
 	got := read("start=-1&filter[%3EID]=100")
 	if len(got.Result) != 20 || got.Result[0].ID != "101" || got.Total != nil || got.Next != nil {
-		t.Errorf("paging by id: %+v", got)
+		t.Errorf("paging by id: got %+v, want 20 items from 101 without total and next", got)
 	}
 }
 
-// The families of methods keep their own shapes of results.
+// Each family of methods has its own form of results.
 func TestShapes(t *testing.T) {
 	p := New(Config{Items: 1})
 	for target, want := range map[string]string{
@@ -112,12 +112,12 @@ func TestShapes(t *testing.T) {
 			p.newID()
 		}
 		if w := get(t, p, target); !strings.HasPrefix(w.Body.String(), want) {
-			t.Errorf("%s: %s, want %s", target, w.Body, want)
+			t.Errorf("%s: got %s, want %s", target, w.Body, want)
 		}
 	}
 }
 
-// Clients that leave out the id are told so, as the portal's own methods do.
+// A call without the id that it needs gets the error of a real portal.
 func TestMissingID(t *testing.T) {
 	p := New(Config{})
 	for target, want := range map[string]string{
@@ -125,23 +125,23 @@ func TestMissingID(t *testing.T) {
 		"/rest/api/1/invented-code/tasks.task.get": `{"error":{"code":"BITRIX_REST_V3_EXCEPTION_VALIDATION_REQUESTVALIDATIONEXCEPTION","message":"Error validating request object","validation":[{"message":"Required field ` + "`id`" + ` is not specified","field":"id"}]}}`,
 	} {
 		if w := get(t, p, target); w.Code != 400 || w.Body.String() != want {
-			t.Errorf("%s: %d %s", target, w.Code, w.Body)
+			t.Errorf("%s: got %d %s, want 400 %s", target, w.Code, w.Body, want)
 		}
 	}
-	if p.Ran("crm.deal.get")+p.Ran("tasks.task.get") != 0 {
-		t.Error("a call that failed validation counts as run")
+	if ran := p.Ran("crm.deal.get") + p.Ran("tasks.task.get"); ran != 0 {
+		t.Errorf("got %d run, want none", ran)
 	}
 }
 
-// An .xml address gets XML without a prolog, each key an element.
+// An address with .xml gets XML without a prolog, with an element for each key.
 func TestXML(t *testing.T) {
 	p := New(Config{Items: 1})
 	w := get(t, p, hook+"crm.deal.list.xml")
 	want := `<response><result><item><ID>1</ID><TITLE>Item 1</TITLE></item></result><total>1</total><time><start>`
 	if w.Header().Get("Content-Type") != "text/xml; charset=utf-8" || !strings.HasPrefix(w.Body.String(), want) {
-		t.Errorf("%s %s", w.Header(), w.Body)
+		t.Errorf("got %s %s, want XML that begins with %s", w.Header(), w.Body, want)
 	}
 	if got := string(appendXML(nil, "a", object("b", "<&>", "0", false, "1", true, "n", nil))); got != "<a><b>&lt;&amp;&gt;</b><item></item><item>1</item><n></n></a>" {
-		t.Error(got)
+		t.Errorf("got %s, want escaped text, true as 1 and the rest empty", got)
 	}
 }

@@ -2,13 +2,12 @@ package b24sim
 
 import (
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// timeOf reads the operating fields of an answer; -1 is absent.
+// timeOf reads the operating fields of an answer; -1 means absent.
 func timeOf(t *testing.T, w *httptest.ResponseRecorder) (operating, resetAt float64) {
 	t.Helper()
 	fields, _ := decode(t, w)["time"].(map[string]any)
@@ -22,9 +21,9 @@ func timeOf(t *testing.T, w *httptest.ResponseRecorder) (operating, resetAt floa
 	return operating, resetAt
 }
 
-// As documented: the sum over ten minutes grows with each call, above the
-// limit the method is refused, and it is free when the oldest minute has gone.
-// Other methods and credentials go on.
+// As documented: the sum over ten minutes grows with each call. Above the limit
+// calls of the method are refused until the oldest minute has passed. Other
+// methods and credentials go on.
 func TestOperatingDocumented(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(Config{Operating: Operating{
@@ -33,28 +32,25 @@ func TestOperatingDocumented(t *testing.T) {
 		}})
 		const target = hook + "crm.item.list"
 		if operating, reset := timeOf(t, get(t, p, target)); operating != 0 || reset != -1 {
-			t.Errorf("first answer: operating %v, reset %v; want 0 alone", operating, reset)
+			t.Errorf("the first answer: got operating %v, reset %v, want 0 and none", operating, reset)
 		}
 		time.Sleep(time.Minute)
 		operating, reset := timeOf(t, get(t, p, target))
 		if want := time.Now().Add(9 * time.Minute).Unix(); operating != 250 || int64(reset) != want {
-			t.Errorf("second answer: operating %v, reset %v, want 250 and %d", operating, reset, want)
+			t.Errorf("the second answer: got operating %v, reset %v, want 250 and %d", operating, reset, want)
 		}
 		w := get(t, p, target)
 		if want := `{"error":"OPERATION_TIME_LIMIT","error_description":"Method is blocked due to operation time limit."}`; w.Code != 429 || w.Body.String() != want {
-			t.Errorf("above the limit: %d %s", w.Code, w.Body)
+			t.Errorf("above the limit: got %d %s, want 429 %s", w.Code, w.Body, want)
 		}
-		if get(t, p, hook+"crm.item.get?id=1").Code != 200 || get(t, p, "/rest/1/another-code/crm.item.list").Code != 200 {
-			t.Error("another method or credential is blocked too")
-		}
+		wantAnswer(t, get(t, p, hook+"crm.item.get?id=1"), 200, "")
+		wantAnswer(t, get(t, p, "/rest/1/another-code/crm.item.list"), 200, "")
 		time.Sleep(9 * time.Minute)
-		if w := get(t, p, target); w.Code != 200 {
-			t.Errorf("after the reset: %d %s", w.Code, w.Body)
-		}
+		wantAnswer(t, get(t, p, target), 200, "")
 	})
 }
 
-// Newer builds ban the method for five minutes and start from nothing.
+// Newer builds ban the method for five minutes, then start from zero.
 func TestOperatingBanning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(Config{Operating: Operating{
@@ -69,15 +65,15 @@ func TestOperatingBanning(t *testing.T) {
 		time.Sleep(time.Second)
 		w := get(t, p, target)
 		if codes[0] != 200 || codes[1] != 429 || codes[2] != 429 || w.Code != 200 {
-			t.Errorf("%v, then %d", codes, w.Code)
+			t.Errorf("got %v, then %d, want 200 429 429, then 200", codes, w.Code)
 		}
 		if operating, _ := timeOf(t, w); operating != 0 {
-			t.Errorf("operating %v after the ban, want 0", operating)
+			t.Errorf("got operating %v after the ban, want 0", operating)
 		}
 	})
 }
 
-// Calls side by side do not see each other: each is booked after its answer.
+// Calls at the same time do not see each other: each is charged after its answer.
 func TestOperatingParallel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(Config{Latency: 30 * time.Second, Operating: Operating{Mode: OperatingDocumented, Limit: 20 * time.Second}})
@@ -86,16 +82,14 @@ func TestOperatingParallel(t *testing.T) {
 		}
 		time.Sleep(31 * time.Second)
 		if p.Ran("crm.item.list") != 10 {
-			t.Errorf("%d ran", p.Ran("crm.item.list"))
+			t.Errorf("got %d run, want 10", p.Ran("crm.item.list"))
 		}
-		if w := get(t, p, hook+"crm.item.list"); w.Code != 429 {
-			t.Errorf("the next: %d", w.Code)
-		}
+		wantAnswer(t, get(t, p, hook+"crm.item.list"), 429, "OPERATION_TIME_LIMIT")
 	})
 }
 
-// A batch spends the budgets of the methods inside, or as newer builds do, that
-// of `batch` at half weight with the running sum in result_time.
+// A batch uses the budgets of the methods inside it. In newer builds it uses that
+// of `batch`, with half the time and the running sum in result_time.
 func TestOperatingBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Operating{Mode: OperatingDocumented, Limit: 100 * time.Second,
@@ -105,29 +99,20 @@ func TestOperatingBatch(t *testing.T) {
 		p := New(Config{Operating: o})
 		get(t, p, target)
 		w := get(t, p, target)
-		if want := `"result_error":{"a":{"error":"OPERATION_TIME_LIMIT",`; w.Code != 200 || !strings.Contains(w.Body.String(), want) {
-			t.Errorf("inner: %d %s", w.Code, w.Body)
-		}
+		wantAnswer(t, w, 200, `"result_error":{"a":{"error":"OPERATION_TIME_LIMIT",`)
 
 		o.Batch = BatchOuter
 		p = New(Config{Operating: o})
 		w = get(t, p, target)
-		if !strings.Contains(w.Body.String(), `"operating":30}`) || !strings.Contains(w.Body.String(), `"operating":60}`) {
-			t.Errorf("outer: no running sum of 30 and 60 in %s", w.Body)
-		}
-		if w := get(t, p, target); w.Code != 200 { // 60 s are booked, 100 s allowed
-			t.Errorf("outer: the second batch got %d", w.Code)
-		}
-		if w := get(t, p, target); w.Code != 429 {
-			t.Errorf("outer: the third batch got %d", w.Code)
-		}
-		if w := get(t, p, hook+"crm.item.list"); w.Code != 200 {
-			t.Errorf("outer: the inner method by itself got %d", w.Code)
-		}
+		wantAnswer(t, w, 200, `"operating":30}`)
+		wantAnswer(t, w, 200, `"operating":60}`)
+		wantAnswer(t, get(t, p, target), 200, "") // 60 s are used, 100 s allowed
+		wantAnswer(t, get(t, p, target), 429, "")
+		wantAnswer(t, get(t, p, hook+"crm.item.list"), 200, "") // the inner method by itself
 	})
 }
 
-// An answer has neither field, one, or both, as it is told to.
+// An answer has neither field, one, or both, as Fields says.
 func TestOperatingFields(t *testing.T) {
 	for fields, want := range map[OperatingFields][2]bool{
 		FieldsNone: {false, false}, FieldsOperating: {true, false}, FieldsBoth: {true, true}, "": {false, false},
@@ -135,18 +120,18 @@ func TestOperatingFields(t *testing.T) {
 		p := New(Config{Operating: Operating{Fields: fields}})
 		operating, reset := timeOf(t, get(t, p, hook+"profile"))
 		if (operating >= 0) != want[0] || (reset >= 0) != want[1] {
-			t.Errorf("%q: operating %v, reset %v", fields, operating, reset)
+			t.Errorf("%q: got operating %v, reset %v, want them present: %v", fields, operating, reset, want)
 		}
 	}
 }
 
-// A million credentials do not make the portal grow without end.
+// The number of budgets is bounded, however many credentials call.
 func TestUsagesBounded(t *testing.T) {
 	all := make(usages)
 	for i := range 3 * maxUsages {
 		all.of(text(i), 0).book(Operating{Mode: OperatingDocumented}, 0, time.Second)
 	}
 	if len(all) > maxUsages {
-		t.Errorf("%d budgets", len(all))
+		t.Errorf("got %d budgets, want at most %d", len(all), maxUsages)
 	}
 }

@@ -14,12 +14,12 @@ func asJSON(t *testing.T, v any) string {
 	t.Helper()
 	b, err := appendJSON(nil, v)
 	if err != nil || !json.Valid(b) {
-		t.Fatalf("%s, %v", b, err)
+		t.Fatalf("got %s (%v), want JSON", b, err)
 	}
 	return string(b)
 }
 
-// Query and form are read as PHP reads them, broken parts included.
+// Query and form are read as PHP reads them, also their broken parts.
 func TestParseForm(t *testing.T) {
 	for form, want := range map[string]string{
 		"":                              `[]`,
@@ -36,13 +36,13 @@ func TestParseForm(t *testing.T) {
 		"a" + strings.Repeat("[x]", 99): `[]`,
 	} {
 		if got := asJSON(t, parseForm(form)); got != want {
-			t.Errorf("%s: %s, want %s", form, got, want)
+			t.Errorf("%s: got %s, want %s", form, got, want)
 		}
 	}
 }
 
-// JSON, form and multipart bodies give the same parameters, laid over those of
-// the query; a body under any other type is not read.
+// JSON, form and multipart bodies give the same parameters, which replace those of
+// the query. A body of another type is not read.
 func TestParams(t *testing.T) {
 	var multi bytes.Buffer
 	w := multipart.NewWriter(&multi)
@@ -63,12 +63,12 @@ func TestParams(t *testing.T) {
 		r.Header.Set("Content-Type", test.contentType)
 		got, err := params(r, []byte(test.body))
 		if err != nil || asJSON(t, got) != test.want {
-			t.Errorf("%s: %s, %v; want %s", test.contentType, asJSON(t, got), err, test.want)
+			t.Errorf("%s: got %s (%v), want %s", test.contentType, asJSON(t, got), err, test.want)
 		}
 	}
 }
 
-// Bodies that cannot be read are errors of the call, never a panic.
+// A call with a body that cannot be read gets 400 and does not run.
 func TestBrokenBodies(t *testing.T) {
 	for _, test := range []struct{ contentType, body string }{
 		{"application/json", `{"fields":`},
@@ -81,7 +81,7 @@ func TestBrokenBodies(t *testing.T) {
 		p := New(Config{})
 		w := call(t, p, "POST", hook+"crm.deal.add", test.contentType, test.body)
 		if w.Code != 400 || p.Ran("crm.deal.add") != 0 {
-			t.Errorf("%s %.20s: %d %s, ran %d", test.contentType, test.body, w.Code, w.Body, p.Ran("crm.deal.add"))
+			t.Errorf("%s %.20s: got %d %s and %d run, want 400 and none", test.contentType, test.body, w.Code, w.Body, p.Ran("crm.deal.add"))
 		}
 	}
 }
