@@ -144,9 +144,9 @@ func (at *attempt) discard() {
 // send makes one request, on another connection too while the portal closes
 // each before it looks at the request.
 func (t *transport) send(caller context.Context, out *http.Request, body *body, cancel context.CancelCauseFunc) (*http.Response, *failure) {
-	clock := newSilence(t.timeout, cancel)
+	clock := newSilenceTimer(t.timeout, cancel)
 	defer clock.end()
-	s := &sending{caller: caller, clock: clock}
+	s := &connTrace{caller: caller, clock: clock}
 	for {
 		ctx, stop := context.WithCancelCause(out.Context())
 		s.stop = stop
@@ -155,9 +155,9 @@ func (t *transport) send(caller context.Context, out *http.Request, body *body, 
 		case err == nil && resp.StatusCode == http.StatusSwitchingProtocols: // nobody asked for that
 			resp.Body.Close()
 			return nil, networkFailure(ctx, errors.New("the portal switched protocols"), true)
-		case err == nil && t.asksForUser(resp):
+		case err == nil && t.isFromOutboundProxy(resp):
 			resp.Body.Close()
-			return nil, networkFailure(ctx, refusedBy(resp.StatusCode), false)
+			return nil, networkFailure(ctx, outboundRefusal(resp.StatusCode), false)
 		case err == nil:
 			resp.Body = newIdleBody(resp.Body, t.timeout, cancel)
 			return resp, nil

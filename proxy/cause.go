@@ -35,7 +35,7 @@ const viaOutbound = "outbound proxy (B24PROXY_OUTBOUND_PROXY): "
 var causes = []func(error) string{ourCause, nameCause, certificateCause, systemCause, protocolCause, timeoutCause}
 
 func ourCause(err error) string {
-	for _, ours := range []error{errRepeat, errLeft, errStopped, errTooLarge, errNoRoom, errNotPublic} {
+	for _, ours := range []error{errRepeat, errCallerLeft, errStopped, errTooLarge, errNoRoom, errNotPublic} {
 		if errors.Is(err, ours) {
 			return ours.Error()
 		}
@@ -46,7 +46,7 @@ func ourCause(err error) string {
 		}
 		return errNotKept.Error()
 	}
-	if outbound, ok := errors.AsType[refusedBy](err); ok {
+	if outbound, ok := errors.AsType[outboundRefusal](err); ok {
 		return outbound.Error()
 	}
 	if silent, ok := errors.AsType[silentFor](err); ok {

@@ -14,14 +14,14 @@ import (
 // portal closes each before it looks at the request.
 const maxSendings = 5
 
-// A sending watches one RoundTrip after the other, until one gets an answer: how
+// A connTrace watches one RoundTrip after the other, until one gets an answer: how
 // far the request gets, and whether net/http may write it to another connection.
 // net/http repeats a request by itself where it takes the method or a header to
 // be harmless; here only what surely was not processed is sent again.
-type sending struct {
+type connTrace struct {
 	caller context.Context
 	stop   context.CancelCauseFunc // ends the RoundTrip
-	clock  *silence
+	clock  *silenceTimer
 
 	times   int           // the request was given a connection
 	conn    *countingConn // the last one, nil where it is not known
@@ -35,17 +35,17 @@ type sending struct {
 var (
 	// errRepeat ends a RoundTrip that would send again what may have run.
 	errRepeat = errors.New("the connection broke after the request had been sent")
-	// errForm ends a RoundTrip whose request has the form of another protocol.
-	errForm = errors.New("the connection speaks another version of HTTP")
-	// errLeft ends a RoundTrip before anything is sent.
-	errLeft = errors.New("the caller left while the connection was made")
+	// errOtherProtocol ends a RoundTrip whose request has the form of another protocol.
+	errOtherProtocol = errors.New("the connection speaks another version of HTTP")
+	// errCallerLeft ends a RoundTrip before anything is sent.
+	errCallerLeft = errors.New("the caller left while the connection was made")
 )
 
 // request makes net/http send the body from its beginning, under the eyes of s.
 // That there is none is known to HTTP/1 by http.NoBody. net/http repeats such a
 // request by itself over HTTP/2, for a PROTOCOL_ERROR too, and then does not say
 // why; so there it gets an empty body, which net/http cannot rewind.
-func (s *sending) request(out *http.Request, body *body) *http.Request {
+func (s *connTrace) request(out *http.Request, body *body) *http.Request {
 	trace := &httptrace.ClientTrace{
 		GotConn:          s.gotConn,
 		WroteHeaderField: func(string, []string) { s.began.Store(true) },
@@ -56,22 +56,22 @@ func (s *sending) request(out *http.Request, body *body) *http.Request {
 	s.empty = req.Body == http.NoBody
 	s.began.Store(false)
 	if !s.empty || s.http2 {
-		req.Body = &piecewise{req.Body, s.clock}
+		req.Body = &watchedBody{req.Body, s.clock}
 	}
 	return req
 }
 
 // gotConn allows the request to be written to a connection, or ends the
 // RoundTrip before that.
-func (s *sending) gotConn(info httptrace.GotConnInfo) {
+func (s *connTrace) gotConn(info httptrace.GotConnInfo) {
 	conn, isTLS, isHTTP2 := under(info)
 	switch {
 	case s.caller.Err() != nil:
-		s.refuse(info, errLeft)
+		s.refuse(info, errCallerLeft)
 	case s.times > 0 && s.sent():
 		s.refuse(info, errRepeat)
 	case s.empty && s.http2 != isHTTP2:
-		s.refuse(info, errForm)
+		s.refuse(info, errOtherProtocol)
 	default:
 		s.clock.restart()
 	}
@@ -85,7 +85,7 @@ func (s *sending) gotConn(info httptrace.GotConnInfo) {
 
 // refuse keeps net/http from writing the request. HTTP/2 looks at the context
 // before it writes; HTTP/1 does not, so its connection is closed.
-func (s *sending) refuse(info httptrace.GotConnInfo, cause error) {
+func (s *connTrace) refuse(info httptrace.GotConnInfo, cause error) {
 	s.stop(cause)
 	if _, _, isHTTP2 := under(info); !isHTTP2 {
 		info.Conn.Close()
@@ -114,7 +114,7 @@ const closeNotify = 31
 
 // sent reports whether a part of the request may have reached the portal, as far
 // as the last connection shows it.
-func (s *sending) sent() bool {
+func (s *connTrace) sent() bool {
 	switch {
 	case !s.began.Load():
 		return false
@@ -127,11 +127,11 @@ func (s *sending) sent() bool {
 
 // lost reports whether the request may have been processed although its
 // RoundTrip failed.
-func (s *sending) lost(ctx context.Context, err error) bool {
+func (s *connTrace) lost(ctx context.Context, err error) bool {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errRepeat):
 		return true
-	case errors.Is(cause, errForm), errors.Is(cause, errLeft), s.times == 0:
+	case errors.Is(cause, errOtherProtocol), errors.Is(cause, errCallerLeft), s.times == 0:
 		return false
 	case s.http2 && cause != nil: // net/http does not wait for its writer
 		return true
@@ -140,9 +140,9 @@ func (s *sending) lost(ctx context.Context, err error) bool {
 }
 
 // again reports whether a request that was not lost is sent once more.
-func (s *sending) again(ctx context.Context) bool {
+func (s *connTrace) again(ctx context.Context) bool {
 	cause := context.Cause(ctx)
-	return s.caller.Err() == nil && 0 < s.times && s.times < maxSendings && (cause == nil || errors.Is(cause, errForm))
+	return s.caller.Err() == nil && 0 < s.times && s.times < maxSendings && (cause == nil || errors.Is(cause, errOtherProtocol))
 }
 
 // neverProcessed reports whether an HTTP/2 server said that it has not looked at

@@ -237,15 +237,15 @@ func TestOnlyWhatLeavesDecides(t *testing.T) {
 // byte is one, and over HTTP/2 the connection shows nothing.
 func TestSent(t *testing.T) {
 	for name, c := range map[string]*struct {
-		s       sending
+		s       connTrace
 		written int64
 		want    bool
 	}{
-		"nothing":                      {sending{}, 0, false},
-		"a byte":                       {sending{}, 1, true},
-		"goodbye over TLS":             {sending{tls: true}, 31, false},
-		"more than goodbye over TLS":   {sending{tls: true}, 32, true},
-		"nothing that is seen, HTTP/2": {sending{tls: true, http2: true}, 0, true},
+		"nothing":                      {connTrace{}, 0, false},
+		"a byte":                       {connTrace{}, 1, true},
+		"goodbye over TLS":             {connTrace{tls: true}, 31, false},
+		"more than goodbye over TLS":   {connTrace{tls: true}, 32, true},
+		"nothing that is seen, HTTP/2": {connTrace{tls: true, http2: true}, 0, true},
 	} {
 		c.s.conn, c.s.written = new(countingConn), 100
 		c.s.conn.written.Store(100 + c.written)

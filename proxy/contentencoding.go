@@ -36,20 +36,20 @@ func decoderOf(h http.Header, from io.Reader) (decoder io.Reader, known bool) {
 		}
 	}
 	for _, e := range slices.Backward(all) {
-		decoder = &opening{open: e, from: from}
+		decoder = &lazyDecoder{open: e, from: from}
 		from = decoder
 	}
 	return decoder, true
 }
 
-// An opening opens its decoder with the first read, since that reads already.
-type opening struct {
+// An lazyDecoder opens its decoder with the first read, since that reads already.
+type lazyDecoder struct {
 	open    encoding
 	from    io.Reader
 	decoder io.Reader
 }
 
-func (o *opening) Read(p []byte) (n int, err error) {
+func (o *lazyDecoder) Read(p []byte) (n int, err error) {
 	if o.decoder == nil {
 		if o.decoder, err = o.open(o.from); err != nil {
 			o.decoder = nil

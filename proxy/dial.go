@@ -22,15 +22,15 @@ const (
 	maxUnsent = 128 << 10
 )
 
-// newWire makes the transport that talks to portals. What may be sent again is
+// newPortalTransport makes the transport that talks to portals. What may be sent again is
 // not its to say (see sending). Only hosts that the settings name may be at an
 // address that is not public.
-func newWire(c *Config, named func(host string) bool) *http.Transport {
+func newPortalTransport(c *Config, named func(host string) bool) *http.Transport {
 	everywhere, public := newDialer(func(string) error { return nil }), newDialer(onlyPublic)
 	t := &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			dialer := public
-			if to, ok := instead(c.ConnectTo, addr); ok {
+			if to, ok := dialedInstead(c.ConnectTo, addr); ok {
 				addr, dialer = to, everywhere
 			}
 			if c.OutboundProxy != nil || named(addr) { // where that is set, nothing else is dialled
@@ -61,7 +61,7 @@ func newWire(c *Config, named func(host string) bool) *http.Transport {
 	}
 	if c.OutboundProxy != nil {
 		t.Proxy = http.ProxyURL(c.OutboundProxy)
-		t.OnProxyConnectResponse = connected
+		t.OnProxyConnectResponse = checkConnect
 	}
 	return t
 }
@@ -77,9 +77,9 @@ func newDialer(allow func(address string) error) *net.Dialer {
 	}
 }
 
-// instead finds the address that stands for a portal's: by its port too, else
+// dialedInstead finds the address that stands for a portal's: by its port too, else
 // by its name.
-func instead(m HostMap[string], addr string) (string, bool) {
+func dialedInstead(m HostMap[string], addr string) (string, bool) {
 	for _, port := range []string{portalPort, portOf(addr)} {
 		host, err := cleanHost(addr, port)
 		if err != nil {

@@ -133,7 +133,7 @@ func TestWireCountsBeyondTheGoodbye(t *testing.T) {
 		sent    bool
 	}{{0, false, false}, {1, false, true}, {0, true, false}, {24, true, false}, {31, true, false}, {32, true, true}, {115, true, true}} {
 		const before = 5000 // by other requests
-		s := &sending{times: 1, conn: new(countingConn), tls: c.tls, written: before}
+		s := &connTrace{times: 1, conn: new(countingConn), tls: c.tls, written: before}
 		s.began.Store(true)
 		s.conn.written.Add(before + c.written)
 		if got := s.sent(); got != c.sent {

@@ -33,8 +33,8 @@ const (
 	redirectsElsewhere
 	redirectNotFollowed
 	stoppedMeanwhile
-	crashedMeanwhile
-	crashedBeforeSending
+	panickedMeanwhile
+	panickedBeforeSending
 
 	portalNotNamed
 	portalNotAllowed
@@ -83,8 +83,8 @@ var errorTable = [...]errorRow{
 	redirectsElsewhere:  noAnswer(metrics.FromPortal, bitrix24.ReasonRedirect, "The portal redirects to another page; the call may have run"),
 	redirectNotFollowed: noAnswer(metrics.FromPortal, bitrix24.ReasonRedirect, "The portal redirects the call to an address that the proxy does not follow: it follows https to a portal on the list, and no redirect to a private address or from another portal to B24PROXY_UPSTREAM. The call did not run").notRun(metrics.PortalError),
 	stoppedMeanwhile:    noAnswer(metrics.FromProxy, bitrix24.Reason(limiter.Draining), "The proxy restarts; the portal has not answered for %.1f s, and the call may have run"),
-	crashedMeanwhile:    noAnswer(metrics.FromProxy, bitrix24.Reason(bitrix24.CategoryInternal), "The proxy failed on this call, which may have run; the log of the proxy says more"),
-	crashedBeforeSending: noAnswer(metrics.FromProxy, bitrix24.Reason(bitrix24.CategoryInternal), "The proxy failed on this call, which was not sent; the log of the proxy says more").
+	panickedMeanwhile:   noAnswer(metrics.FromProxy, bitrix24.Reason(bitrix24.CategoryInternal), "The proxy failed on this call, which may have run; the log of the proxy says more"),
+	panickedBeforeSending: noAnswer(metrics.FromProxy, bitrix24.Reason(bitrix24.CategoryInternal), "The proxy failed on this call, which was not sent; the log of the proxy says more").
 		notRun(metrics.Rejected),
 
 	// A request that cannot be sent as it is.

@@ -28,10 +28,10 @@ type examination struct {
 	decoder io.Reader // nil: the answer is plain
 	garbled bool      // the answer cannot be decoded, or not to its end
 
-	text []byte // the head, decoded
-	held []byte // the head as it came, not yet passed on
-	err  error  // that body ended with: io.EOF, or it broke off
-	look *look  // at what streams encoded
+	text []byte       // the head, decoded
+	held []byte       // the head as it came, not yet passed on
+	err  error        // that body ended with: io.EOF, or it broke off
+	look *sideDecoder // at what streams encoded
 }
 
 // maxHeld bounds what is held back. Plain text never reaches it: the scanner has
@@ -129,7 +129,7 @@ func isEnd(err error) bool {
 // stream lets the rest of an answer pass.
 func (x *examination) stream() {
 	if x.decoder != nil {
-		x.look = newLook(x.decoder, &x.source, len(x.text), x.scanner)
+		x.look = newSideDecoder(x.decoder, &x.source, len(x.text), x.scanner)
 	}
 	x.text = nil
 }

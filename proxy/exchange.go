@@ -28,7 +28,7 @@ type exchange struct {
 	repeatable bool // running twice is the same as running once
 
 	queued    time.Duration   // spent waiting for slots
-	foretold  time.Duration   // that an observing proxy would have waited
+	estimated time.Duration   // that an observing proxy would have waited
 	portal    time.Duration   // spent waiting for the portal's answers
 	attempts  int             // sent to the portal
 	moves     int             // to another address of a renamed portal
@@ -47,7 +47,7 @@ type exchange struct {
 
 // watch notes what an observing proxy would have done with a call.
 func (ex *exchange) watch(slot *limiter.Slot, hold time.Duration, operating *limiter.Rejection) {
-	ex.foretold += slot.EstimatedWait + hold
+	ex.estimated += slot.EstimatedWait + hold
 	switch {
 	case slot.WouldReject != nil:
 		ex.would = rejection(slot.WouldReject)

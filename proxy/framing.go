@@ -21,14 +21,14 @@ import (
 // has a body; Transfer-Encoding beside Content-Length is read by the former
 // alone, and after each body in chunks the connection is closed.
 
-// unclear reports whether a request may have another end than net/http found.
-func unclear(r *http.Request) bool {
+// hasUnclearEnd reports whether a request may have another end than net/http found.
+func hasUnclearEnd(r *http.Request) bool {
 	first := firstHeadOf(r)
 	isOld := !r.ProtoAtLeast(1, 1)
 	switch {
 	case first.is(r) && first.encoded && (isOld || first.sized):
 		return true
-	case isOld && bearsBody(r.Method) && r.Header["Content-Length"] == nil:
+	case isOld && mayHaveBody(r.Method) && r.Header["Content-Length"] == nil:
 		return true
 	}
 	return isOld && r.ContentLength != 0 && first != nil && !first.is(r)
@@ -38,7 +38,7 @@ func unclear(r *http.Request) bool {
 // follows may be a part of it.
 func isLast(r *http.Request) bool { return r.TransferEncoding != nil || !r.ProtoAtLeast(1, 1) }
 
-func bearsBody(method string) bool {
+func mayHaveBody(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 

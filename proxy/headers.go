@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// own are the headers that a client sends to the proxy alone, or that say from
+// ownHeaders are the headers that a client sends to the proxy alone, or that say from
 // where a request comes: names in lower case. Expect is settled, since the body
 // is here.
-var own = setOf("b24-portal", "b24-client", "priority", "connection", "upgrade", "expect", "forwarded", "x-real-ip")
+var ownHeaders = setOf("b24-portal", "b24-client", "priority", "connection", "upgrade", "expect", "forwarded", "x-real-ip")
 
-// imitated are the further headers that the proxy reads, replaces or removes.
+// imitatedHeaders are the further headers that the proxy reads, replaces or removes.
 // They pass under their own names alone.
-var imitated = setOf("proxy-connection", "proxy-authenticate", "proxy-authorization", "keep-alive", "transfer-encoding",
+var imitatedHeaders = setOf("proxy-connection", "proxy-authenticate", "proxy-authorization", "keep-alive", "transfer-encoding",
 	"content-length", "content-type", "content-encoding", "idempotency-key", "x-idempotency-key", "x-request-id")
 
 func setOf(names ...string) map[string]bool {
@@ -27,8 +27,8 @@ func setOf(names ...string) map[string]bool {
 // stands in the log instead of one that the caller chose.
 func stripOwnHeaders(h http.Header, id string) {
 	for name := range h {
-		plain := dashed(name)
-		if own[plain] || strings.HasPrefix(plain, "x-forwarded") || imitated[plain] && plain != strings.ToLower(name) {
+		plain := cgiName(name)
+		if ownHeaders[plain] || strings.HasPrefix(plain, "x-forwarded") || imitatedHeaders[plain] && plain != strings.ToLower(name) {
 			delete(h, name)
 		}
 	}
@@ -38,9 +38,9 @@ func stripOwnHeaders(h http.Header, id string) {
 	stripWait(h)
 }
 
-// dashed is a header's name as CGI makes it, in lower case and with dashes: a
+// cgiName is a header's name as CGI makes it, in lower case and with dashes: a
 // portal's PHP takes X_Real_IP and X.Real.IP for X-Real-IP.
-func dashed(name string) string {
+func cgiName(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':

@@ -23,7 +23,7 @@ func (p *Proxy) ended(ex *exchange, r *http.Request) {
 	e := operator.CallEnded{
 		Call: ex.call(r.Method), Outcome: ex.outcome(), Status: ex.status, Code: ex.code(), IsError: ex.isError(), Source: ex.source(),
 		Attempts: ex.attempts, Took: time.Since(ex.began),
-		Urgency: ex.urgency, Queued: ex.queued, Estimated: ex.foretold, LeftQueue: ex.leftQueue, Rejection: ex.rejection(),
+		Urgency: ex.urgency, Queued: ex.queued, Estimated: ex.estimated, LeftQueue: ex.leftQueue, Rejection: ex.rejection(),
 		GotSlot: ex.route.call.REST() && ex.attempts > 0 && ex.would == nil, PortalTime: ex.portal,
 	}
 	e.Reason, e.Executed = ex.reason(e.Outcome), ex.ran(e.Outcome)

@@ -7,28 +7,28 @@ import (
 	"net/url"
 )
 
-// A refusedBy is the status with which the outbound proxy refused to carry a
+// A outboundRefusal is the status with which the outbound proxy refused to carry a
 // request. Nothing of it has reached the portal.
-type refusedBy int
+type outboundRefusal int
 
-func (status refusedBy) Error() string {
+func (status outboundRefusal) Error() string {
 	if status == http.StatusProxyAuthRequired {
 		return "the outbound proxy (B24PROXY_OUTBOUND_PROXY) asks for a user and password"
 	}
 	return fmt.Sprintf("the outbound proxy (B24PROXY_OUTBOUND_PROXY) refused with status %d", int(status))
 }
 
-// connected is asked when the outbound proxy answers to CONNECT.
-func connected(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+// checkConnect is asked when the outbound proxy answers to CONNECT.
+func checkConnect(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK {
-		return refusedBy(resp.StatusCode)
+		return outboundRefusal(resp.StatusCode)
 	}
 	return nil
 }
 
-// asksForUser reports whether an answer is the outbound proxy's own, to a request
+// isFromOutboundProxy reports whether an answer is the outbound proxy's own, to a request
 // for a portal without TLS.
-func (t *transport) asksForUser(resp *http.Response) bool {
+func (t *transport) isFromOutboundProxy(resp *http.Response) bool {
 	return t.outbound && resp.Request.URL.Scheme == "http" &&
 		resp.StatusCode == http.StatusProxyAuthRequired && resp.Header.Get("Proxy-Authenticate") != ""
 }

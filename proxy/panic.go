@@ -10,7 +10,7 @@ import (
 // panicked records a panic, and is the answer to its call.
 func panicked(j journal, c operator.Call, cause any) *failure {
 	j.Record(operator.Panicked{Call: c, Cause: cause, Stack: debug.Stack()})
-	return newFailure(crashedMeanwhile)
+	return newFailure(panickedMeanwhile)
 }
 
 // recovered ends a call in whose handling something panicked: with an answer,
@@ -25,7 +25,7 @@ func (p *Proxy) recovered(w *answerWriter, r *http.Request, ex *exchange) {
 	}
 	f := panicked(p.journal, ex.call(r.Method), cause)
 	if ex.attempts == 0 {
-		f = newFailure(crashedBeforeSending)
+		f = newFailure(panickedBeforeSending)
 	}
 	if w.wrote {
 		ex.failed = f

@@ -102,7 +102,7 @@ func New(c Config) *Proxy {
 	}
 	p.operator = operator.New(p.operatorConfig())
 	p.journal = p.operator
-	wire := newWire(&p.config, p.router.named)
+	wire := newPortalTransport(&p.config, p.router.named)
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id) },
 		Transport: &transport{
@@ -161,7 +161,7 @@ const restIdle = 500 * time.Millisecond
 // read finds out what a request asks for, and takes its body. What can be
 // refused without the body is refused before it is read.
 func (p *Proxy) read(w http.ResponseWriter, r *http.Request, ex *exchange, isIn bool) (failed *failure) {
-	if unclear(r) {
+	if hasUnclearEnd(r) {
 		return newFailure(bodyEndNotClear)
 	}
 	if r.Method == http.MethodConnect {

@@ -90,13 +90,13 @@ func (r *router) elsewhere(from route, to *url.URL, raw string) (route, *failure
 		scheme = from.scheme
 	}
 	_, isListed := r.allowed.find(host)
-	isWithin := r.isBox(from.scheme, from.portal)
+	isWithin := r.isUpstream(from.scheme, from.portal)
 	switch {
 	case to.User != nil || scheme != "http" && scheme != "https":
 		return route{}, newFailure(redirectNotFollowed)
-	case isWithin && r.isBox(scheme, host):
+	case isWithin && r.isUpstream(scheme, host):
 		return newRoute(scheme, host, raw), nil
-	case !isWithin && r.isBeside(host) && (!isListed || r.upstream.Scheme == "http"):
+	case !isWithin && r.isUpstreamHost(host) && (!isListed || r.upstream.Scheme == "http"):
 		return route{}, newFailure(redirectNotFollowed)
 	case err != nil || !isListed:
 		return route{}, renamedTo(from.portal, to.Host)
@@ -106,9 +106,9 @@ func (r *router) elsewhere(from route, to *url.URL, raw string) (route, *failure
 	return newRoute(scheme, host, raw), nil
 }
 
-// isBox reports whether an address is the upstream's own: as it is set, or over
+// isUpstream reports whether an address is the upstream's own: as it is set, or over
 // TLS where it is set without.
-func (r *router) isBox(scheme, host string) bool {
+func (r *router) isUpstream(scheme, host string) bool {
 	switch {
 	case r.upstream == nil:
 		return false
@@ -118,8 +118,8 @@ func (r *router) isBox(scheme, host string) bool {
 	return r.upstream.Scheme == "http" && scheme == "https" && host == withoutPort(r.host, portOf(r.host))
 }
 
-// isBeside reports whether a clean host is the upstream's, at any port.
-func (r *router) isBeside(host string) bool {
+// isUpstreamHost reports whether a clean host is the upstream's, at any port.
+func (r *router) isUpstreamHost(host string) bool {
 	return r.upstream != nil && hostOnly(host) == hostOnly(r.host)
 }
 

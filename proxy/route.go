@@ -62,7 +62,7 @@ func (r *router) route(req *http.Request) (route, *failure) {
 		return r.byTarget(req.URL.Scheme, raw)
 	}
 	if name := strings.Trim(req.Header.Get("B24-Portal"), " \t"); name != "" {
-		return r.to(name, raw)
+		return r.toNamed(name, raw)
 	}
 	segment, rest := cutAt(strings.TrimLeft(raw, "/"), "/?")
 	if scheme, host, ok := r.portal(segment); ok {
@@ -86,7 +86,7 @@ func (r *router) byTarget(scheme, raw string) (route, *failure) {
 		path = "/" + path
 	}
 	host := authority[strings.LastIndexByte(authority, '@')+1:]
-	to, failed := r.to(host, path, defaultPort(scheme))
+	to, failed := r.toNamed(host, path, defaultPort(scheme))
 	to.direct = true
 	return to, failed
 }
@@ -128,8 +128,8 @@ func ownPorts(req *http.Request) []string {
 	return ports
 }
 
-// to is a route to a host that the request names.
-func (r *router) to(name, raw string, silent ...string) (route, *failure) {
+// toNamed is a route toNamed a host that the request names.
+func (r *router) toNamed(name, raw string, silent ...string) (route, *failure) {
 	scheme, host, ok := r.portal(name, silent...)
 	if !ok {
 		return route{call: callAt(raw)}, notAllowed(name)

@@ -255,13 +255,13 @@ func TestSettingsFindTheirPortals(t *testing.T) {
 	} {
 		p := must(ParseHostPattern(c.pattern))
 		config := Config{Upstream: mustURL(c.upstream), PortalPlans: HostMap[limiter.Plan]{{p, limiter.Enterprise}}}
-		to, found := instead(HostMap[string]{{p, "10.0.0.5:1"}}, c.dialled)
+		to, found := dialedInstead(HostMap[string]{{p, "10.0.0.5:1"}}, c.dialled)
 		portal := newRouter(nil, config.Upstream).host
 		if portal != c.portal || config.PlanOf(portal) != limiter.Enterprise || !found || to != "10.0.0.5:1" {
 			t.Errorf("%s for %s: portal %s, plan %v, dialled %q", c.pattern, c.upstream, portal, config.PlanOf(portal), to)
 		}
 	}
-	if to, found := instead(HostMap[string]{{must(ParseHostPattern("box:80")), "10.0.0.5:1"}}, "box:443"); found {
+	if to, found := dialedInstead(HostMap[string]{{must(ParseHostPattern("box:80")), "10.0.0.5:1"}}, "box:443"); found {
 		t.Errorf("a setting for port 80 leads port 443 to %s", to)
 	}
 }

@@ -15,21 +15,21 @@ const (
 	lookRatio   = 100 // to the bytes as they came; JSON seldom shrinks to a fiftieth
 )
 
-// A look decodes an answer that streams for its scanner, as fast as the answer
+// A sideDecoder decodes an answer that streams for its scanner, as fast as the answer
 // passes.
-type look struct {
+type sideDecoder struct {
 	in    *io.PipeWriter
 	left  atomic.Bool   // the caller has
 	ended chan struct{} // closed when the scanner has got all that it gets
 	lost  bool          // it did not get all; settled when ended is closed
 }
 
-// newLook goes on decoding where the head of the answer ended. It ends with
+// newSideDecoder goes on decoding where the head of the answer ended. It ends with
 // close.
-func newLook(decoder io.Reader, source *tap, seen int, scanner io.Writer) *look {
+func newSideDecoder(decoder io.Reader, source *tap, seen int, scanner io.Writer) *sideDecoder {
 	from, in := io.Pipe()
 	source.from, source.keep = from, false
-	l := &look{in: in, ended: make(chan struct{})}
+	l := &sideDecoder{in: in, ended: make(chan struct{})}
 	go func() {
 		defer close(l.ended)
 		defer from.Close() // what still comes is not wanted
@@ -39,7 +39,7 @@ func newLook(decoder io.Reader, source *tap, seen int, scanner io.Writer) *look 
 }
 
 // decode reports whether something of the answer was not seen.
-func (l *look) decode(decoder io.Reader, source *tap, seen int, scanner io.Writer) (lost bool) {
+func (l *sideDecoder) decode(decoder io.Reader, source *tap, seen int, scanner io.Writer) (lost bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := decoder.Read(buf)
@@ -54,11 +54,11 @@ func (l *look) decode(decoder io.Reader, source *tap, seen int, scanner io.Write
 	}
 }
 
-func (l *look) Write(p []byte) (int, error) { return l.in.Write(p) }
+func (l *sideDecoder) Write(p []byte) (int, error) { return l.in.Write(p) }
 
 // close ends the look and reports whether it saw all. Without the answer's end,
 // where the caller has left, nothing more is decoded.
-func (l *look) close(whole bool) (sawAll bool) {
+func (l *sideDecoder) close(whole bool) (sawAll bool) {
 	l.left.Store(!whole)
 	l.in.Close()
 	<-l.ended

@@ -21,7 +21,7 @@ func TestBomb(t *testing.T) {
 			var seen counter
 			source := &tap{}
 			decoder, _ := decoderOf(map[string][]string{"Content-Encoding": {encoding}}, source)
-			l := newLook(decoder, source, 0, &seen)
+			l := newSideDecoder(decoder, source, 0, &seen)
 			l.Write(bomb)
 			if l.close(true) || int(seen) > lookAtLeast+lookRatio*len(bomb)+64<<10 || seen > lookAtMost+64<<10 {
 				t.Errorf("%d bytes of %d seen", seen, len(bomb))
@@ -39,7 +39,7 @@ func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return l
 func TestLookThatIsLeft(t *testing.T) {
 	var seen counter
 	endless, source := &zeros{began: make(chan bool)}, &tap{count: 1 << 30}
-	l := newLook(endless, source, 0, &seen)
+	l := newSideDecoder(endless, source, 0, &seen)
 	<-endless.began
 	l.left.Store(true)
 	endless.began <- true

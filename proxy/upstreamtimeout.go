@@ -21,10 +21,10 @@ func (s silentFor) Error() string {
 
 func (silentFor) Is(target error) bool { return target == errTimeout }
 
-// A silence ends an attempt whose portal gives no sign of life: it takes no
+// A silenceTimer ends an attempt whose portal gives no sign of life: it takes no
 // piece of the request, or sends no answer to what it has got. Each sign begins
 // it anew.
-type silence struct {
+type silenceTimer struct {
 	limit time.Duration
 
 	mu    sync.Mutex
@@ -32,11 +32,11 @@ type silence struct {
 	timer *time.Timer
 }
 
-func newSilence(limit time.Duration, cancel context.CancelCauseFunc) *silence {
-	return &silence{limit: limit, timer: time.AfterFunc(limit, func() { cancel(silentFor(limit)) })}
+func newSilenceTimer(limit time.Duration, cancel context.CancelCauseFunc) *silenceTimer {
+	return &silenceTimer{limit: limit, timer: time.AfterFunc(limit, func() { cancel(silentFor(limit)) })}
 }
 
-func (s *silence) restart() {
+func (s *silenceTimer) restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.over {
@@ -46,21 +46,21 @@ func (s *silence) restart() {
 
 // end stops it for good, since the answer is here; net/http may still be
 // writing the request.
-func (s *silence) end() {
+func (s *silenceTimer) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = true
 	s.timer.Stop()
 }
 
-// A piecewise body of a request begins the silence anew with each piece: net/http
+// A watchedBody body of a request begins the silence anew with each piece: net/http
 // reads the next one when the portal has taken the one before.
-type piecewise struct {
+type watchedBody struct {
 	io.ReadCloser
-	silence *silence
+	silence *silenceTimer
 }
 
-func (p *piecewise) Read(buf []byte) (int, error) {
+func (p *watchedBody) Read(buf []byte) (int, error) {
 	p.silence.restart()
 	return p.ReadCloser.Read(buf)
 }
