@@ -13,9 +13,9 @@ import (
 	"syscall"
 )
 
-// cause says in a few words what an error of the standard library means. They
-// hold nothing that came from outside: net/http quotes what it cannot read, and
-// the other errors have addresses in them.
+// cause says in a few words what an error of the standard library means. The words
+// contain nothing that came from outside: net/http quotes what it cannot read, and
+// other errors contain addresses.
 func cause(err error) string {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "proxyconnect" {
@@ -31,7 +31,7 @@ func cause(err error) string {
 
 const viaOutbound = "outbound proxy (B24PROXY_OUTBOUND_PROXY): "
 
-// causes are asked in turn: what is ours, then from the narrow to the wide.
+// causes are tried in this order: our own errors first, then the most specific ones.
 var causes = []func(error) string{ourCause, nameCause, certificateCause, systemCause, protocolCause, timeoutCause}
 
 func ourCause(err error) string {
@@ -103,8 +103,8 @@ func systemCause(err error) string {
 	return ""
 }
 
-// protocolCause knows errors that are not HTTP or not TLS. For some net/http has
-// words alone.
+// protocolCause names errors of a peer that does not speak HTTP or TLS. Some of them
+// have no type in net/http, only a text.
 func protocolCause(err error) string {
 	var (
 		alert  tls.AlertError
@@ -135,8 +135,8 @@ func timeoutCause(err error) string {
 	return ""
 }
 
-// place is where a connection failed, "" where that is not known. It is for the
-// log alone.
+// place says where a connection failed, or returns "" if that is not known. It is
+// only for the log.
 func place(err error) string {
 	if lookup, ok := errors.AsType[*net.DNSError](err); ok {
 		return fmt.Sprintf("lookup of %s on %s", lookup.Name, lookup.Server)

@@ -14,16 +14,16 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// An encoding opens a reader of decoded text; nil is the identity. Portals
-// compress when the client asks, and the answer passes as compressed; it is
-// decoded beside, to be examined.
+// An encoding opens a reader of decoded text; nil is the identity. Portals compress
+// an answer if the client asks for it. It passes compressed, and is decoded only to
+// be examined.
 type encoding func(io.Reader) (io.Reader, error)
 
 // maxEncodings bounds how many encodings of one answer are undone.
 const maxEncodings = 3
 
-// decoderOf returns a reader that undoes the encodings of an answer, nil where it
-// has none; known is false where they cannot be undone here.
+// decoderOf returns a reader that decodes an answer, or nil if it is not encoded.
+// known is false if it cannot be decoded here.
 func decoderOf(h http.Header, from io.Reader) (decoder io.Reader, known bool) {
 	var all []encoding
 	for name := range strings.SplitSeq(strings.Join(h["Content-Encoding"], ","), ",") {
@@ -77,11 +77,11 @@ func encodingNamed(name string) (e encoding, known bool) {
 	return nil, false
 }
 
-// maxWindow bounds what a decoder remembers (RFC 9659 for zstd).
+// maxWindow bounds the memory of a decoder (RFC 9659 for zstd).
 const maxWindow = 8 << 20
 
-// inflate reads deflate as it is defined, and as some servers send it, without
-// its zlib frame.
+// inflate reads deflate both as it is defined and without its zlib frame, as some
+// servers send it.
 func inflate(r io.Reader) (io.Reader, error) {
 	b := bufio.NewReader(r)
 	frame, err := b.Peek(2)

@@ -12,19 +12,19 @@ import (
 
 const (
 	dialTimeout = 10 * time.Second
-	// idleTimeout is below the 65 to 75 seconds after which web servers close
-	// idle connections, so that a call seldom meets one that is just closing.
+	// idleTimeout is shorter than the 65 to 75 seconds after which web servers close
+	// idle connections, so that calls seldom use one that is just being closed.
 	idleTimeout = 45 * time.Second
-	// pingAfter is how long an HTTP/2 connection is silent before it is asked
-	// whether it is alive, and how long it may take to answer.
+	// pingAfter is after how much silence an HTTP/2 connection is pinged, and how
+	// long the ping may take.
 	pingAfter = 15 * time.Second
-	// maxUnsent is what the kernel keeps of a request before the network takes it.
+	// maxUnsent bounds what the kernel buffers of a request before it is sent.
 	maxUnsent = 128 << 10
 )
 
-// newPortalTransport makes the transport that talks to portals. What may be sent again is
-// not its to say (see sending). Only hosts that the settings name may be at an
-// address that is not public.
+// newPortalTransport returns the transport that connects to portals. It must not send
+// anything again by itself (see connTrace). Only hosts that the settings name may have
+// an address that is not public.
 func newPortalTransport(c *Config, named func(host string) bool) *http.Transport {
 	everywhere, public := newDialer(func(string) error { return nil }), newDialer(onlyPublic)
 	t := &http.Transport{
@@ -33,7 +33,7 @@ func newPortalTransport(c *Config, named func(host string) bool) *http.Transport
 			if to, ok := dialedInstead(c.ConnectTo, addr); ok {
 				addr, dialer = to, everywhere
 			}
-			if c.OutboundProxy != nil || named(addr) { // where that is set, nothing else is dialled
+			if c.OutboundProxy != nil || named(addr) { // with an outbound proxy, nothing else is dialled
 				dialer = everywhere
 			}
 			conn, err := dialer.DialContext(ctx, network, addr)
@@ -50,14 +50,14 @@ func newPortalTransport(c *Config, named func(host string) bool) *http.Transport
 		MaxIdleConnsPerHost: 100,
 		IdleConnTimeout:     idleTimeout,
 		HTTP2: &http.HTTP2Config{
-			// A connection that died without a word is found out before a call
-			// on it has waited for its whole time-out.
+			// A dead connection is noticed before a call on it has waited for its
+			// whole timeout.
 			SendPingTimeout:  min(pingAfter, c.UpstreamTimeout/4),
 			PingTimeout:      min(pingAfter, c.UpstreamTimeout/4),
 			WriteByteTimeout: c.UpstreamTimeout,
 		},
 
-		MaxResponseHeaderBytes: 1 << 20, // with the informational answers before it
+		MaxResponseHeaderBytes: 1 << 20, // including the informational answers before it
 	}
 	if c.OutboundProxy != nil {
 		t.Proxy = http.ProxyURL(c.OutboundProxy)
@@ -66,7 +66,8 @@ func newPortalTransport(c *Config, named func(host string) bool) *http.Transport
 	return t
 }
 
-// newDialer makes a dialer that asks about each address before it connects.
+// newDialer returns a dialer that connects only to addresses for which allow does not
+// fail.
 func newDialer(allow func(address string) error) *net.Dialer {
 	return &net.Dialer{
 		Timeout: dialTimeout, KeepAlive: 15 * time.Second,
@@ -77,8 +78,8 @@ func newDialer(allow func(address string) error) *net.Dialer {
 	}
 }
 
-// dialedInstead finds the address that stands for a portal's: by its port too, else
-// by its name.
+// dialedInstead returns the address that is dialled in place of a portal's: the one
+// for its name and port, or else the one for its name.
 func dialedInstead(m HostMap[string], addr string) (string, bool) {
 	for _, port := range []string{portalPort, portOf(addr)} {
 		host, err := cleanHost(addr, port)
@@ -97,7 +98,7 @@ func portOf(addr string) string {
 	return port
 }
 
-// A countingConn knows how much was written to it.
+// A countingConn counts the bytes that are written to it.
 type countingConn struct {
 	net.Conn
 	written atomic.Int64

@@ -6,12 +6,11 @@ import (
 	"slices"
 )
 
-// errNotPublic says nothing about what listens there: a caller may have chosen
+// errNotPublic does not say whether anything listens there: a caller may have chosen
 // the name to find that out.
 var errNotPublic = errors.New("the name leads to an address that is not public; name the host in B24PROXY_PORTALS if it is yours")
 
-// onlyPublic refuses an address, with its port, at which no portal of the cloud
-// can be.
+// onlyPublic fails for an address, with its port, that cannot be a cloud portal's.
 func onlyPublic(address string) error {
 	if to, err := netip.ParseAddrPort(address); err != nil || !isPublic(to.Addr()) {
 		return errNotPublic
@@ -19,7 +18,7 @@ func onlyPublic(address string) error {
 	return nil
 }
 
-// isPublic reports whether an address is one of the whole Internet's.
+// isPublic reports whether an address is globally reachable.
 func isPublic(ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
 	if nat64.Contains(ip) {
@@ -34,7 +33,7 @@ func isPublic(ip netip.Addr) bool {
 
 var (
 	nat64   = netip.MustParsePrefix("64:ff9b::/96") // IPv4 addresses, for networks that have none (RFC 6052)
-	unicast = netip.MustParsePrefix("2000::/3")     // all of IPv6 that is given out
+	unicast = netip.MustParsePrefix("2000::/3")     // all of IPv6 that is allocated
 )
 
 // special are the addresses within IPv4 and within unicast that are not globally

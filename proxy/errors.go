@@ -62,8 +62,8 @@ const (
 	codeRequestNotKept    bitrix24.Code = "REQUEST_NOT_KEPT"
 )
 
-// errorTable has every error that is made here. README.md tells its users about
-// them, and a test compares the two.
+// errorTable has every error that is made here. README.md has them for users, and a
+// test compares the two.
 var errorTable = [...]errorRow{
 	// A call that got no slot. The portal would refuse it with the same code.
 	queueFull:           noSlot(bitrix24.CodeQueryLimitExceeded, limiter.QueueFull, "Too many requests: the proxy's queue for this portal is full (B24PROXY_QUEUE_DEPTH)"),
@@ -99,7 +99,7 @@ var errorTable = [...]errorRow{
 	bodyTooLarge:      invalid(http.StatusRequestEntityTooLarge, codeRequestTooLarge, "The request body is larger than %d bytes (B24PROXY_MAX_BODY)."),
 	bodyNotKept:       invalid(http.StatusServiceUnavailable, codeRequestNotKept, "The call was not sent: %s").retryIn(shortDelay),
 
-	// What ends a call that gets no answer any more: these stand in the log alone.
+	// The end of a call that gets no answer any more. These appear only in the log.
 	callerLeft:   {outcome: metrics.Abandoned},
 	answerCutOff: {code: bitrix24.CodeUnexpectedAnswer, reason: bitrix24.ReasonTruncated, outcome: metrics.PortalError},
 }
@@ -123,8 +123,8 @@ type errorRow struct {
 	text       string // may have verbs of fmt
 }
 
-// noSlot is a row for a call that was refused here in the portal's stead: what
-// the code means is what it means when the portal sends it.
+// noSlot is a row for a call that is refused here with a code of the portal, which
+// means the same as when the portal sends it.
 func noSlot(code bitrix24.Code, reason limiter.Reason, text string) errorRow {
 	known := bitrix24.Lookup(code)
 	row := errorRow{
@@ -137,8 +137,7 @@ func noSlot(code bitrix24.Code, reason limiter.Reason, text string) errorRow {
 	return row
 }
 
-// notReached is a row for a call of which the portal has not got anything, or
-// has refused to take it.
+// notReached is a row for a call that the portal has not received or not accepted.
 func notReached(source metrics.Source, reason bitrix24.Reason, text string) errorRow {
 	return errorRow{
 		status: http.StatusServiceUnavailable, code: codePortalUnreachable, reason: reason, source: source,
@@ -146,7 +145,7 @@ func notReached(source metrics.Source, reason bitrix24.Reason, text string) erro
 	}.retryIn(shortDelay)
 }
 
-// noAnswer is a row for a call that was sent in vain.
+// noAnswer is a row for a call that was sent and has no answer.
 func noAnswer(source metrics.Source, reason bitrix24.Reason, text string) errorRow {
 	known := bitrix24.Lookup(bitrix24.CodeUnexpectedAnswer)
 	return errorRow{
@@ -175,16 +174,16 @@ func (row errorRow) retryIn(d time.Duration) errorRow {
 	return row
 }
 
-// A failure is an error of the table as one call meets it.
+// A failure is an error of the table for one call.
 type failure struct {
 	errorRow
 	description  string
 	cause        error
 	portalStatus int    // of the answer that led to it; 0: none
-	requested    string // the host that the request named and may not call
+	requested    string // the host that the request names and that is not allowed
 }
 
-// newFailure takes a row of the table and puts args into its text.
+// newFailure returns the error of a row, with args put into its text.
 func newFailure(id errorID, args ...any) *failure {
 	f := &failure{errorRow: errorTable[id]}
 	f.description, f.retryAfter = f.text, jitter(f.retryAfter)
@@ -197,7 +196,7 @@ func newFailure(id errorID, args ...any) *failure {
 func (f *failure) Error() string { return string(f.code) + ": " + f.description }
 func (f *failure) Unwrap() error { return f.cause }
 
-// rejection is the answer to a call that got no slot.
+// rejection returns the error for a call that got no slot.
 func rejection(r *limiter.Rejection) *failure {
 	var f *failure
 	retryAfter := soon(r.RetryAfter)
@@ -219,7 +218,7 @@ func rejection(r *limiter.Rejection) *failure {
 	return f
 }
 
-// networkFailure is the answer to a call whose portal gave none.
+// networkFailure returns the error for a call that its portal did not answer.
 func networkFailure(ctx context.Context, err error, sent bool) *failure {
 	if ended := context.Cause(ctx); ended != nil {
 		err = ended // net/http says only that it was canceled
@@ -237,7 +236,7 @@ func networkFailure(ctx context.Context, err error, sent bool) *failure {
 	return f
 }
 
-// bodyFailure is the answer to a request whose body could not be taken.
+// bodyFailure returns the error for a request whose body could not be read or kept.
 func bodyFailure(err error, limit int64) *failure {
 	var f *failure
 	switch {
@@ -252,14 +251,14 @@ func bodyFailure(err error, limit int64) *failure {
 	return f
 }
 
-// draining is the answer to a call that comes when the proxy stops.
+// draining returns the error for a call that comes while the proxy stops.
 func draining() *failure {
 	return rejection(&limiter.Rejection{Reason: limiter.Draining, RetryAfter: time.Second})
 }
 
-// notAllowed is the answer to a request that names a host off the list. It
-// repeats only what surely is a host name: somebody may have put a webhook code
-// in its place.
+// notAllowed returns the error for a request that names a host off the list. It
+// repeats the name only if that surely is a host: it may be a webhook code in the
+// wrong place.
 func notAllowed(name string) *failure {
 	host, err := cleanHost(name, portalPort)
 	switch {
@@ -273,7 +272,7 @@ func notAllowed(name string) *failure {
 	return f
 }
 
-// renamedTo is the answer to a call that its portal redirects to a host off the
+// renamedTo returns the error for a call that its portal redirects to a host off the
 // list.
 func renamedTo(portal, name string) *failure {
 	requested := notAllowed(name).requested
@@ -285,7 +284,7 @@ func renamedTo(portal, name string) *failure {
 	return f
 }
 
-// logged is the description with what only the log may say of its cause.
+// logged returns the description, with what only the log may say about the cause.
 func (f *failure) logged() string {
 	text := f.description
 	if f.cause == nil || f.outcome == metrics.Rejected {
@@ -300,11 +299,12 @@ func (f *failure) logged() string {
 	return text
 }
 
-// soon is a time to try again, from 1 to 60 seconds. It is not spread further:
-// the limiter gives each caller who is refused a turn of its own.
+// soon bounds a Retry-After to 1 to 60 seconds. It need not be spread, since the
+// limiter returns a different time for each caller that it rejects.
 func soon(d time.Duration) time.Duration { return min(max(d, time.Second), time.Minute) }
 
-// jitter spreads those who are told the same time over a fifth more of it.
+// jitter adds up to a fifth, so that callers who get the same time do not all come
+// back at once.
 func jitter(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Float64()*float64(d)/5)
 }

@@ -11,38 +11,38 @@ import (
 	"b24proxy/proxy/bitrix24"
 )
 
-// An examination looks at an answer while it passes, as the body of the
-// response. The first part of an answer is held back until it is known whether
-// it will pass; of a long one the rest streams. What it means is learned once,
-// at its end, or when nobody reads on.
+// An examination is the body of a response, and finds out what the answer means while
+// it passes. It holds the beginning back until it knows whether the answer will pass;
+// the rest of a long one streams. It calls learn once: at the end of the answer, or
+// when nobody reads on.
 type examination struct {
 	resp    *http.Response
 	call    bitrix24.Call
 	hint    bitrix24.FileHint
-	body    io.ReadCloser // the portal's, as it comes
+	body    io.ReadCloser // as the portal sends it
 	scanner *bitrix24.Scanner
 	learn   func(bitrix24.Answer)
 	once    sync.Once
 
-	source  tap       // of the decoder
-	decoder io.Reader // nil: the answer is plain
+	source  tap       // what the decoder reads from
+	decoder io.Reader // nil: the answer has no encoding
 	garbled bool      // the answer cannot be decoded, or not to its end
 
-	text []byte       // the head, decoded
-	held []byte       // the head as it came, not yet passed on
-	err  error        // that body ended with: io.EOF, or it broke off
-	look *sideDecoder // at what streams encoded
+	text []byte       // the beginning, decoded
+	held []byte       // the beginning as it came, as far as it has not passed yet
+	err  error        // what ended body: io.EOF, or it broke off
+	side *sideDecoder // of what streams encoded
 }
 
-// maxHeld bounds what is held back. Plain text never reaches it: the scanner has
-// decided before. Compressed nothing might.
+// maxHeld bounds what is held back. The scanner decides about plain text before that,
+// but an encoded answer may decode to nothing for longer.
 const maxHeld = 2 << 20
 
-var errTooLong = errors.New("too much of the answer says nothing")
+var errTooLong = errors.New("too much of the answer decodes to nothing")
 
-// examine finds out what an answer means as far as it must be known before it
-// passes; learn is called with all of it, now or when it has passed. What comes
-// out of resp.Body afterwards is what came in.
+// examine returns what an answer means, as far as that must be known before it
+// passes. It calls learn with the whole meaning, now or when the answer has passed.
+// Afterwards resp.Body yields the same bytes as before.
 func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer)) bitrix24.Answer {
 	contentType := resp.Header.Get("Content-Type")
 	hint := bitrix24.FileHintOf(resp.StatusCode, resp.Header.Get("Content-Disposition"), resp.Header.Get("Content-Range"), contentType)
@@ -60,7 +60,7 @@ func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer
 	case verdict == bitrix24.VerdictStream:
 		x.stream()
 		return bitrix24.Answer{Kind: bitrix24.KindOK}
-	case verdict == bitrix24.VerdictMore: // it broke off: whatever came of it is no answer
+	case verdict == bitrix24.VerdictMore: // it broke off, so it is not an answer
 		answer := bitrix24.NewScanner(call, resp.StatusCode, "").Finish(false)
 		if errors.Is(context.Cause(resp.Request.Context()), errTimeout) {
 			answer.Reason = bitrix24.ReasonTimeout
@@ -73,15 +73,15 @@ func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer
 	return answer
 }
 
-// isBare reports whether an answer says all by its header: a redirect, and that
-// to a request which asks for no content, unless it failed.
+// isBare reports whether the header of an answer says everything: that of a redirect,
+// and of a successful answer to HEAD or OPTIONS.
 func isBare(resp *http.Response) bool {
 	method, status := resp.Request.Method, resp.StatusCode
 	return 300 <= status && status < 400 || (method == http.MethodHead || method == http.MethodOptions) && status < 500
 }
 
-// readHead reads until the scanner has decided; More says that the answer broke
-// off before.
+// readHead reads until the scanner has decided. It returns VerdictMore if the answer
+// broke off before that.
 func (x *examination) readHead() bitrix24.Verdict {
 	var known bool
 	x.source = tap{from: x.body, keep: true}
@@ -98,8 +98,8 @@ func (x *examination) readHead() bitrix24.Verdict {
 	}
 }
 
-// readSome adds to the head and reports whether it is all of the answer, as far
-// as that can be read.
+// readSome reads more of the beginning and reports whether that is all of the answer,
+// as far as it can be decoded.
 func (x *examination) readSome() (whole bool) {
 	x.text = slices.Grow(x.text, 4<<10)
 	free := x.text[len(x.text):cap(x.text)]
@@ -113,15 +113,14 @@ func (x *examination) readSome() (whole bool) {
 	x.text = x.text[:len(x.text)+n]
 	x.held, x.err = x.source.kept, x.source.err
 	x.garbled = err != nil && !isEnd(err)
-	if x.garbled && len(x.text) == 0 { // perhaps it is not encoded at all
+	if x.garbled && len(x.text) == 0 { // perhaps it is not encoded, whatever its header says
 		x.text, x.decoder = x.held, nil
 		return x.err != nil
 	}
 	return err != nil
 }
 
-// isEnd reports whether a decoder met the end of what it decodes, be it in the
-// middle.
+// isEnd reports whether a decoder met the end of its input, perhaps too early.
 func isEnd(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
@@ -129,13 +128,13 @@ func isEnd(err error) bool {
 // stream lets the rest of an answer pass.
 func (x *examination) stream() {
 	if x.decoder != nil {
-		x.look = newSideDecoder(x.decoder, &x.source, len(x.text), x.scanner)
+		x.side = newSideDecoder(x.decoder, &x.source, len(x.text), x.scanner)
 	}
 	x.text = nil
 }
 
-// judge says what an answer is that looks like none of the API: what cannot be
-// decoded is judged by its status, and a file is none of our business.
+// judge decides about an answer that does not look like one of the API: one that
+// cannot be decoded is judged by its status, and a file is left alone.
 func (x *examination) judge(a bitrix24.Answer) bitrix24.Answer {
 	isPage := a.Reason == bitrix24.ReasonHTML
 	switch {
@@ -163,21 +162,21 @@ func (x *examination) Read(p []byte) (n int, err error) {
 		return n, nil
 	}
 	if a := x.finish(); errors.Is(x.err, io.EOF) && a.Kind == bitrix24.KindNoAnswer {
-		return n, io.ErrUnexpectedEOF // it ends in the middle; so must the caller's
+		return n, io.ErrUnexpectedEOF // the answer ends too early, and the caller must notice
 	}
 	return n, x.err
 }
 
 func (x *examination) see(p []byte) {
 	switch {
-	case x.look != nil:
-		x.look.Write(p)
+	case x.side != nil:
+		x.side.Write(p)
 	case x.decoder == nil:
 		x.scanner.Write(p)
 	}
 }
 
-// Close ends the examination of what nobody reads on.
+// Close ends the examination of an answer that nobody reads to its end.
 func (x *examination) Close() error {
 	x.finish()
 	return x.body.Close()
@@ -191,20 +190,20 @@ func (x *examination) finish() (a bitrix24.Answer) {
 	return a
 }
 
-// outcome is what became of an answer that streamed. That a caller left, or that
-// the look at it was not worth its price, is no failure of the portal.
+// outcome returns what an answer that streamed means. It is not the portal's failure
+// if the caller left, or if decoding the answer would have cost too much.
 func (x *examination) outcome() bitrix24.Answer {
 	ended := errors.Is(x.err, io.EOF)
 	broke := x.err != nil && !ended && !hasLeft(x.resp.Request.Context())
-	sawAll := x.look == nil || x.look.close(ended || broke)
+	sawAll := x.side == nil || x.side.close(ended || broke)
 	if broke || ended && sawAll && !x.garbled {
 		return x.scanner.Finish(ended)
 	}
 	return bitrix24.Answer{Kind: bitrix24.KindOK}
 }
 
-// hasLeft reports whether an attempt was given up here, and not for the portal's
-// silence.
+// hasLeft reports whether an attempt was given up for another reason than the
+// portal's silence.
 func hasLeft(attempt context.Context) bool {
 	return attempt.Err() != nil && !errors.Is(context.Cause(attempt), errTimeout)
 }

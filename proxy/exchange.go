@@ -10,8 +10,8 @@ import (
 	"b24proxy/proxy/bitrix24"
 )
 
-// An exchange is one call of a client and all that becomes of it. It belongs
-// to the client's goroutine.
+// An exchange is one call of a client and all that happens to it. Only the client's
+// goroutine uses it.
 type exchange struct {
 	id       string // X-Request-Id
 	route    route
@@ -45,7 +45,7 @@ type exchange struct {
 	would *failure // what an observing proxy would have answered
 }
 
-// watch notes what an observing proxy would have done with a call.
+// watch records what the proxy would have done with a call if it did not only observe.
 func (ex *exchange) watch(slot *limiter.Slot, hold time.Duration, operating *limiter.Rejection) {
 	ex.estimated += slot.EstimatedWait + hold
 	switch {
@@ -56,7 +56,7 @@ func (ex *exchange) watch(slot *limiter.Slot, hold time.Duration, operating *lim
 	}
 }
 
-// executed tells whether the call ran, all attempts considered.
+// executed says whether the call ran, in its last attempt or in one before.
 func (ex *exchange) executed(last bitrix24.Ran) bitrix24.Ran {
 	if last == bitrix24.RanNo && ex.mayHaveRun {
 		return bitrix24.RanUnknown

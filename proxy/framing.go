@@ -8,20 +8,20 @@ import (
 	"regexp"
 )
 
-// Where a request ends is what a client and a proxy must agree about: else the
-// rest of one becomes the next (RFC 9112, sections 6.1 and 11.2). net/http
-// decides it and hides from a handler what it decided from: it drops
-// Transfer-Encoding from HTTP/1.0, reading no body or one of Content-Length, and
-// drops Content-Length beside Transfer-Encoding.
+// A client and a proxy must agree about where a request ends, or the rest of one
+// request becomes the next one (RFC 9112, sections 6.1 and 11.2). net/http decides
+// it, and a handler cannot see from what: in HTTP/1.0 it ignores Transfer-Encoding,
+// and beside Transfer-Encoding it drops Content-Length.
 //
-// So the head of the first request on a connection is kept, and refused if it is
-// unclear. The later ones cannot be seen, as only net/http knows where they
-// begin; they do no harm: HTTP/1.0 has no second request, since its connections
-// are closed after the first, and one that comes after HTTP/1.1 is refused if it
-// has a body; Transfer-Encoding beside Content-Length is read by the former
-// alone, and after each body in chunks the connection is closed.
+// So the head of the first request on a connection is recorded, and the request is
+// refused if its end is not clear. Later heads cannot be seen, since only net/http
+// knows where they begin, but they do no harm. There is no second request in
+// HTTP/1.0, because its connections are closed after the first; one that follows a
+// request of HTTP/1.1 is refused if it has a body. Beside Content-Length,
+// Transfer-Encoding alone counts, and after each body in chunks the connection is
+// closed.
 
-// hasUnclearEnd reports whether a request may have another end than net/http found.
+// hasUnclearEnd reports whether a request may end elsewhere than net/http found.
 func hasUnclearEnd(r *http.Request) bool {
 	first := firstHeadOf(r)
 	isOld := !r.ProtoAtLeast(1, 1)
@@ -34,8 +34,8 @@ func hasUnclearEnd(r *http.Request) bool {
 	return isOld && r.ContentLength != 0 && first != nil && !first.is(r)
 }
 
-// isLast reports whether the connection is closed after a request, as what
-// follows may be a part of it.
+// isLast reports whether the connection is closed after a request, since what follows
+// may be a part of it.
 func isLast(r *http.Request) bool { return r.TransferEncoding != nil || !r.ProtoAtLeast(1, 1) }
 
 func mayHaveBody(method string) bool {
@@ -48,20 +48,20 @@ type firstHead struct {
 	encoded, sized bool   // it has Transfer-Encoding, Content-Length
 }
 
-// is reports whether the head is that of a request. A second one with the same
-// line passes for it: then the first was as clear.
+// is reports whether the head is that of a request. It is also true for a second
+// request with the same first line, but then the first was as clear.
 func (h *firstHead) is(r *http.Request) bool {
 	return h != nil && h.line == r.Method+" "+r.RequestURI+" "+r.Proto
 }
 
 type connKey struct{}
 
-// withConn is an http.Server's ConnContext.
+// withConn is for the ConnContext of an http.Server.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// firstHeadOf is nil where the server does not use a headListener.
+// firstHeadOf returns nil if the server does not use a headListener.
 func firstHeadOf(r *http.Request) *firstHead {
 	if c, ok := r.Context().Value(connKey{}).(*headConn); ok {
 		return c.first
@@ -69,7 +69,7 @@ func firstHeadOf(r *http.Request) *firstHead {
 	return nil
 }
 
-// A headListener makes connections that keep the head of their first request.
+// A headListener accepts connections that record the head of their first request.
 type headListener struct{ net.Listener }
 
 func (l headListener) Accept() (net.Conn, error) {
@@ -80,8 +80,9 @@ func (l headListener) Accept() (net.Conn, error) {
 	return &headConn{Conn: c}, nil
 }
 
-// A headConn is read by net/http alone. What it keeps is complete before the
-// request has a handler, and is bounded as net/http bounds heads.
+// A headConn records the head of its first request. Only net/http reads from it, so
+// the head is complete before the handler runs, and is bounded as net/http bounds
+// heads.
 type headConn struct {
 	net.Conn
 	read  []byte     // of the head
@@ -119,7 +120,7 @@ func (c *headConn) keep(p []byte) {
 	c.read = nil
 }
 
-// CloseWrite lets net/http end a connection as that of TCP.
+// CloseWrite lets net/http close half of the connection, as it does with TCP.
 func (c *headConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

@@ -5,13 +5,14 @@ import (
 	"strings"
 )
 
-// ownHeaders are the headers that a client sends to the proxy alone, or that say from
-// where a request comes: names in lower case. Expect is settled, since the body
-// is here.
+// ownHeaders are the headers that a client sends to the proxy only, or that say where
+// a request comes from, in lower case. Expect is one of them, since the proxy has
+// read the body already.
 var ownHeaders = setOf("b24-portal", "b24-client", "priority", "connection", "upgrade", "expect", "forwarded", "x-real-ip")
 
-// imitatedHeaders are the further headers that the proxy reads, replaces or removes.
-// They pass under their own names alone.
+// imitatedHeaders are the other headers that the proxy reads, replaces or removes.
+// They are passed on under their own names, but not under names that a portal would
+// read as these (see cgiName).
 var imitatedHeaders = setOf("proxy-connection", "proxy-authenticate", "proxy-authorization", "keep-alive", "transfer-encoding",
 	"content-length", "content-type", "content-encoding", "idempotency-key", "x-idempotency-key", "x-request-id")
 
@@ -23,8 +24,8 @@ func setOf(names ...string) map[string]bool {
 	return set
 }
 
-// stripOwnHeaders removes what the portal must not see, and sends the id that
-// stands in the log instead of one that the caller chose.
+// stripOwnHeaders removes what the portal must not see. If the caller chose an
+// X-Request-Id, the portal gets the id that the log has.
 func stripOwnHeaders(h http.Header, id string) {
 	for name := range h {
 		plain := cgiName(name)
@@ -38,8 +39,8 @@ func stripOwnHeaders(h http.Header, id string) {
 	stripWait(h)
 }
 
-// cgiName is a header's name as CGI makes it, in lower case and with dashes: a
-// portal's PHP takes X_Real_IP and X.Real.IP for X-Real-IP.
+// cgiName returns the name under which PHP reads a header, in lower case and with
+// dashes: through CGI, X_Real_IP and X.Real.IP are the same as X-Real-IP.
 func cgiName(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -50,8 +51,8 @@ func cgiName(name string) string {
 	}, strings.ToLower(name))
 }
 
-// allowOrigin lets a page of any origin read an error that the proxy made, as
-// the portal lets it read answers.
+// allowOrigin lets a web page of any origin read an error that is made here, as the
+// portal lets it read answers.
 func allowOrigin(answer, request http.Header) {
 	if request.Get("Origin") != "" && answer.Get("Access-Control-Allow-Origin") == "" {
 		answer.Set("Access-Control-Allow-Origin", "*")

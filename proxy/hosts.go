@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// A HostPattern names a portal's host, or with "*." in front every host below
-// a domain. A port is part of the name.
+// A HostPattern is the name of a portal's host, or "*." and a domain, which means
+// all hosts below it. A port is part of the name.
 type HostPattern struct {
-	host     string // as cleanHost has it; below a domain ".domain"
+	host     string // as cleanHost returns it, with a dot in front if wildcard is set
 	wildcard bool
 }
 
@@ -30,7 +30,7 @@ func ParseHostPattern(s string) (HostPattern, error) {
 	return HostPattern{host: name, wildcard: wildcard}, nil
 }
 
-// Listed reports whether a host is among those that patterns name.
+// Listed reports whether one of the patterns matches a host.
 func Listed(patterns []HostPattern, host string) bool {
 	clean, err := cleanHost(host, portalPort)
 	return err == nil && slices.ContainsFunc(patterns, func(p HostPattern) bool { return p.matches(clean) })
@@ -43,7 +43,7 @@ func (p HostPattern) matches(host string) bool {
 	return host == p.host
 }
 
-// moreSpecific reports whether p wins over o where both match.
+// moreSpecific reports whether p wins over o if both match.
 func (p HostPattern) moreSpecific(o HostPattern) bool {
 	return !p.wildcard && o.wildcard || p.wildcard == o.wildcard && len(p.host) > len(o.host)
 }
@@ -75,16 +75,16 @@ func (m HostMap[V]) find(host string) (value V, found bool) {
 	return value, found
 }
 
-// portalPort is the port of portals that is not written.
+// portalPort is the port of a portal whose name has none.
 const portalPort = "443"
 
-// asciiOnly is the hint at what a name may look like. Letters beyond ASCII are
-// not folded: some become letters of another portal's name (U+212A a k).
+// asciiOnly says how a name must be written. Letters beyond ASCII are not converted,
+// since some would become letters of another portal's name (U+212A becomes a k).
 const asciiOnly = "write a name with other letters than a to z in its xn-- form (xn--80awhdgm.xn--p1ai)"
 
-// cleanHost brings a host, with or without a port, into the one form that is
-// compared: ASCII in lower case, no dot at the end, an IP address as netip
-// writes it, and no port where it is the default.
+// cleanHost converts a host, with or without a port, into the one form in which hosts
+// are compared: ASCII in lower case, without a dot at the end, an IP address as netip
+// writes it, and without the default port.
 func cleanHost(s, defaultPort string) (string, error) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
@@ -106,7 +106,7 @@ func cleanHost(s, defaultPort string) (string, error) {
 	return name, nil
 }
 
-// cleanName is a host without its port; only what has colons stands in
+// cleanName converts a host without its port. Only a host with colons may be in
 // brackets.
 func cleanName(host string, bracketed bool) (name string, ok bool) {
 	if ip, err := netip.ParseAddr(host); err == nil {
@@ -124,7 +124,7 @@ func cleanPort(port string) (clean string, ok bool) {
 	return strconv.FormatUint(n, 10), err == nil && n > 0
 }
 
-// hostOnly is a clean host without its port and brackets.
+// hostOnly returns a clean host without its port and brackets.
 func hostOnly(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		return name
@@ -133,8 +133,8 @@ func hostOnly(host string) string {
 }
 
 // isHostName reports whether s is a name of ASCII letters, digits, dashes and
-// underscores. One whose last label is a number would be an IP address in a
-// spelling that only some resolvers know, such as 127.1.
+// underscores. If its last label is a number, it is an IP address in a spelling that
+// only some resolvers accept, such as 127.1.
 func isHostName(s string) bool {
 	if len(s) > 253 {
 		return false
@@ -157,19 +157,19 @@ func isNoHostRune(r rune) bool {
 	return true
 }
 
-// isLocalhost reports whether a clean host names this machine.
+// isLocalhost reports whether a clean host is a name of this machine.
 func isLocalhost(host string) bool {
 	name := hostOnly(host)
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
-// Loopback reports whether the pattern names this machine itself.
+// Loopback reports whether the pattern is a name or an address of this machine.
 func (p HostPattern) Loopback() bool {
 	ip, _ := netip.ParseAddr(hostOnly(p.host))
 	return ip.IsLoopback() || isLocalhost(p.host)
 }
 
-// CloudPortals are the zones in which Bitrix24 runs portals, as its own server
+// CloudPortals returns the zones in which Bitrix24 runs portals, as its own server
 // lists them by region.
 func CloudPortals() []HostPattern {
 	zones := []string{

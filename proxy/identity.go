@@ -9,8 +9,7 @@ import (
 	"b24proxy/proxy/bitrix24"
 )
 
-// requestID takes the caller's X-Request-Id where it may be shown, else makes
-// one.
+// requestID returns the caller's X-Request-Id if it may be shown, and else a new one.
 func requestID(h http.Header) string {
 	if id := h.Get("X-Request-Id"); mayBeShown(id) {
 		return id
@@ -18,8 +17,8 @@ func requestID(h http.Header) string {
 	return rand.Text()
 }
 
-// clientName is whose share of the slots a call takes: the one in B24-Client
-// where it may be shown, else the credential's.
+// clientName returns the client whose share of the slots a call uses: the value of
+// B24-Client if it may be shown, and else the credential.
 func clientName(h http.Header, c bitrix24.Credential) string {
 	if name := h.Get("B24-Client"); mayBeShown(name) {
 		return name
@@ -29,9 +28,9 @@ func clientName(h http.Header, c bitrix24.Credential) string {
 
 var plainName = regexp.MustCompile(`^[A-Za-z0-9._:+/=-]{1,128}$`)
 
-// mayBeShown reports whether a name that a caller chose can stand in logs and on
-// the status page: it is short and plain, and nothing in it looks like the
-// address of a webhook or like a token.
+// mayBeShown reports whether a name that a caller chose may be shown in logs and on
+// the status page: it is short and plain, and does not look like a token or the
+// address of a webhook.
 func mayBeShown(name string) bool {
 	return plainName.MatchString(name) && !strings.Contains(strings.ToLower(name), "rest/") && bitrix24.Redact(name) == name
 }

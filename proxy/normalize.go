@@ -16,7 +16,8 @@ import (
 	"b24proxy/proxy/operator"
 )
 
-// answer is ReverseProxy's ModifyResponse: what the caller gets of an answer.
+// answer is ReverseProxy's ModifyResponse. It makes the caller's answer out of the
+// portal's.
 func (p *Proxy) answer(resp *http.Response) error {
 	ex := exchangeOf(resp.Request.Context())
 	a := ex.answer
@@ -24,10 +25,10 @@ func (p *Proxy) answer(resp *http.Response) error {
 		resp.Header.Set("B24-Error-Source", string(metrics.FromPortal))
 		p.retryAfter(resp.Header, ex)
 		if p.config.Normalize {
-			told := a.ErrorInfo()
-			told.Source, told.RequestID, told.Executed = string(metrics.FromPortal), ex.id, ex.executed(told.Executed)
-			told.Retryable = told.Retryable || ex.repeatable && told.Executed == bitrix24.RanUnknown && a.Kind == bitrix24.KindNoAnswer && !lasts(resp.StatusCode)
-			replace(resp, a, told)
+			info := a.ErrorInfo()
+			info.Source, info.RequestID, info.Executed = string(metrics.FromPortal), ex.id, ex.executed(info.Executed)
+			info.Retryable = info.Retryable || ex.repeatable && info.Executed == bitrix24.RanUnknown && a.Kind == bitrix24.KindNoAnswer && !lasts(resp.StatusCode)
+			replace(resp, a, info)
 			allowOrigin(resp.Header, resp.Request.Header)
 		}
 	}
@@ -36,8 +37,8 @@ func (p *Proxy) answer(resp *http.Response) error {
 	return nil
 }
 
-// retryAfter says when a call that the portal refused for a limit would do; the
-// portal itself never says (measured).
+// retryAfter says when to repeat a call that the portal refused for a limit. The
+// portal itself never says (bitrix24/README.md#rate-limit).
 func (p *Proxy) retryAfter(h http.Header, ex *exchange) {
 	known := ex.answer.Known
 	if known == nil || h.Get("Retry-After") != "" {
@@ -58,7 +59,7 @@ func setRetryAfter(h http.Header, d time.Duration) {
 	h.Set("Retry-After", strconv.Itoa(seconds(d)))
 }
 
-// seconds are a time to wait, as Retry-After says it.
+// seconds returns a time to wait as Retry-After has it.
 func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 func isError(k bitrix24.Kind) bool {
@@ -66,8 +67,8 @@ func isError(k bitrix24.Kind) bool {
 }
 
 // replace puts the normalized answer in place of the portal's.
-func replace(resp *http.Response, a bitrix24.Answer, told bitrix24.ErrorInfo) {
-	status, contentType, content := a.Normalized(told)
+func replace(resp *http.Response, a bitrix24.Answer, info bitrix24.ErrorInfo) {
+	status, contentType, content := a.Normalized(info)
 	resp.StatusCode, resp.Status = status, ""
 	if a.Kind == bitrix24.KindMethodError {
 		return // the body passes as it came
@@ -83,35 +84,47 @@ func replace(resp *http.Response, a bitrix24.Answer, told bitrix24.ErrorInfo) {
 	resp.Header.Set("Content-Type", contentType)
 }
 
-// fail is the one funnel for what the proxy answers in the portal's stead; as
-// ReverseProxy's ErrorHandler too.
+// fail answers in the portal's stead. All errors that are made here pass it; it is
+// also ReverseProxy's ErrorHandler.
 func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	ex := exchangeOf(r.Context())
-	var f *failure
-	switch {
-	case errors.As(err, &f):
-	case errors.Is(context.Cause(r.Context()), errStopped) && ex.attempts == 0:
-		f = draining()
-	case errors.Is(context.Cause(r.Context()), errStopped):
-		f = newFailure(stoppedMeanwhile, ex.portal.Seconds())
-	case r.Context().Err() != nil: // nobody is there to read an answer
-		ex.failed = newFailure(callerLeft)
-		// Who closed only his half would else read an empty success.
+	f := failureOf(r.Context(), ex, err)
+	ex.failed = f
+	if f.status == 0 { // nobody is there to read an answer
+		// A caller who closed only his half would read an empty success otherwise.
 		if r.Context().Value(http.ServerContextKey) != nil {
 			panic(http.ErrAbortHandler)
 		}
 		return
-	default:
-		f = networkFailure(r.Context(), err, true)
 	}
-	ex.failed, ex.status = f, f.status
+	ex.status = f.status
 	p.journal.Record(operator.ErrorSeen{Call: ex.call(r.Method), Source: f.source, Code: f.code, IsOurs: true})
+	p.write(w, r, ex, f)
+}
 
-	told := bitrix24.ErrorInfo{
+// failureOf returns the error of the table for whatever ended an exchange.
+func failureOf(ctx context.Context, ex *exchange, err error) *failure {
+	var f *failure
+	isStopped := errors.Is(context.Cause(ctx), errStopped)
+	switch {
+	case errors.As(err, &f):
+		return f
+	case isStopped && ex.attempts == 0:
+		return draining()
+	case isStopped:
+		return newFailure(stoppedMeanwhile, ex.portal.Seconds())
+	case ctx.Err() != nil:
+		return newFailure(callerLeft)
+	}
+	return networkFailure(ctx, err, true)
+}
+
+// write writes an error that is made here.
+func (p *Proxy) write(w http.ResponseWriter, r *http.Request, ex *exchange, f *failure) {
+	content := bitrix24.Error(f.code, f.description, bitrix24.ErrorInfo{
 		Source: string(f.source), Reason: f.reason, Executed: ex.executed(f.executed), RequestID: ex.id, PortalStatus: f.portalStatus,
 		Retryable: f.retryable || f.executed == bitrix24.RanUnknown && ex.repeatable,
-	}
-	content := bitrix24.Error(f.code, f.description, told, ex.route.call.XML)
+	}, ex.route.call.XML)
 	h := w.Header()
 	h.Set("Content-Type", bitrix24.ContentType(ex.route.call.XML))
 	h.Set("Content-Length", strconv.Itoa(len(content)))
@@ -127,7 +140,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// describe sets the headers that every answer has.
+// describe sets the headers that each answer has.
 func (p *Proxy) describe(h http.Header, ex *exchange) {
 	h["Server-Timing"] = append([]string{fmt.Sprintf("queue;dur=%.1f, portal;dur=%.1f", milliseconds(ex.queued), milliseconds(ex.portal))}, h["Server-Timing"]...)
 	h.Set("X-Request-Id", ex.id)
@@ -141,7 +154,7 @@ func (p *Proxy) describe(h http.Header, ex *exchange) {
 	}
 }
 
-// codeOf is the code of a portal's error, as the caller sees it.
+// codeOf returns the code of a portal's error, as the caller reads it.
 func codeOf(a bitrix24.Answer) bitrix24.Code {
 	if a.Kind == bitrix24.KindNoAnswer {
 		return bitrix24.CodeUnexpectedAnswer
@@ -149,7 +162,7 @@ func codeOf(a bitrix24.Answer) bitrix24.Code {
 	return a.Code
 }
 
-// code is that of the error that the exchange ended with, "" if it did not.
+// code returns the code of the error that the exchange ended with, or "".
 func (ex *exchange) code() bitrix24.Code {
 	switch {
 	case ex.failed != nil:
@@ -162,7 +175,7 @@ func (ex *exchange) code() bitrix24.Code {
 	return ""
 }
 
-// outcome tells how the exchange ended.
+// outcome says how the exchange ended.
 func (ex *exchange) outcome() metrics.Outcome {
 	switch {
 	case ex.failed != nil:

@@ -18,7 +18,7 @@ func (status outboundRefusal) Error() string {
 	return fmt.Sprintf("the outbound proxy (B24PROXY_OUTBOUND_PROXY) refused with status %d", int(status))
 }
 
-// checkConnect is asked when the outbound proxy answers to CONNECT.
+// checkConnect is called with the outbound proxy's answer to CONNECT.
 func checkConnect(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK {
 		return outboundRefusal(resp.StatusCode)
@@ -26,16 +26,16 @@ func checkConnect(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Res
 	return nil
 }
 
-// isFromOutboundProxy reports whether an answer is the outbound proxy's own, to a request
-// for a portal without TLS.
+// isFromOutboundProxy reports whether an answer to a request for a portal without TLS
+// comes from the outbound proxy itself.
 func (t *transport) isFromOutboundProxy(resp *http.Response) bool {
 	return t.outbound && resp.Request.URL.Scheme == "http" &&
 		resp.StatusCode == http.StatusProxyAuthRequired && resp.Header.Get("Proxy-Authenticate") != ""
 }
 
-// target is the address of a route for net/http. The outbound proxy is asked for
-// a portal without TLS by its whole address; net/http writes one that is Opaque
-// as it stands.
+// target returns the address of a route for net/http. For a portal without TLS the
+// outbound proxy needs the whole address, and net/http writes an Opaque one
+// unchanged.
 func (t *transport) target(r route) *url.URL {
 	u := r.url()
 	if t.outbound && r.scheme == "http" && u.Opaque != "" {

@@ -13,8 +13,8 @@ func panicked(j journal, c operator.Call, cause any) *failure {
 	return newFailure(panickedMeanwhile)
 }
 
-// recovered ends a call in whose handling something panicked: with an answer,
-// unless a part of one has been written already. It is to be deferred.
+// recovered ends a call whose handler panicked, with an error unless a part of an
+// answer has been written already. It must be deferred.
 func (p *Proxy) recovered(w *answerWriter, r *http.Request, ex *exchange) {
 	cause := recover()
 	switch cause {
@@ -58,14 +58,14 @@ func (p *Proxy) withoutPanics(h http.Handler) http.Handler {
 	})
 }
 
-// An answerWriter knows whether an answer has begun.
+// An answerWriter records whether an answer has begun.
 type answerWriter struct {
 	http.ResponseWriter
 	wrote bool
 }
 
 func (w *answerWriter) WriteHeader(status int) {
-	w.ResponseWriter.WriteHeader(status) // panics where there is no such status
+	w.ResponseWriter.WriteHeader(status) // panics if there is no such status
 	w.wrote = w.wrote || status >= 200
 }
 

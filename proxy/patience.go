@@ -12,8 +12,8 @@ import (
 
 const defaultUrgency = 3
 
-// urgency reads u of a Priority header (RFC 9218), a dictionary of structured
-// fields: the last u counts, and a header that is malformed says nothing.
+// urgency returns the member u of the header Priority (RFC 9218), which is a
+// dictionary of structured fields. The last u counts. A malformed header is ignored.
 func urgency(h http.Header) int {
 	priority, err := httpsfv.UnmarshalDictionary(h.Values("Priority"))
 	if err != nil {
@@ -27,8 +27,9 @@ func urgency(h http.Header) int {
 	return defaultUrgency
 }
 
-// patience reads wait of a Prefer header (RFC 7240), in seconds: the first one
-// counts. It can only shorten the longest wait.
+// patience returns how long a call may wait for a slot: the preference wait of the
+// header Prefer (RFC 7240), in seconds, if it is shorter than the longest wait. The
+// first one counts.
 func patience(h http.Header, longest time.Duration) time.Duration {
 	for _, line := range h.Values("Prefer") {
 		for _, preference := range preferences.FindAllString(line, -1) {
@@ -44,13 +45,13 @@ func patience(h http.Header, longest time.Duration) time.Duration {
 	return longest
 }
 
-// preferences finds the parts of a Prefer header. A comma within a quoted
-// string separates nothing.
+// preferences finds the parts of a Prefer header. A comma within a quoted string does
+// not separate parts.
 var preferences = regexp.MustCompile(`(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|$))+`)
 
-// waitOf returns the value of a preference if its name is wait.
+// waitOf returns the value of a preference, and reports whether its name is wait.
 func waitOf(preference string) (value string, isWait bool) {
-	preference, _, _ = strings.Cut(preference, ";") // of its parameters
+	preference, _, _ = strings.Cut(preference, ";") // without its parameters
 	name, value, _ := strings.Cut(preference, "=")
 	value = strings.TrimSpace(value)
 	if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
@@ -59,8 +60,7 @@ func waitOf(preference string) (value string, isWait bool) {
 	return value, strings.EqualFold(strings.TrimSpace(name), "wait")
 }
 
-// stripWait removes wait from the Prefer headers, and leaves their other
-// preferences.
+// stripWait removes the preference wait from the Prefer headers and keeps the others.
 func stripWait(h http.Header) {
 	var kept []string
 	for _, line := range h.Values("Prefer") {

@@ -11,12 +11,12 @@ import (
 // maxMoves bounds how often one call is redirected.
 const maxMoves = 5
 
-// moved reports whether an answer says that the same call belongs elsewhere:
-// then it goes there as it is, and nothing has run. A client that followed the
-// redirect itself would turn its POST into a GET (documented).
+// moved reports whether an answer redirects the call to another address. Then nothing
+// has run, and the call is sent there unchanged. A client that follows the redirect
+// itself turns its POST into a GET (bitrix24/README.md#renamed-portals).
 //
-// Clients who address the portal themselves get the redirect, to learn the new
-// name.
+// A client that addresses the portal itself gets the redirect, so that it learns the
+// new name.
 func (t *transport) moved(ex *exchange, resp *http.Response) (to route, moved bool, failed *failure) {
 	if !isRedirect(resp.StatusCode) || !ex.route.call.REST() || ex.route.direct {
 		return route{}, false, nil
@@ -35,8 +35,8 @@ func isRedirect(status int) bool {
 	return 300 <= status && status < 400 && status != http.StatusNotModified
 }
 
-// keepsMethod are the redirects after which a call is the same. 302 stands among
-// them since portals send it when they are renamed.
+// keepsMethod are the redirects that are followed with the same method and body. 302
+// is one of them, since renamed portals send it.
 var keepsMethod = []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}
 
 // at reports whether two routes have the same address.
@@ -44,8 +44,8 @@ func (r route) at(o route) bool {
 	return r.scheme == o.scheme && r.portal == o.portal && r.path == o.path
 }
 
-// follow returns where a call goes after a redirect. Its query stays, whether the
-// redirect repeats it or not.
+// follow returns the route of a call after a redirect. The call keeps its query,
+// whether or not the redirect repeats it.
 func (r *router) follow(from route, resp *http.Response) (route, *failure) {
 	base := &url.URL{Scheme: from.scheme, Host: from.portal, Path: decoded(from.path), RawPath: from.path}
 	location, err := base.Parse(resp.Header.Get("Location"))
@@ -59,8 +59,9 @@ func (r *router) follow(from route, resp *http.Response) (route, *failure) {
 	return r.elsewhere(from, location, path+from.query)
 }
 
-// samePath returns a call's own path, with a slash at its end where the redirect
-// has one, and reports whether the redirect has that path, decoded.
+// samePath reports whether a redirect leads to the call's own path, once both are
+// decoded and without a slash at their ends. It returns that path as the call has
+// it, with a slash at the end if the redirect has one.
 func samePath(own, other string) (path string, isSame bool) {
 	short := strings.TrimSuffix(own, "/")
 	if decoded(short) != decoded(strings.TrimSuffix(other, "/")) {
@@ -72,7 +73,7 @@ func samePath(own, other string) (path string, isSame bool) {
 	return short, true
 }
 
-// decoded is a path without its escapes, or as it is where they are broken.
+// decoded returns a path without its escapes, or unchanged if they are malformed.
 func decoded(path string) string {
 	if plain, err := url.PathUnescape(path); err == nil {
 		return plain
@@ -80,13 +81,13 @@ func decoded(path string) string {
 	return path
 }
 
-// elsewhere is a route to the address to which a portal redirects a call. No
-// portal leads calls off the list, off TLS or to what only the upstream's own
-// callers reach.
+// elsewhere returns the route to the address to which a portal redirects a call. A
+// portal cannot lead calls to a host off the list, to one without TLS, or to one that
+// only the callers of the upstream may reach.
 func (r *router) elsewhere(from route, to *url.URL, raw string) (route, *failure) {
 	scheme := to.Scheme
 	host, err := cleanHost(to.Host, defaultPort(scheme))
-	if host == from.portal && scheme == "http" { // servers behind TLS call themselves so
+	if host == from.portal && scheme == "http" { // a server behind a TLS proxy may believe this
 		scheme = from.scheme
 	}
 	_, isListed := r.allowed.find(host)
@@ -106,8 +107,8 @@ func (r *router) elsewhere(from route, to *url.URL, raw string) (route, *failure
 	return newRoute(scheme, host, raw), nil
 }
 
-// isUpstream reports whether an address is the upstream's own: as it is set, or over
-// TLS where it is set without.
+// isUpstream reports whether an address is that of the upstream: as it is set, or
+// with TLS if it is set without.
 func (r *router) isUpstream(scheme, host string) bool {
 	switch {
 	case r.upstream == nil:
@@ -118,7 +119,7 @@ func (r *router) isUpstream(scheme, host string) bool {
 	return r.upstream.Scheme == "http" && scheme == "https" && host == withoutPort(r.host, portOf(r.host))
 }
 
-// isUpstreamHost reports whether a clean host is the upstream's, at any port.
+// isUpstreamHost reports whether a clean host is that of the upstream, at any port.
 func (r *router) isUpstreamHost(host string) bool {
 	return r.upstream != nil && hostOnly(host) == hostOnly(r.host)
 }

@@ -12,37 +12,37 @@ import (
 	"time"
 )
 
-// A request body is read before the wait for a slot, since net/http notices
-// that a caller has gone only once it has the body, and since a refused call
-// is sent again. Small ones stay in memory, larger ones lie in a file. What a
-// call holds of the spool, its headers too, is given back by its last user.
+// The body of a request is read before the wait for a slot, since net/http notices
+// that a caller has left only after it has read the body, and since a refused call is
+// sent again. Small bodies are kept in memory and larger ones in a file. The last user
+// of a body gives back what the call took from the spool, including its headers.
 type body struct {
-	head  []byte   // all of it, or of a file its beginning
-	file  *os.File // nil: head is all
-	path  string   // of the file, "" where it is removed already
+	head  []byte   // all of the body, or its beginning if there is a file
+	file  *os.File // all of the body, or nil if head is
+	path  string   // of the file, or "" if that has no name
 	size  int64
 	users atomic.Int32 // the exchange and the readers
 
 	spool        *spool
-	memory, disk int64 // taken of it
+	memory, disk int64 // taken from the spool
 }
 
 const (
 	bodyInMemory = 256 << 10
-	bodyIdle     = time.Minute // a client that sends nothing for so long is given up
+	bodyIdle     = time.Minute // how long a client may send nothing
 
-	firstStep = 512     // that a body takes of the memory when it begins
-	beginning = 4 << 10 // of a body that may use what is left to headers: it names the caller
+	firstStep = 512     // bytes of memory that a body takes at first
+	beginning = 4 << 10 // bytes of a body that may use the room of the headers, since they name the caller
 )
 
 var (
 	errTooLarge = errors.New("request body too large")
 	errNotKept  = errors.New("the proxy cannot keep the request")
-	errNoRoom   = fmt.Errorf("%w: others take all the room in memory and on disk (B24PROXY_SPOOL_LIMIT)", errNotKept)
+	errNoRoom   = fmt.Errorf("%w: other requests use all the room in memory and on disk (B24PROXY_SPOOL_LIMIT)", errNotKept)
 )
 
-// read takes a request's headers into account and reads its body to the end.
-// It fails with errTooLarge, with errNotKept, or with what kept it from reading.
+// read takes the memory for a request's headers and reads its body to the end. It
+// fails with errTooLarge, with errNotKept, or with the error of reading.
 func (s *spool) read(w http.ResponseWriter, r *http.Request, limit int64) (*body, error) {
 	b := &body{spool: s}
 	b.users.Add(1)
@@ -66,7 +66,7 @@ func (b *body) read(w http.ResponseWriter, r *http.Request, limit int64) error {
 	control := http.NewResponseController(w)
 	patient := &patientReader{control, r.Body, r.Context()}
 	from := io.LimitReader(patient, limit+1)
-	// A listener without deadlines (HTTP/2, tests) bounds reading otherwise.
+	// A connection that has no deadlines (HTTP/2, tests) bounds reads in its own way.
 	defer control.SetReadDeadline(time.Time{})
 	defer context.AfterFunc(r.Context(), patient.stop)()
 
@@ -80,7 +80,7 @@ func (b *body) read(w http.ResponseWriter, r *http.Request, limit int64) error {
 	return err
 }
 
-// fill reads into memory, and reports whether the rest has to go elsewhere.
+// fill reads into memory, and reports whether the rest does not fit there.
 func (b *body) fill(from io.Reader) (more bool, err error) {
 	for err == nil {
 		if len(b.head) == cap(b.head) && !b.grow() {
@@ -97,7 +97,7 @@ func (b *body) fill(from io.Reader) (more bool, err error) {
 	return false, err
 }
 
-// grow makes room for what arrives; what is only promised takes none.
+// grow makes room for bytes that arrive. A Content-Length alone takes no room.
 func (b *body) grow() bool {
 	size := min(max(2*cap(b.head), firstStep), bodyInMemory)
 	spare := b.spool.memory.size / 8
@@ -119,7 +119,7 @@ func (b *body) takeMemory(n, spare int64) bool {
 	return ok
 }
 
-// spill moves on to a file.
+// spill writes the body to a file, with the rest of it.
 func (b *body) spill(rest io.Reader) (err error) {
 	if b.file, b.path, err = b.spool.create(); err != nil {
 		return fmt.Errorf("%w: %w", errNotKept, err)
@@ -131,8 +131,8 @@ func (b *body) spill(rest io.Reader) (err error) {
 	return err
 }
 
-// A diskWriter writes a body to its file, and to nowhere else: io.Copy finds no
-// way round it. So its errors are not taken for the client's.
+// A diskWriter writes a body to its file. It hides the file from io.Copy, which would
+// bypass Write and mix errors of the disk with those of the client.
 type diskWriter struct{ body *body }
 
 func (w diskWriter) Write(p []byte) (int, error) {
@@ -149,8 +149,8 @@ func (w diskWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// open reads the body from its beginning. An empty one is http.NoBody, so that
-// net/http sends a request without a body as one.
+// open returns a reader of the body from its beginning. For an empty body that is
+// http.NoBody, so that net/http knows that there is none.
 func (b *body) open() io.ReadCloser {
 	if b.size == 0 {
 		return http.NoBody
@@ -189,7 +189,7 @@ func (r *bodyReader) Close() error {
 	return nil
 }
 
-// A patientReader gives each read a deadline of its own, until ctx ends.
+// A patientReader sets a new deadline before each read, until ctx ends.
 type patientReader struct {
 	control *http.ResponseController
 	from    io.Reader
@@ -199,7 +199,7 @@ type patientReader struct {
 func (p *patientReader) Read(buf []byte) (int, error) {
 	p.control.SetReadDeadline(time.Now().Add(bodyIdle))
 	if p.ctx.Err() != nil {
-		p.stop() // it came before the deadline was set
+		p.stop() // ctx ended before the deadline was set
 	}
 	return p.from.Read(buf)
 }

@@ -11,18 +11,19 @@ import (
 	"b24proxy/proxy/operator"
 )
 
-// Reasons to send a call again, beside those of lost.
+// Reasons to send a call again, besides those that lost returns.
 const (
-	refused bitrix24.Reason = "refused" // by the portal, for its rate limit
-	renamed bitrix24.Reason = "renamed" // the call belongs elsewhere
+	refused bitrix24.Reason = "refused" // the portal refused it for its rate limit
+	renamed bitrix24.Reason = "renamed" // the portal redirected it to another address
 )
 
-// maxResends bounds how often one call is sent again, beside its patience: a
-// refused call waits for a slot each time.
+// maxResends bounds how often one call is sent again. Mostly its caller's patience
+// ends before, since a refused call waits for a slot each time.
 const maxResends = 1000
 
-// next says why a call is to be sent again, "" if it is not: what surely did not
-// run is, and once what may run twice and whose answer was lost.
+// next returns why a call is sent again, or "" if it is not. A call that surely did
+// not run is sent again. A call that may run twice is sent again once if its answer
+// was lost.
 func (t *transport) next(ex *exchange, req *http.Request, at *attempt) (reason bitrix24.Reason, err error) {
 	if at.err == nil {
 		to, moved, failed := t.moved(ex, at.resp)
@@ -50,14 +51,14 @@ func (t *transport) next(ex *exchange, req *http.Request, at *attempt) (reason b
 	return reason, nil
 }
 
-// isRefusal tells whether the portal refused a call for its rate limit.
+// isRefusal reports whether the portal refused a call for its rate limit.
 func isRefusal(a bitrix24.Answer) bool {
 	return a.Known != nil && a.Known.Category == bitrix24.CategoryRateLimit && a.Executed() == bitrix24.RanNo
 }
 
-// keeps reports whether a call that gets no slot to be sent again has the answer
-// to its last attempt: the portal's own refusal, or the failure that was worth
-// another attempt.
+// keeps reports whether a call that gets no slot to be sent again is answered with the
+// answer to its last attempt: the portal's own refusal, or the failure that would have
+// been worth another attempt.
 func (t *transport) keeps(ex *exchange, reason bitrix24.Reason, err error) bool {
 	var f *failure
 	switch isRejected := errors.As(err, &f) && f.outcome == metrics.Rejected; {
@@ -69,9 +70,8 @@ func (t *transport) keeps(ex *exchange, reason bitrix24.Reason, err error) bool 
 	return true
 }
 
-// lost says how the answer was lost, "" where it was not, and where another
-// attempt would do no better: after a silence, and after a page that will be
-// there again.
+// lost returns how the answer was lost. It returns "" if it was not, and if another
+// attempt would not help: after a silence, and after a page that would come again.
 func (at *attempt) lost() bitrix24.Reason {
 	switch {
 	case at.err != nil && at.err.reason == bitrix24.ReasonReset:
@@ -82,15 +82,14 @@ func (at *attempt) lost() bitrix24.Reason {
 	return at.answer.Reason
 }
 
-// lasts reports whether a page of this status will be there again.
+// lasts reports whether a page with this status would come again.
 func lasts(status int) bool {
 	return 400 <= status && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests
 }
 
-// isRepeatable reports whether a call may be sent again though it may have run,
-// judged by the request that leaves: a read, a batch of reads, or a write that
-// version 3 answers from its store of idempotency keys (documented). Version 2
-// ignores the key.
+// isRepeatable reports whether a call may be sent again although it may have run:
+// whether the request that leaves is a read, a batch of reads, or a write of version 3
+// with an idempotency key (bitrix24/README.md#idempotency-keys).
 func isRepeatable(ex *exchange, out *http.Request) bool {
 	c, h := ex.route.call, out.Header
 	switch {
@@ -103,9 +102,9 @@ func isRepeatable(ex *exchange, out *http.Request) bool {
 	return c.Version == 3 && out.Method == http.MethodPost && hasIdempotencyKey(h)
 }
 
-// hasIdempotencyKey reports whether a request has one Idempotency-Key of 1 to
-// 255 printable characters. Of two, also where a server takes the name with
-// underscores for the same, nobody knows which one counts.
+// hasIdempotencyKey reports whether a request has one Idempotency-Key of 1 to 255
+// printable characters. Of two keys, nobody knows which one counts; a server may read
+// the name with underscores as the same header.
 func hasIdempotencyKey(h http.Header) bool {
 	const name = "Idempotency-Key"
 	var keys []string

@@ -12,23 +12,22 @@ import (
 	"b24proxy/proxy/bitrix24"
 )
 
-// A route is where a request goes: the portal it names, and the address there,
-// byte for byte as the client wrote it.
+// A route says where a request is sent: to the portal that it names, at the address
+// that the client wrote, byte for byte.
 type route struct {
-	portal string // host, or host:port: the name of the bucket and the label
+	portal string // host, or host:port; also the name of the bucket and the label
 	scheme string
 	path   string // raw, begins with a slash
-	query  string // raw, with its question mark, "" where there is none
+	query  string // raw, with its question mark; "" if there is none
 	call   bitrix24.Call
 	direct bool // the client addresses the portal itself, not the proxy
 }
 
-// A router finds out which portal a request names. It is the only place that
-// reads addresses.
+// A router finds out which portal a request names. Nothing else reads addresses.
 type router struct {
 	allowed  HostMap[struct{}]
 	upstream *url.URL // nil: every request names its portal
-	host     string   // the upstream's, clean; "" where there is none
+	host     string   // the upstream's, as cleanHost returns it; "" without an upstream
 }
 
 // newRouter allows the given hosts, and the upstream.
@@ -50,15 +49,15 @@ func defaultPort(scheme string) string {
 	return portalPort
 }
 
-// route reads the first that applies: an absolute-form target, the header
-// B24-Portal, a first path segment that is an allowed host, the Host header,
+// route uses the first of these that names a portal: a target in absolute form, the
+// header B24-Portal, a first path segment that is an allowed host, the header Host,
 // the upstream.
 func (r *router) route(req *http.Request) (route, *failure) {
 	raw := req.RequestURI
-	if raw == "*" { // OPTIONS of a server as a whole
+	if raw == "*" { // OPTIONS for the server as a whole
 		return route{}, newFailure(portalNotNamed)
 	}
-	if req.URL.IsAbs() { // as for http_proxy
+	if req.URL.IsAbs() { // the proxy is used as http_proxy
 		return r.byTarget(req.URL.Scheme, raw)
 	}
 	if name := strings.Trim(req.Header.Get("B24-Portal"), " \t"); name != "" {
@@ -74,8 +73,8 @@ func (r *router) route(req *http.Request) (route, *failure) {
 	return r.byHost(req, raw)
 }
 
-// byTarget routes a request in absolute form. The port is part of the name,
-// unless it is the default of the scheme.
+// byTarget routes a request in absolute form. A port is part of the name, unless it
+// is the default port of the scheme.
 func (r *router) byTarget(scheme, raw string) (route, *failure) {
 	if scheme != "http" && scheme != "https" {
 		return route{call: callAt(raw)}, newFailure(portalNotNamed)
@@ -91,9 +90,9 @@ func (r *router) byTarget(scheme, raw string) (route, *failure) {
 	return to, failed
 }
 
-// byHost routes a request by its Host header. A port says nothing there if the
-// request came in at it. A Host that looks like a portal's does not lead to the
-// upstream, which is another portal.
+// byHost routes a request by its Host header. The port at which the request came in
+// is ignored. A Host that looks like that of a portal does not lead to the upstream,
+// which is another portal.
 func (r *router) byHost(req *http.Request, raw string) (route, *failure) {
 	ports := ownPorts(req)
 	if scheme, host, ok := r.portal(req.Host, ports...); ok {
@@ -114,8 +113,8 @@ func (r *router) byHost(req *http.Request, raw string) (route, *failure) {
 	return route{call: callAt(raw)}, newFailure(portalNotNamed)
 }
 
-// ownPorts are the ports of this proxy in a Host header: the one at which the
-// request came in, and the default of its scheme.
+// ownPorts returns the ports that may mean this proxy in a Host header: the one at
+// which the request came in, and the default port of its scheme.
 func ownPorts(req *http.Request) []string {
 	ports := []string{"80"}
 	if req.TLS != nil {
@@ -137,8 +136,8 @@ func (r *router) toNamed(name, raw string, silent ...string) (route, *failure) {
 	return newRoute(scheme, host, raw), nil
 }
 
-// portal returns the portal that a name stands for, and reports whether it may
-// be called: the name as it is written, else without one of the silent ports.
+// portal returns the portal that a name means, and reports whether it may be called.
+// It tries the name as it is written, then without one of the silent ports.
 func (r *router) portal(name string, silent ...string) (scheme, host string, ok bool) {
 	if scheme, host, ok := r.exactly(name); ok {
 		return scheme, host, true
@@ -163,8 +162,8 @@ func (r *router) exactly(name string) (scheme, host string, ok bool) {
 	return "https", host, ok
 }
 
-// named reports whether the settings name a host itself, at any port: as the
-// upstream, or on the list without a star.
+// named reports whether the settings name a host itself, with any port: as the
+// upstream, or on the list without a "*.".
 func (r *router) named(host string) bool {
 	clean, err := cleanHost(host, portalPort)
 	name := hostOnly(clean)
@@ -173,7 +172,7 @@ func (r *router) named(host string) bool {
 	}))
 }
 
-// withoutPort cuts one of the given ports off a host.
+// withoutPort removes the port from a host if it is one of the given ones.
 func withoutPort(host string, ports ...string) string {
 	if _, port, err := net.SplitHostPort(host); err == nil && slices.Contains(ports, port) {
 		return strings.TrimSuffix(host, ":"+port)
@@ -181,13 +180,13 @@ func withoutPort(host string, ports ...string) string {
 	return host
 }
 
-// belowZone matches the names that Bitrix24 gives to portals, also in zones
-// that the list does not have.
+// belowZone matches the names that Bitrix24 gives to portals, even in zones that the
+// list does not have.
 var belowZone = regexp.MustCompile(`\.bitrix24\.(?:com?\.)?[a-z0-9-]+$`)
 
-// looksLikePortal reports whether a clean host that is not allowed is that of a
-// portal all the same: one of the cloud, or one that is listed with another
-// port. An IP address and localhost may be those of the proxy.
+// looksLikePortal reports whether a clean host that is not allowed is nevertheless
+// that of a portal: one of the cloud, or one that is listed with another port. An IP
+// address and localhost may be those of the proxy.
 func (r *router) looksLikePortal(host string) bool {
 	name := hostOnly(host)
 	if _, err := netip.ParseAddr(name); err == nil || isLocalhost(name) {
@@ -213,10 +212,10 @@ func callAt(raw string) bitrix24.Call {
 
 func (r route) rawQuery() string { return strings.TrimPrefix(r.query, "?") }
 
-// url is the route's address for net/http, which sends path and query as they
-// came: Path where its escaping is the client's own, else Opaque, which net/http
-// leaves alone. A path of two slashes cannot stand in Opaque by itself, so there
-// the whole address does.
+// url returns the route's address in a form from which net/http sends path and query
+// unchanged. That is Path if its escaping is what the client wrote, and else Opaque,
+// which net/http does not change. Opaque cannot begin with two slashes, so a path
+// that does is put there with the whole address.
 func (r route) url() *url.URL {
 	u := &url.URL{Scheme: r.scheme, Host: r.portal}
 	u.RawQuery = r.rawQuery()
@@ -234,7 +233,7 @@ func (r route) url() *url.URL {
 	return u
 }
 
-// cutAt splits s before the first of the characters.
+// cutAt splits s before the first of the given characters.
 func cutAt(s, characters string) (before, from string) {
 	if i := strings.IndexAny(s, characters); i >= 0 {
 		return s[:i], s[i:]
@@ -242,8 +241,8 @@ func cutAt(s, characters string) (before, from string) {
 	return s, ""
 }
 
-// looksPublic reports whether a clean host is that of something in the world,
-// not of the proxy by its address or its name in a local network.
+// looksPublic reports whether a clean host is a name of the public DNS, and not an
+// address or a local name, which may be those of the proxy.
 func looksPublic(host string) bool {
 	_, err := netip.ParseAddr(hostOnly(host))
 	return err != nil && strings.Contains(host, ".")
@@ -251,6 +250,6 @@ func looksPublic(host string) bool {
 
 var plainSegment = regexp.MustCompile(`^(?:[A-Za-z0-9_-]*|\.+)$`)
 
-// looksLikeHost reports whether a first path segment cannot be a part of the
-// address at a portal, when /rest/ comes after it.
+// looksLikeHost reports whether a first path segment before /rest/ must be meant as
+// a host, since it cannot be part of an address at a portal.
 func looksLikeHost(segment string) bool { return !plainSegment.MatchString(segment) }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// boundUnsent asks the kernel not to take megabytes of a request that the
-// network has not carried yet: what it takes looks as if the portal had it.
+// boundUnsent keeps the kernel from buffering megabytes of a request: what is in its
+// buffer looks like what the portal has received.
 func boundUnsent(c syscall.RawConn) {
 	c.Control(func(fd uintptr) {
 		unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent)

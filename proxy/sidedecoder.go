@@ -5,41 +5,41 @@ import (
 	"sync/atomic"
 )
 
-// What streams compressed is decoded only as far as it is worth a look: all of
-// an answer as portals send them, a little of one that is made to grow. Of the
-// rest nothing is known, neither its time nor whether it ends well; who decodes
-// it will see.
+// An answer that streams compressed is decoded only up to a bound. It is enough for
+// all answers that portals send, and stops at one that is made to grow. Then neither
+// the time of the answer nor its end is known here; the caller, who decodes it too,
+// notices if it is cut off.
 const (
-	lookAtLeast = 4 << 20
-	lookAtMost  = 64 << 20
-	lookRatio   = 100 // to the bytes as they came; JSON seldom shrinks to a fiftieth
+	decodeAtLeast = 4 << 20
+	decodeAtMost  = 64 << 20
+	decodeRatio   = 100 // to the bytes that came; JSON is seldom compressed to a fiftieth
 )
 
 // A sideDecoder decodes an answer that streams for its scanner, as fast as the answer
 // passes.
 type sideDecoder struct {
 	in    *io.PipeWriter
-	left  atomic.Bool   // the caller has
-	ended chan struct{} // closed when the scanner has got all that it gets
-	lost  bool          // it did not get all; settled when ended is closed
+	left  atomic.Bool   // the caller has left
+	ended chan struct{} // closed when the scanner gets no more
+	lost  bool          // the scanner did not get all; valid once ended is closed
 }
 
-// newSideDecoder goes on decoding where the head of the answer ended. It ends with
-// close.
+// newSideDecoder continues where the decoding of the answer's beginning stopped. It
+// must be closed.
 func newSideDecoder(decoder io.Reader, source *tap, seen int, scanner io.Writer) *sideDecoder {
 	from, in := io.Pipe()
 	source.from, source.keep = from, false
-	l := &sideDecoder{in: in, ended: make(chan struct{})}
+	d := &sideDecoder{in: in, ended: make(chan struct{})}
 	go func() {
-		defer close(l.ended)
-		defer from.Close() // what still comes is not wanted
-		l.lost = l.decode(decoder, source, seen, scanner)
+		defer close(d.ended)
+		defer from.Close() // later writes fail at once
+		d.lost = d.decode(decoder, source, seen, scanner)
 	}()
-	return l
+	return d
 }
 
-// decode reports whether something of the answer was not seen.
-func (l *sideDecoder) decode(decoder io.Reader, source *tap, seen int, scanner io.Writer) (lost bool) {
+// decode reports whether a part of the answer was not decoded.
+func (d *sideDecoder) decode(decoder io.Reader, source *tap, seen int, scanner io.Writer) (lost bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := decoder.Read(buf)
@@ -48,25 +48,25 @@ func (l *sideDecoder) decode(decoder io.Reader, source *tap, seen int, scanner i
 		switch {
 		case err != nil:
 			return !isEnd(err)
-		case l.left.Load(), seen > min(lookAtLeast+lookRatio*source.count, lookAtMost):
+		case d.left.Load(), seen > min(decodeAtLeast+decodeRatio*source.count, decodeAtMost):
 			return true
 		}
 	}
 }
 
-func (l *sideDecoder) Write(p []byte) (int, error) { return l.in.Write(p) }
+func (d *sideDecoder) Write(p []byte) (int, error) { return d.in.Write(p) }
 
-// close ends the look and reports whether it saw all. Without the answer's end,
-// where the caller has left, nothing more is decoded.
-func (l *sideDecoder) close(whole bool) (sawAll bool) {
-	l.left.Store(!whole)
-	l.in.Close()
-	<-l.ended
-	return !l.lost
+// close ends the decoding and reports whether it saw all of the answer. If the whole
+// answer has not come, since the caller has left, nothing more is decoded.
+func (d *sideDecoder) close(whole bool) (sawAll bool) {
+	d.left.Store(!whole)
+	d.in.Close()
+	<-d.ended
+	return !d.lost
 }
 
-// A tap is where a decoder gets an answer's bytes. It keeps the first ones, which
-// have not passed yet.
+// A tap is what a decoder reads an answer from. It keeps the bytes that have not
+// passed yet.
 type tap struct {
 	from  io.Reader
 	keep  bool

@@ -23,7 +23,7 @@ func TestBomb(t *testing.T) {
 			decoder, _ := decoderOf(map[string][]string{"Content-Encoding": {encoding}}, source)
 			l := newSideDecoder(decoder, source, 0, &seen)
 			l.Write(bomb)
-			if l.close(true) || int(seen) > lookAtLeast+lookRatio*len(bomb)+64<<10 || seen > lookAtMost+64<<10 {
+			if l.close(true) || int(seen) > decodeAtLeast+decodeRatio*len(bomb)+64<<10 || seen > decodeAtMost+64<<10 {
 				t.Errorf("%d bytes of %d seen", seen, len(bomb))
 			}
 		})

@@ -6,12 +6,12 @@ import (
 	"sync/atomic"
 )
 
-// memoryTotal is what the calls under way may hold in memory: their bodies and
-// their headers. Bodies leave an eighth to headers, which cannot go elsewhere.
+// memoryTotal bounds the memory for the bodies and headers of the calls under way. An
+// eighth of it is left to the headers, which cannot be written to disk.
 const memoryTotal = 256 << 20
 
-// A spool has the room for the requests under way: memory, and for the bodies
-// that do not fit there, disk.
+// A spool is the room for the requests under way: memory, and disk for the bodies that
+// do not fit there.
 type spool struct {
 	memory, disk room
 	create       func() (file *os.File, path string, err error)
@@ -21,13 +21,13 @@ func newSpool(disk int64) *spool {
 	return &spool{memory: room{size: memoryTotal}, disk: room{size: disk}, create: createUnlinked}
 }
 
-// A room is a number of bytes, which are taken and given back.
+// A room is a number of bytes that can be taken and given back.
 type room struct {
 	used atomic.Int64
 	size int64
 }
 
-// take takes n bytes if spare others are free then.
+// take takes n bytes if spare more bytes remain free, and reports whether it did.
 func (r *room) take(n, spare int64) bool {
 	if r.used.Add(n) <= r.size-spare {
 		return true
@@ -38,9 +38,9 @@ func (r *room) take(n, spare int64) bool {
 
 func (r *room) give(n int64) { r.used.Add(-n) }
 
-// createUnlinked makes a file that ends with the process, whatever ends it. Its
-// path is "" where it has no name any more; only on Unix can an open file lose
-// its name.
+// createUnlinked creates a file that disappears with the process, however that ends:
+// the file has no name. Where an open file cannot be removed, as on Windows, it
+// returns the path.
 func createUnlinked() (file *os.File, path string, err error) {
 	file, err = os.CreateTemp("", "b24proxy-body-")
 	if err != nil {
@@ -52,10 +52,10 @@ func createUnlinked() (file *os.File, path string, err error) {
 	return file, path, nil
 }
 
-// headerBytes is about what the headers of a waiting call hold in memory: what
-// net/http read, and the copies of their list that are made to send it.
+// headerBytes estimates the memory that the headers of a waiting call take: what
+// net/http read, and the copies of the list that sending it makes.
 func headerBytes(r *http.Request) int64 {
-	const line = 320 // for its places in the lists, measured
+	const line = 320 // of each header in these lists, measured
 	n := 2 * len(r.RequestURI)
 	for name, values := range r.Header {
 		for _, value := range values {

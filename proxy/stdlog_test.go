@@ -10,7 +10,7 @@ import (
 // client, and is one line at the level it was given.
 func TestStdLogQuotesNothing(t *testing.T) {
 	for line, want := range map[string]string{
-		`Unsolicited response received on idle HTTP channel starting with "{\"access_token\":\"s3cret\"}"; err=<nil>`: "Unsolicited response received on idle HTTP channel starting with (what it quotes is left out)",
+		`Unsolicited response received on idle HTTP channel starting with "{\"access_token\":\"s3cret\"}"; err=<nil>`: "Unsolicited response received on idle HTTP channel starting with (quoted text is left out)",
 		"http: TLS handshake error from 10.0.0.1:5: EOF":                                                              "http: TLS handshake error from 10.0.0.1:5: EOF",
 		"http: panic serving\nGET /rest/1/s3cret/x":                                                                   "http: panic serving",
 		"lost https://a.bitrix24.com/rest/1/s3cretcode/crm.deal.add":                                                  "lost https://a.bitrix24.com/rest/1/***/crm.deal.add",

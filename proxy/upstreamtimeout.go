@@ -9,10 +9,11 @@ import (
 	"time"
 )
 
-// errTimeout is what every silentFor is.
+// errTimeout matches each silentFor.
 var errTimeout = errors.New("the portal was silent for too long")
 
-// A silentFor ends what took longer than B24PROXY_UPSTREAM_TIMEOUT allows.
+// A silentFor is the cause that ends what took longer than B24PROXY_UPSTREAM_TIMEOUT
+// allows.
 type silentFor time.Duration
 
 func (s silentFor) Error() string {
@@ -21,9 +22,8 @@ func (s silentFor) Error() string {
 
 func (silentFor) Is(target error) bool { return target == errTimeout }
 
-// A silenceTimer ends an attempt whose portal gives no sign of life: it takes no
-// piece of the request, or sends no answer to what it has got. Each sign begins
-// it anew.
+// A silenceTimer ends an attempt whose portal gives no sign of life: it accepts no
+// more of the request, or does not answer. Each sign of life restarts the timer.
 type silenceTimer struct {
 	limit time.Duration
 
@@ -44,7 +44,7 @@ func (s *silenceTimer) restart() {
 	}
 }
 
-// end stops it for good, since the answer is here; net/http may still be
+// end stops the timer for good, since the answer has come. net/http may still be
 // writing the request.
 func (s *silenceTimer) end() {
 	s.mu.Lock()
@@ -53,8 +53,8 @@ func (s *silenceTimer) end() {
 	s.timer.Stop()
 }
 
-// A watchedBody body of a request begins the silence anew with each piece: net/http
-// reads the next one when the portal has taken the one before.
+// A watchedBody is the body of a request and restarts the silenceTimer with each
+// piece: net/http reads the next piece when the portal has accepted the one before.
 type watchedBody struct {
 	io.ReadCloser
 	silence *silenceTimer
@@ -65,7 +65,7 @@ func (p *watchedBody) Read(buf []byte) (int, error) {
 	return p.ReadCloser.Read(buf)
 }
 
-// An idleBody bounds how long each read of an answer may wait for the portal.
+// An idleBody bounds how long each read of an answer waits for the portal.
 type idleBody struct {
 	io.ReadCloser
 	timeout time.Duration
