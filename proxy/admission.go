@@ -9,21 +9,23 @@ import (
 	"b24proxy/limiter/operating"
 )
 
-// An admission is what an attempt has paid; nothing where nothing counts.
+// An admission lets an attempt be sent. It is empty for a request that no limit
+// counts.
 type admission struct {
 	slot *limiter.Slot
 	pass *operating.Pass
 	key  operating.Key
 }
 
-// admit waits for a slot, and for the operating time of the method.
-func (t *transport) admit(ctx context.Context, ex *exchange, again bool) (admission, error) {
+// admit waits for a slot and for the operating time of the method. A call that the
+// portal refused before goes to the head of the queue.
+func (t *transport) admit(ctx context.Context, ex *exchange, wasRefused bool) (admission, error) {
 	if !ex.route.call.REST() {
 		return admission{}, nil
 	}
 	began := time.Now()
-	a, err := t.pay(ctx, ex, again)
-	ex.queued += time.Since(began)
+	a, err := t.acquire(ctx, ex, wasRefused)
+	ex.queueTime += time.Since(began)
 	var rejected *limiter.Rejection
 	switch {
 	case errors.As(err, &rejected):
@@ -34,15 +36,15 @@ func (t *transport) admit(ctx context.Context, ex *exchange, again bool) (admiss
 	return a, err
 }
 
-// pay asks for the method's budget before the queue, so that nobody waits for
-// a slot in vain, and again when the slot is there.
-func (t *transport) pay(ctx context.Context, ex *exchange, again bool) (a admission, err error) {
+// acquire waits for the method's operating time before it enters the queue, so that
+// no call waits for a slot in vain, and asks again when it has the slot.
+func (t *transport) acquire(ctx context.Context, ex *exchange, wasRefused bool) (a admission, err error) {
 	a.key = t.budgetKey(ex)
 	ex.budget = a.key
 	for {
 		if t.observe {
-			if rejected := t.budgets.WouldReject(time.Now(), a.key, ex.deadline); rejected != nil { // it would not get into the queue
-				ex.would = rejection(rejected)
+			if rejected := t.budgets.WouldReject(time.Now(), a.key, ex.deadline); rejected != nil { // then it would not enter the queue
+				ex.wouldFail = rejection(rejected)
 				return a, nil
 			}
 		} else if err := t.budgets.Wait(ctx, a.key, ex.deadline); err != nil {
@@ -53,16 +55,16 @@ func (t *transport) pay(ctx context.Context, ex *exchange, again bool) (a admiss
 			Client:   ex.client,
 			Urgency:  ex.urgency,
 			Wait:     time.Until(ex.deadline),
-			Refused:  again,
+			Refused:  wasRefused,
 		})
 		if err != nil {
 			return a, err
 		}
-		var hold time.Duration
+		var wait time.Duration
 		var rejected *limiter.Rejection
-		a.pass, hold, rejected = t.budgets.Enter(time.Now(), a.key, ex.deadline)
+		a.pass, wait, rejected = t.budgets.Enter(time.Now(), a.key, ex.deadline)
 		if t.observe {
-			ex.watch(a.slot, hold, rejected)
+			ex.observe(a.slot, wait, rejected)
 			return a, nil
 		}
 		if a.pass != nil {
@@ -75,8 +77,8 @@ func (t *transport) pay(ctx context.Context, ex *exchange, again bool) (a admiss
 	}
 }
 
-// budgetKey names the budget that a call spends, as the portal keeps it: by
-// application or webhook, and method (read in the server's source).
+// budgetKey names the operating-time budget of a call as the portal keeps it: by
+// application or webhook, and by method (read in the server's source).
 func (t *transport) budgetKey(ex *exchange) operating.Key {
 	return operating.Key{Upstream: ex.route.portal, Credential: t.applications.of(ex.cred), Method: ex.route.call.Method}
 }

@@ -14,8 +14,8 @@ import (
 	"b24proxy/proxy/operator"
 )
 
-// An attempt is one sending of a call. It outlives a caller who leaves, since
-// the portal runs what has arrived; the timeout bounds it.
+// An attempt is one sending of a call. It goes on when its caller leaves, since the
+// portal runs a call that has arrived. The timeout bounds it.
 type attempt struct {
 	done   chan struct{} // closed when the fields below are set
 	resp   *http.Response
@@ -24,18 +24,18 @@ type attempt struct {
 
 	slot   *limiter.Slot
 	began  time.Time
-	status int // the answer's, 0 where there is none
-	ended  func()
+	status int    // of the answer; 0: there is none
+	ended  func() // records that nothing of it is in flight any more
 	cancel context.CancelCauseFunc
 }
 
-// attempt begins to send a call.
-func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *attempt {
+// begin begins to send a call.
+func (t *transport) begin(ex *exchange, req *http.Request, admitted admission) *attempt {
 	ex.attempts++
-	// Of the caller's context only the exchange is taken over: ReverseProxy's hook
-	// in it would pass on each informational answer, however many come.
+	// Only the exchange is taken over from the caller's context: ReverseProxy's hook
+	// in it would pass on every informational answer, however many come.
 	ctx, cancel := context.WithCancelCause(ex.in(context.Background()))
-	at := &attempt{done: make(chan struct{}), slot: paid.slot, began: time.Now(), cancel: cancel}
+	at := &attempt{done: make(chan struct{}), slot: admitted.slot, began: time.Now(), cancel: cancel}
 	out := req.Clone(ctx)
 	out.URL = t.target(ex.route)
 	out.Host = ex.route.portal
@@ -43,7 +43,7 @@ func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *at
 	out.TransferEncoding = nil
 	ex.body.users.Add(1)
 	fb := &feedback{
-		call: ex.call(req.Method), route: ex.route, key: paid.key, pass: paid.pass, cred: ex.cred,
+		call: ex.call(req.Method), route: ex.route, key: admitted.key, pass: admitted.pass, cred: ex.cred,
 		contentType: req.Header.Get("Content-Type"), body: ex.body.head, began: at.began,
 	}
 	t.journal.Record(operator.AttemptBegan{Call: fb.call})
@@ -56,15 +56,28 @@ func (t *transport) attempt(ex *exchange, req *http.Request, paid admission) *at
 	go func(body *body) {
 		defer close(at.done)
 		defer body.release()
-		t.ask(req.Context(), at, out, body, fb)
+		t.exchange(req.Context(), at, out, body, fb)
 		t.reached(fb.call, at.err)
-		at.settle()
+		at.report()
 	}(ex.body)
 	return at
 }
 
-// ask sends the request and looks at the answer.
-func (t *transport) ask(caller context.Context, at *attempt, out *http.Request, body *body, fb *feedback) {
+// wait waits until the attempt has its answer. When the caller leaves before, the
+// call may run, so what its answer shows is learned all the same.
+func (at *attempt) wait(ctx context.Context, ex *exchange) error {
+	defer func() { ex.portalTime += time.Since(at.began) }()
+	select {
+	case <-at.done:
+		return nil
+	case <-ctx.Done():
+		go at.discard()
+		return context.Cause(ctx)
+	}
+}
+
+// exchange sends the request and examines the answer.
+func (t *transport) exchange(caller context.Context, at *attempt, out *http.Request, body *body, fb *feedback) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			at.err = panicked(t.journal, fb.call, cause)
@@ -74,7 +87,7 @@ func (t *transport) ask(caller context.Context, at *attempt, out *http.Request, 
 		}
 	}()
 	at.resp, at.err = t.send(caller, out, body, at.cancel)
-	if at.err == nil && at.resp.StatusCode < 200 { // net/http reads 000 to 099, and will not write them
+	if at.err == nil && at.resp.StatusCode < 200 { // net/http reads 000 to 099, but does not write them
 		at.resp.Body.Close()
 		at.err = networkFailure(out.Context(), fmt.Errorf("the portal answered with status %03d", at.resp.StatusCode), true)
 	}
@@ -84,9 +97,9 @@ func (t *transport) ask(caller context.Context, at *attempt, out *http.Request, 
 	}
 }
 
-// settle tells the limiter what came of a slot.
-func (at *attempt) settle() {
-	if at.err != nil || isError(at.answer.Kind) { // nothing of it is under way, and the call may have to wait again
+// report reports to the limiter what came of a slot.
+func (at *attempt) report() {
+	if at.err != nil || isError(at.answer.Kind) { // nothing of it is in flight, and the call may have to wait again
 		defer at.ended()
 	}
 	slot := at.slot
@@ -105,31 +118,32 @@ func (at *attempt) settle() {
 	}
 }
 
-// hand gives the answer to a caller who is there; from now on it ends with him.
-func (at *attempt) hand(ctx context.Context) (*http.Response, error) {
+// deliver gives the answer to a caller who is still there. From now on it ends when
+// the caller leaves.
+func (at *attempt) deliver(ctx context.Context) (*http.Response, error) {
 	if at.err != nil {
-		at.over()
+		at.end()
 		return nil, at.err
 	}
 	stop := context.AfterFunc(ctx, func() { at.cancel(context.Cause(ctx)) })
-	at.resp.Body = &handedBody{ReadCloser: at.resp.Body, caller: ctx, exchange: exchangeOf(ctx), closed: func() { stop(); at.over() }}
+	at.resp.Body = &deliveredBody{ReadCloser: at.resp.Body, caller: ctx, exchange: exchangeOf(ctx), closed: func() { stop(); at.end() }}
 	return at.resp, nil
 }
 
-// over ends an attempt of which nothing is under way any more.
-func (at *attempt) over() {
+// end ends an attempt of which nothing is in flight any more.
+func (at *attempt) end() {
 	at.cancel(nil)
 	at.ended()
 }
 
-// What is read of an answer that nobody wants, so that its connection can serve
-// again.
+// How much is read of an answer that nobody waits for, so that its connection can be
+// used again.
 const (
 	maxDiscard  = 256 << 10
 	discardTime = 5 * time.Second
 )
 
-// discard waits for an attempt and throws its answer away.
+// discard waits for the end of an attempt and drops its answer.
 func (at *attempt) discard() {
 	<-at.done
 	if at.resp != nil {
@@ -138,11 +152,11 @@ func (at *attempt) discard() {
 		enough.Stop()
 		at.resp.Body.Close()
 	}
-	at.over()
+	at.end()
 }
 
-// send makes one request, on another connection too while the portal closes
-// each before it looks at the request.
+// send sends a request once. It takes another connection as long as the portal closes
+// each before it has read anything of the request.
 func (t *transport) send(caller context.Context, out *http.Request, body *body, cancel context.CancelCauseFunc) (*http.Response, *failure) {
 	clock := newSilenceTimer(t.timeout, cancel)
 	defer clock.end()
@@ -152,7 +166,7 @@ func (t *transport) send(caller context.Context, out *http.Request, body *body, 
 		s.stop = stop
 		resp, err := t.base.RoundTrip(s.request(out.WithContext(ctx), body))
 		switch {
-		case err == nil && resp.StatusCode == http.StatusSwitchingProtocols: // nobody asked for that
+		case err == nil && resp.StatusCode == http.StatusSwitchingProtocols: // although no request asks for it
 			resp.Body.Close()
 			return nil, networkFailure(ctx, errors.New("the portal switched protocols"), true)
 		case err == nil && t.isFromOutboundProxy(resp):
@@ -173,12 +187,12 @@ func (t *transport) send(caller context.Context, out *http.Request, body *body, 
 	}
 }
 
-// callerIdle is how long a caller may take nothing of an answer; half of it may
-// already do.
+// callerIdle bounds how long a caller may read nothing of an answer: this time at
+// most, half of it at least.
 const callerIdle = 2 * time.Minute
 
-// A handedBody is an answer on its way to the caller.
-type handedBody struct {
+// A deliveredBody is the body of an answer on its way to the caller.
+type deliveredBody struct {
 	io.ReadCloser
 	caller   context.Context
 	exchange *exchange
@@ -186,7 +200,7 @@ type handedBody struct {
 	deadline time.Time // of the caller's connection
 }
 
-func (b *handedBody) Read(p []byte) (int, error) {
+func (b *deliveredBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.exchange.failed = newFailure(answerCutOff)
@@ -201,7 +215,7 @@ func (b *handedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *handedBody) Close() error {
+func (b *deliveredBody) Close() error {
 	defer b.closed()
 	return b.ReadCloser.Close()
 }

@@ -10,53 +10,55 @@ import (
 	"b24proxy/proxy/bitrix24"
 )
 
-// An exchange is one call of a client and all that happens to it. Only the client's
-// goroutine uses it.
+// An exchange is one call of a client and what comes of it. Only the goroutine of
+// the client's request uses it.
 type exchange struct {
 	id       string // X-Request-Id
 	route    route
-	client   string // whose share of the slots it takes
+	client   string // whose share of the slots the call takes
 	cred     bitrix24.Credential
-	budget   operating.Key // that the last attempt spent
+	budget   operating.Key // of the last attempt
 	urgency  int
-	deadline time.Time // of waiting for slots
+	deadline time.Time // of the waits for a slot
 	body     *body
 	began    time.Time
 	control  *http.ResponseController
-	isLast   bool // its connection is closed after it
+	isLast   bool // on its connection
 
-	repeatable bool // running twice is the same as running once
+	repeatable bool // running the call twice is the same as running it once
 
-	queued    time.Duration   // spent waiting for slots
-	estimated time.Duration   // that an observing proxy would have waited
-	portal    time.Duration   // spent waiting for the portal's answers
-	attempts  int             // sent to the portal
-	moves     int             // to another address of a renamed portal
-	leftQueue bool            // the caller left while it waited
-	answer    bitrix24.Answer // the last one's meaning
-	failed    *failure        // what the proxy answers in the portal's stead
-	status    int             // what the client got
-	finished  bool            // the client got all of it
+	queueTime     time.Duration   // spent waiting for slots
+	estimatedWait time.Duration   // that an observing proxy did not wait
+	portalTime    time.Duration   // spent waiting for the portal's answers
+	attempts      int             // sent to the portal
+	moves         int             // to another address of a renamed portal
+	leftQueue     bool            // the caller left while the call waited
+	answer        bitrix24.Answer // the meaning of the last one
+	failed        *failure        // what the proxy answers instead of the portal
+	status        int             // that the client got
+	finished      bool            // the client got the whole answer
 
-	mayHaveRun bool            // an attempt before the last was lost
-	rejected   bitrix24.Reason // why it was not sent again after the portal refused it
-	retryAfter time.Duration   // of a call that the portal refused; 0: not known
+	mayHaveRun bool            // in an attempt before the last, whose answer was lost
+	rejected   bitrix24.Reason // why the call was not sent again after the portal refused it
+	retryAfter time.Duration   // of a call that the portal refused; 0: unknown
 
-	would *failure // what an observing proxy would have answered
+	wouldFail *failure // what an enforcing proxy would have answered
 }
 
-// watch records what the proxy would have done with a call if it did not only observe.
-func (ex *exchange) watch(slot *limiter.Slot, hold time.Duration, operating *limiter.Rejection) {
-	ex.estimated += slot.EstimatedWait + hold
+// observe notes what an enforcing proxy would have done with a call: how long it
+// would have waited for a slot and for its operating time, or why it would have been
+// rejected.
+func (ex *exchange) observe(slot *limiter.Slot, operatingWait time.Duration, operatingRejection *limiter.Rejection) {
+	ex.estimatedWait += slot.EstimatedWait + operatingWait
 	switch {
 	case slot.WouldReject != nil:
-		ex.would = rejection(slot.WouldReject)
-	case operating != nil:
-		ex.would = rejection(operating)
+		ex.wouldFail = rejection(slot.WouldReject)
+	case operatingRejection != nil:
+		ex.wouldFail = rejection(operatingRejection)
 	}
 }
 
-// executed says whether the call ran, in its last attempt or in one before.
+// executed reports whether the call ran, in the last attempt or in one before.
 func (ex *exchange) executed(last bitrix24.Ran) bitrix24.Ran {
 	if last == bitrix24.RanNo && ex.mayHaveRun {
 		return bitrix24.RanUnknown

@@ -2,16 +2,16 @@ package proxy
 
 import "sync"
 
-// A gate counts the calls under way. Once it is closed none is let in, so that
-// those under way come to an end however many knock.
+// A gate counts the calls of clients. Once it is closed it lets no call in, so that
+// the open calls come to an end, however many others come.
 type gate struct {
 	mu     sync.Mutex
 	open   int
 	closed bool
-	idle   chan struct{} // made when the gate is closed; closed when open is 0
+	idle   chan struct{} // made when the gate is closed; closed when no call is open
 }
 
-// enter lets a call in, which then must leave.
+// enter reports whether a call is let in, which must then leave.
 func (g *gate) enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -30,7 +30,7 @@ func (g *gate) leave() {
 	}
 }
 
-// close lets no more calls in. The channel closes when the last has left.
+// close lets no more calls in. The channel is closed when the last one has left.
 func (g *gate) close() (idle <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -47,7 +47,7 @@ func (g *gate) isClosed() bool {
 	return g.closed
 }
 
-// count is the number of calls under way.
+// count is the number of open calls.
 func (g *gate) count() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -9,6 +9,12 @@ import (
 	"b24proxy/proxy/bitrix24"
 )
 
+// identify finds out who calls, from the request and as much of its body as is there.
+func (ex *exchange) identify(r *http.Request, body []byte) {
+	ex.cred = bitrix24.FindCredential(ex.route.call, ex.route.rawQuery(), r.Header.Get("Authorization"), r.Header.Get("Content-Type"), body)
+	ex.client = clientName(r.Header, ex.cred)
+}
+
 // requestID returns the caller's X-Request-Id if it may be shown, and else a new one.
 func requestID(h http.Header) string {
 	if id := h.Get("X-Request-Id"); mayBeShown(id) {

@@ -23,8 +23,8 @@ func (p *Proxy) ended(ex *exchange, r *http.Request) {
 	e := operator.CallEnded{
 		Call: ex.call(r.Method), Outcome: ex.outcome(), Status: ex.status, Code: ex.code(), IsError: ex.isError(), Source: ex.source(),
 		Attempts: ex.attempts, Took: time.Since(ex.began),
-		Urgency: ex.urgency, Queued: ex.queued, Estimated: ex.estimated, LeftQueue: ex.leftQueue, Rejection: ex.rejection(),
-		GotSlot: ex.route.call.REST() && ex.attempts > 0 && ex.would == nil, PortalTime: ex.portal,
+		Urgency: ex.urgency, Queued: ex.queueTime, Estimated: ex.estimatedWait, LeftQueue: ex.leftQueue, Rejection: ex.rejection(),
+		GotSlot: ex.route.call.REST() && ex.attempts > 0 && ex.wouldFail == nil, PortalTime: ex.portalTime,
 	}
 	e.Reason, e.Executed = ex.reason(e.Outcome), ex.ran(e.Outcome)
 	if e.Outcome == metrics.Abandoned {
@@ -65,8 +65,8 @@ func (ex *exchange) source() metrics.Source {
 	switch {
 	case ex.failed != nil:
 		return cmp.Or(ex.failed.source, metrics.FromPortal)
-	case ex.would != nil:
-		return ex.would.source
+	case ex.wouldFail != nil:
+		return ex.wouldFail.source
 	}
 	return metrics.FromPortal
 }
@@ -80,8 +80,8 @@ func (ex *exchange) reason(outcome metrics.Outcome) bitrix24.Reason {
 		return ex.failed.reason
 	case outcome == metrics.Abandoned:
 		return operator.ReasonClientLeft
-	case ex.would != nil:
-		return ex.would.reason
+	case ex.wouldFail != nil:
+		return ex.wouldFail.reason
 	case outcome == metrics.MethodError:
 		return operator.ReasonMethodError
 	}
@@ -94,8 +94,8 @@ func (ex *exchange) rejection() bitrix24.Reason {
 	switch {
 	case ex.failed != nil && ex.failed.outcome == metrics.Rejected:
 		return ex.failed.reason
-	case ex.would != nil:
-		return ex.would.reason
+	case ex.wouldFail != nil:
+		return ex.wouldFail.reason
 	}
 	return ex.rejected
 }

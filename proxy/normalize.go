@@ -112,7 +112,7 @@ func failureOf(ctx context.Context, ex *exchange, err error) *failure {
 	case isStopped && ex.attempts == 0:
 		return draining()
 	case isStopped:
-		return newFailure(stoppedMeanwhile, ex.portal.Seconds())
+		return newFailure(stoppedMeanwhile, ex.portalTime.Seconds())
 	case ctx.Err() != nil:
 		return newFailure(callerLeft)
 	}
@@ -142,7 +142,7 @@ func (p *Proxy) write(w http.ResponseWriter, r *http.Request, ex *exchange, f *f
 
 // describe sets the headers that each answer has.
 func (p *Proxy) describe(h http.Header, ex *exchange) {
-	h["Server-Timing"] = append([]string{fmt.Sprintf("queue;dur=%.1f, portal;dur=%.1f", milliseconds(ex.queued), milliseconds(ex.portal))}, h["Server-Timing"]...)
+	h["Server-Timing"] = append([]string{fmt.Sprintf("queue;dur=%.1f, portal;dur=%.1f", milliseconds(ex.queueTime), milliseconds(ex.portalTime))}, h["Server-Timing"]...)
 	h.Set("X-Request-Id", ex.id)
 	if ex.isLast || p.calls.isClosed() { // then the next call goes to another process
 		h.Set("Connection", "close")
@@ -167,8 +167,8 @@ func (ex *exchange) code() bitrix24.Code {
 	switch {
 	case ex.failed != nil:
 		return ex.failed.code
-	case ex.would != nil:
-		return ex.would.code
+	case ex.wouldFail != nil:
+		return ex.wouldFail.code
 	case isError(ex.answer.Kind):
 		return codeOf(ex.answer)
 	}
@@ -180,8 +180,8 @@ func (ex *exchange) outcome() metrics.Outcome {
 	switch {
 	case ex.failed != nil:
 		return ex.failed.outcome
-	case ex.would != nil:
-		return ex.would.outcome
+	case ex.wouldFail != nil:
+		return ex.wouldFail.outcome
 	case !ex.finished:
 		return metrics.Abandoned
 	case ex.rejected != "":

@@ -1,13 +1,11 @@
-// Package proxy is a reverse proxy for the REST API of Bitrix24. A request
-// goes one way: it is routed to the portal it names, waits for a slot of that
-// portal, is sent, and its answer is classified and given to the caller; what
-// the answer teaches goes back to the limiter, what it counts to metrics.
+// Package proxy is a reverse proxy for the REST API of Bitrix24. A request goes one
+// way: it is routed to the portal that it names, waits for a slot of that portal, and
+// is sent; its answer is classified and given to the caller. What the answer shows
+// goes back to the limiter, and what happened is recorded once, in the journal.
 package proxy
 
 import (
-	"context"
 	"crypto/x509"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -21,29 +19,29 @@ import (
 	"b24proxy/proxy/operator"
 )
 
-// Config is what a Proxy is told once. Durations and sizes must be positive.
+// Config is what a Proxy is made with. Durations and sizes must be positive.
 type Config struct {
-	Upstream        *url.URL              // one portal for requests that name none; may be nil
-	Portals         []HostPattern         // the hosts that may be called, beside Upstream
+	Upstream        *url.URL              // the portal of requests that name none; may be nil
+	Portals         []HostPattern         // the hosts that may be called, besides Upstream
 	Plan            limiter.Plan          // of portals that PortalPlans does not name
 	PortalPlans     HostMap[limiter.Plan] // the longest match wins
 	QueueWait       time.Duration         // longest wait for a slot
-	QueueDepth      int                   // waiting requests a portal
-	InFlight        int                   // calls of a portal under way at once; 0: no bound
-	ConnectTo       HostMap[string]       // host:port to dial in a portal's stead
+	QueueDepth      int                   // waiting calls per portal
+	InFlight        int                   // calls per portal that may be in flight; 0: any number
+	ConnectTo       HostMap[string]       // host:port to dial instead of a portal
 	Roots           *x509.CertPool        // trusted for portals; nil: the system's
 	UpstreamTimeout time.Duration         // longest silence of a portal
 	OutboundProxy   *url.URL              // towards the portals; nil: none
 	MaxBody         int64                 // bytes of a request
-	SpoolLimit      int64                 // bytes of request bodies on disk at once
-	OperatingLimit  time.Duration         // a method's budget; 0: not guarded here
-	Observe         bool                  // nothing waits or is refused; what would have been is counted
+	SpoolLimit      int64                 // bytes of all request bodies on disk
+	OperatingLimit  time.Duration         // of one method; 0: calls are not held for it
+	Observe         bool                  // limits are not enforced; what enforcing would have done is counted
 	StateFile       limiter.Persister     // keeps the buckets over a restart; may be nil
 	StatePath       string                // of StateFile, for the log
-	Normalize       bool                  // errors are brought into one shape
+	Normalize       bool                  // errors get one shape
 	MetricsPortals  int                   // portals with labels of their own
 	PProf           bool                  // profiles on the admin handler
-	AdminHost       string                // a name under which the admin handler may be asked; may be empty
+	AdminHost       string                // a name under which the admin handler answers; may be empty
 	Version         string
 	Revision        string
 	Log             *slog.Logger
@@ -68,7 +66,7 @@ func (c *Config) PlanOf(portal string) limiter.Plan {
 	return c.Plan.Capped()
 }
 
-// A Proxy is an http.Handler for the calls of clients; Admin is its other face.
+// A Proxy is an http.Handler for the calls of clients. Admin is the one for operators.
 type Proxy struct {
 	config   Config
 	router   *router
@@ -139,7 +137,7 @@ func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	defer p.ended(ex, r)
 	r = r.WithContext(ex.in(r.Context()))
 	defer p.recovered(w, r, ex)
-	if failed := p.read(w, r, ex, isIn); failed != nil {
+	if failed := p.receive(w, r, ex, isIn); failed != nil {
 		if r.ContentLength != 0 {
 			ex.control.SetReadDeadline(time.Now().Add(restIdle))
 		}
@@ -147,74 +145,14 @@ func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer ex.body.release()
-	r.Body = http.NoBody             // read; the transport sends it from the exchange
-	w.Header()["Content-Type"] = nil // what the portal does not say is not guessed
+	r.Body = http.NoBody             // it is read; the transport sends it from the exchange
+	w.Header()["Content-Type"] = nil // no guess where the portal does not name one
 	p.reverse.ServeHTTP(w, r)        // panics where the answer was cut off
 	ex.finished = true
-	ex.control.SetWriteDeadline(time.Time{}) // the connection goes on
+	ex.control.SetWriteDeadline(time.Time{}) // the connection may be used again
 }
 
-// restIdle bounds how long net/http waits for the rest of a body that is not
-// wanted. It reads it before it answers, so that the connection can serve again.
-const restIdle = 500 * time.Millisecond
-
-// read finds out what a request asks for, and takes its body. What can be
-// refused without the body is refused before it is read.
-func (p *Proxy) read(w http.ResponseWriter, r *http.Request, ex *exchange, isIn bool) (failed *failure) {
-	if hasUnclearEnd(r) {
-		return newFailure(bodyEndNotClear)
-	}
-	if r.Method == http.MethodConnect {
-		return newFailure(connectNotEnabled)
-	}
-	if ex.route, failed = p.router.route(r); failed != nil {
-		return failed
-	}
-	if !isIn {
-		return draining()
-	}
-	ex.urgency = urgency(r.Header)
-	ex.identify(r, nil)
-	wait := patience(r.Header, p.config.QueueWait)
-	if failed = p.full(r, ex, wait); failed != nil {
-		return failed
-	}
-	var err error
-	if ex.body, err = p.spool.read(w, r, p.config.MaxBody); err != nil {
-		if errors.Is(context.Cause(r.Context()), errStopped) {
-			return draining()
-		}
-		return bodyFailure(err, p.config.MaxBody)
-	}
-	ex.identify(r, ex.body.head)
-	ex.deadline = time.Now().Add(wait)
-	return nil
-}
-
-// identify finds out who calls.
-func (ex *exchange) identify(r *http.Request, body []byte) {
-	ex.cred = bitrix24.FindCredential(ex.route.call, ex.route.rawQuery(), r.Header.Get("Authorization"), r.Header.Get("Content-Type"), body)
-	ex.client = clientName(r.Header, ex.cred)
-}
-
-// full is the answer to a call that would get no slot, nil if it may get one.
-// It is asked before a body is read. A client that only the body names may be
-// one whose calls go first.
-func (p *Proxy) full(r *http.Request, ex *exchange, wait time.Duration) *failure {
-	if r.ContentLength == 0 || !ex.route.call.REST() {
-		return nil
-	}
-	ask := limiter.Request{Upstream: ex.route.portal, Client: ex.client, Urgency: ex.urgency, Wait: wait}
-	if ex.client == clientName(nil, bitrix24.Credential{Kind: "none"}) {
-		ask.Client = ""
-	}
-	if refused := p.limiter.WouldReject(ask); refused != nil {
-		return rejection(refused)
-	}
-	return nil
-}
-
-// buffers lends the copying of answers its memory.
+// buffers are the memory for copying answers.
 type buffers struct{ pool sync.Pool }
 
 func (b *buffers) Get() []byte {

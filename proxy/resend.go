@@ -108,8 +108,8 @@ func isRepeatable(ex *exchange, out *http.Request) bool {
 func hasIdempotencyKey(h http.Header) bool {
 	const name = "Idempotency-Key"
 	var keys []string
-	for spelt, values := range h {
-		if strings.EqualFold(strings.ReplaceAll(spelt, "_", "-"), name) {
+	for header, values := range h {
+		if strings.EqualFold(strings.ReplaceAll(header, "_", "-"), name) {
 			keys = append(keys, values...)
 		}
 	}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"net/http"
 	"time"
 
@@ -10,8 +9,9 @@ import (
 	"b24proxy/proxy/bitrix24"
 )
 
-// A transport is where calls are admitted, so that each attempt pays a slot:
-// wait, send, learn from the answer, and perhaps send again.
+// A transport sends calls to their portals. It waits for a slot, sends the call,
+// learns from the answer, and perhaps sends the call again. The wait is here so that
+// every attempt takes a slot, also a repeated one.
 type transport struct {
 	base         http.RoundTripper
 	forget       func() // closes the base's idle connections
@@ -22,21 +22,21 @@ type transport struct {
 	journal      journal
 	timeout      time.Duration // the longest silence of a portal
 	observe      bool
-	outbound     bool // requests go through the outbound proxy
+	outbound     bool // requests are sent through the outbound proxy
 }
 
 // RoundTrip fails with a *failure, or with the context's cause.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ex := exchangeOf(req.Context())
 	ex.repeatable = isRepeatable(ex, req)
-	var last *attempt // to be repeated for a reason
+	var last *attempt // that is to be repeated
 	var reason bitrix24.Reason
 	var status int // of the last attempt's answer
 	for {
-		paid, err := t.admit(req.Context(), ex, reason == refused)
+		admitted, err := t.admit(req.Context(), ex, reason == refused)
 		if last != nil {
 			if err != nil && t.keeps(ex, reason, err) {
-				return last.hand(req.Context())
+				return last.deliver(req.Context())
 			}
 			last.discard()
 		}
@@ -46,14 +46,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if reason != "" {
 			t.sentAgain(ex, req.Method, reason, status)
 		}
-		at := t.attempt(ex, req, paid)
-		select {
-		case <-at.done:
-			ex.portal += time.Since(at.began)
-		case <-req.Context().Done():
-			ex.portal += time.Since(at.began)
-			go at.discard() // it may run: what it teaches is learned all the same
-			return nil, context.Cause(req.Context())
+		at := t.begin(ex, req, admitted)
+		if err := at.wait(req.Context(), ex); err != nil {
+			return nil, err
 		}
 		ex.answer, status = at.answer, at.status
 		if reason, err = t.next(ex, req, at); err != nil {
@@ -62,12 +57,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		switch reason {
 		case "":
-			return at.hand(req.Context())
+			return at.deliver(req.Context())
 		case renamed:
 			at.discard()
 			last = nil
 		default:
-			last = at // its place is free already (settle)
+			last = at // it counts as in flight no longer, see report
 		}
 	}
 }

@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"b24proxy/limiter"
+	"b24proxy/proxy/bitrix24"
+)
+
+// receive finds out what a request asks for, and reads its body. What can be refused
+// without the body is refused before that is read.
+func (p *Proxy) receive(w http.ResponseWriter, r *http.Request, ex *exchange, isIn bool) (failed *failure) {
+	if hasUnclearEnd(r) {
+		return newFailure(bodyEndNotClear)
+	}
+	if r.Method == http.MethodConnect {
+		return newFailure(connectNotEnabled)
+	}
+	if ex.route, failed = p.router.route(r); failed != nil {
+		return failed
+	}
+	if !isIn {
+		return draining()
+	}
+	ex.urgency = urgency(r.Header)
+	ex.identify(r, nil)
+	wait := patience(r.Header, p.config.QueueWait)
+	if failed = p.wouldReject(r, ex, wait); failed != nil {
+		return failed
+	}
+	var err error
+	if ex.body, err = p.spool.read(w, r, p.config.MaxBody); err != nil {
+		if errors.Is(context.Cause(r.Context()), errStopped) {
+			return draining()
+		}
+		return bodyFailure(err, p.config.MaxBody)
+	}
+	ex.identify(r, ex.body.head)
+	ex.deadline = time.Now().Add(wait)
+	return nil
+}
+
+// restIdle bounds how long net/http waits for the rest of a body that is not needed.
+// It reads that before it answers, so that the connection can be used again.
+const restIdle = 500 * time.Millisecond
+
+// wouldReject returns the answer to a call that would get no slot, nil if it may get
+// one. It is asked before the body is read. A client that only the body names may be
+// one whose calls go first.
+func (p *Proxy) wouldReject(r *http.Request, ex *exchange, wait time.Duration) *failure {
+	if r.ContentLength == 0 || !ex.route.call.REST() {
+		return nil
+	}
+	ask := limiter.Request{Upstream: ex.route.portal, Client: ex.client, Urgency: ex.urgency, Wait: wait}
+	if ex.client == clientName(nil, bitrix24.Credential{Kind: "none"}) {
+		ask.Client = ""
+	}
+	if rejected := p.limiter.WouldReject(ask); rejected != nil {
+		return rejection(rejected)
+	}
+	return nil
+}
