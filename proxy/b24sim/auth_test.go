@@ -45,9 +45,11 @@ func TestUnknownTokens(t *testing.T) {
 		"/rest/1/good-code/profile":      200,
 		"/rest/1/other-code/profile":     401,
 	} {
-		if w := get(t, p, target); w.Code != want {
-			t.Errorf("%s: got %d %s, want %d", target, w.Code, w.Body, want)
-		}
+		t.Run(target, func(t *testing.T) {
+			if w := get(t, p, target); w.Code != want {
+				t.Errorf("got %d %s, want %d", w.Code, w.Body, want)
+			}
+		})
 	}
 	if p.Ran("profile") != 2 {
 		t.Errorf("got %d run, want 2", p.Ran("profile"))
@@ -114,10 +116,12 @@ func TestSite(t *testing.T) {
 		"/nothing":                            {404, "text/html", -1},
 		"/":                                   {404, "text/html", -1},
 	} {
-		w := get(t, p, target)
-		if w.Code != want.status || w.Header().Get("Content-Type") != want.contentType || want.length >= 0 && w.Body.Len() != want.length {
-			t.Errorf("%s: got %d %s, %d bytes, want %+v", target, w.Code, w.Header().Get("Content-Type"), w.Body.Len(), want)
-		}
+		t.Run(target, func(t *testing.T) {
+			w := get(t, p, target)
+			if w.Code != want.status || w.Header().Get("Content-Type") != want.contentType || want.length >= 0 && w.Body.Len() != want.length {
+				t.Errorf("got %d %s, %d bytes, want %+v", w.Code, w.Header().Get("Content-Type"), w.Body.Len(), want)
+			}
+		})
 	}
 }
 

@@ -36,13 +36,15 @@ func TestParseFault(t *testing.T) {
 		"tasks.task.get:RATELIMITEXCEPTION:0.25": {Method: "tasks.task.get", Kind: "RATELIMITEXCEPTION", Share: 0.25},
 		"*:html:status=504:after":                {Method: "*", Kind: "html", Status: 504, Run: RunAfter},
 	} {
-		got, err := ParseFault(s)
-		if err != nil || got != want {
-			t.Errorf("%s: got %+v (%v), want %+v", s, got, err, want)
-		}
-		if again, err := ParseFault(got.String()); err != nil || again != got {
-			t.Errorf("%s: written as %s, got %+v (%v), want the same", s, got, again, err)
-		}
+		t.Run(s, func(t *testing.T) {
+			got, err := ParseFault(s)
+			if err != nil || got != want {
+				t.Errorf("got %+v (%v), want %+v", got, err, want)
+			}
+			if again, err := ParseFault(got.String()); err != nil || again != got {
+				t.Errorf("written as %s, got %+v (%v), want the same", got, again, err)
+			}
+		})
 	}
 }
 
@@ -66,9 +68,11 @@ func TestParseFaultErrors(t *testing.T) {
 		"*:gzip=sometimes":     "gzip=always or gzip alone",
 		"[:html":               "pattern such as crm.*",
 	} {
-		if _, err := ParseFault(s); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got the error %v, want %q in it", s, err, want)
-		}
+		t.Run(s+" is refused", func(t *testing.T) {
+			if _, err := ParseFault(s); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got the error %v, want %q in it", err, want)
+			}
+		})
 	}
 }
 
@@ -194,15 +198,17 @@ func TestBrokenConnections(t *testing.T) {
 		return http.Post(server.URL+hook+"crm.deal.add", "application/json", strings.NewReader(`{"fields":{}}`))
 	}
 	for kind, ran := range map[string]int{"reset-before": 0, "reset-after": 1} {
-		p.Reset()
-		p.SetFaults(Fault{Kind: kind})
-		_, err := post()
-		if !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("%s: got the error %v, want a reset connection", kind, err)
-		}
-		if p.Ran("crm.deal.add") != ran || p.Calls()[0].Status != 0 {
-			t.Errorf("%s: got %d run, %v, want %d without an answer", kind, p.Ran("crm.deal.add"), p.Calls()[0], ran)
-		}
+		t.Run(kind, func(t *testing.T) {
+			p.Reset()
+			p.SetFaults(Fault{Kind: kind})
+			_, err := post()
+			if !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("got the error %v, want a reset connection", err)
+			}
+			if p.Ran("crm.deal.add") != ran || p.Calls()[0].Status != 0 {
+				t.Errorf("got %d run, %v, want %d without an answer", p.Ran("crm.deal.add"), p.Calls()[0], ran)
+			}
+		})
 	}
 	p.SetFaults(Fault{Kind: "cut"})
 	res, err := post()

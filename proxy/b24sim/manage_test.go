@@ -126,9 +126,11 @@ func TestValidate(t *testing.T) {
 		}
 	}
 	for plan, want := range map[string][2]int{"standard": {2, 50}, "enterprise": {5, 250}, "unlimited": {0, 0}, "10/100": {10, 100}} {
-		if rate, burst, err := ParsePlan(plan); err != nil || rate != want[0] || burst != want[1] {
-			t.Errorf("%s: got %d/%d (%v), want %v", plan, rate, burst, err, want)
-		}
+		t.Run(plan, func(t *testing.T) {
+			if rate, burst, err := ParsePlan(plan); err != nil || rate != want[0] || burst != want[1] {
+				t.Errorf("got %d/%d (%v), want %v", rate, burst, err, want)
+			}
+		})
 	}
 	for _, plan := range []string{"", "gold", "10", "0/5", "5/0", "a/b"} {
 		if _, _, err := ParsePlan(plan); err == nil {

@@ -41,9 +41,11 @@ func TestUnknownMethods(t *testing.T) {
 		"/rest/api/1/invented-code/tasks.task.get.js": `{"error":{"code":"BITRIX_REST_V3_EXCEPTION_METHODNOTFOUNDEXCEPTION","message":"Method not found"}}`,
 		hook + "crm.deal.explode.xml":                 `<response><error>ERROR_METHOD_NOT_FOUND</error><error_description>Method not found!</error_description></response>`,
 	} {
-		if w := get(t, p, target); w.Code != 404 || w.Body.String() != want {
-			t.Errorf("%s: got %d %s, want 404 %s", target, w.Code, w.Body, want)
-		}
+		t.Run(target, func(t *testing.T) {
+			if w := get(t, p, target); w.Code != 404 || w.Body.String() != want {
+				t.Errorf("got %d %s, want 404 %s", w.Code, w.Body, want)
+			}
+		})
 	}
 }
 
@@ -106,14 +108,16 @@ func TestShapes(t *testing.T) {
 		"/rest/api/1/invented-code/humanresources.node.list":   `{"result":{"items":[{"id":1,"title":"Item 1"}]},`,
 		"/rest/api/1/invented-code/rest.documentation.openapi": `{"openapi":"3.0.0",`,
 	} {
-		p.Reset()
-		p.nextID = 1000
-		if strings.Contains(target, "crm.item.add") {
-			p.newID()
-		}
-		if w := get(t, p, target); !strings.HasPrefix(w.Body.String(), want) {
-			t.Errorf("%s: got %s, want %s", target, w.Body, want)
-		}
+		t.Run(target, func(t *testing.T) {
+			p.Reset()
+			p.nextID = 1000
+			if strings.Contains(target, "crm.item.add") {
+				p.newID()
+			}
+			if w := get(t, p, target); !strings.HasPrefix(w.Body.String(), want) {
+				t.Errorf("got %s, want %s", w.Body, want)
+			}
+		})
 	}
 }
 
@@ -124,9 +128,11 @@ func TestMissingID(t *testing.T) {
 		hook + "crm.deal.get":                      `{"error":"","error_description":"ID is not defined or invalid."}`,
 		"/rest/api/1/invented-code/tasks.task.get": `{"error":{"code":"BITRIX_REST_V3_EXCEPTION_VALIDATION_REQUESTVALIDATIONEXCEPTION","message":"Error validating request object","validation":[{"message":"Required field ` + "`id`" + ` is not specified","field":"id"}]}}`,
 	} {
-		if w := get(t, p, target); w.Code != 400 || w.Body.String() != want {
-			t.Errorf("%s: got %d %s, want 400 %s", target, w.Code, w.Body, want)
-		}
+		t.Run(target, func(t *testing.T) {
+			if w := get(t, p, target); w.Code != 400 || w.Body.String() != want {
+				t.Errorf("got %d %s, want 400 %s", w.Code, w.Body, want)
+			}
+		})
 	}
 	if ran := p.Ran("crm.deal.get") + p.Ran("tasks.task.get"); ran != 0 {
 		t.Errorf("got %d run, want none", ran)

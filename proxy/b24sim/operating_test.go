@@ -117,11 +117,13 @@ func TestOperatingFields(t *testing.T) {
 	for fields, want := range map[OperatingFields][2]bool{
 		FieldsNone: {false, false}, FieldsOperating: {true, false}, FieldsBoth: {true, true}, "": {false, false},
 	} {
-		p := New(Config{Operating: Operating{Fields: fields}})
-		operating, reset := timeOf(t, get(t, p, hook+"profile"))
-		if (operating >= 0) != want[0] || (reset >= 0) != want[1] {
-			t.Errorf("%q: got operating %v, reset %v, want them present: %v", fields, operating, reset, want)
-		}
+		t.Run("fields: "+string(fields), func(t *testing.T) {
+			p := New(Config{Operating: Operating{Fields: fields}})
+			operating, reset := timeOf(t, get(t, p, hook+"profile"))
+			if (operating >= 0) != want[0] || (reset >= 0) != want[1] {
+				t.Errorf("got operating %v, reset %v, want them present: %v", operating, reset, want)
+			}
+		})
 	}
 }
 

@@ -35,9 +35,11 @@ func TestParseForm(t *testing.T) {
 		"a=1&a[b]=2":                    `{"a":{"b":"2"}}`,
 		"a" + strings.Repeat("[x]", 99): `[]`,
 	} {
-		if got := asJSON(t, parseForm(form)); got != want {
-			t.Errorf("%s: got %s, want %s", form, got, want)
-		}
+		t.Run(form, func(t *testing.T) {
+			if got := asJSON(t, parseForm(form)); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
 	}
 }
 
@@ -59,12 +61,14 @@ func TestParams(t *testing.T) {
 		{"text/plain", `{"start":50}`, `{"auth":"t","start":"0"}`},
 		{"", `{"start":50}`, `{"auth":"t","start":"0"}`},
 	} {
-		r := httptest.NewRequest(http.MethodPost, "/rest/profile?auth=t&start=0", nil)
-		r.Header.Set("Content-Type", test.contentType)
-		got, err := params(r, []byte(test.body))
-		if err != nil || asJSON(t, got) != test.want {
-			t.Errorf("%s: got %s (%v), want %s", test.contentType, asJSON(t, got), err, test.want)
-		}
+		t.Run("a body of type "+test.contentType, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, "/rest/profile?auth=t&start=0", nil)
+			r.Header.Set("Content-Type", test.contentType)
+			got, err := params(r, []byte(test.body))
+			if err != nil || asJSON(t, got) != test.want {
+				t.Errorf("got %s (%v), want %s", asJSON(t, got), err, test.want)
+			}
+		})
 	}
 }
 
