@@ -15,9 +15,9 @@ func TestAttempts(t *testing.T) {
 
 	own := gather(t, m)
 	if got := values(own["portal_in_flight_requests"])[portal]; got != 1 {
-		t.Errorf("%v attempts in flight, want 1", got)
+		t.Errorf("got %v attempts in flight, want 1", got)
 	}
 	if got := values(own["portal_requests_total"])[portal+",none"]; got != 1 {
-		t.Errorf("%v attempts without an answer, want 1", got)
+		t.Errorf("got %v attempts without an answer, want 1", got)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// The first portals keep their own label for good; whatever comes later, a
-// million of them, counts as "other", and a call without a portal as "none".
+// The first portals keep their labels. All later ones, a million of them, count as
+// "other", and a call without a portal as "none".
 func TestPortalsAreBounded(t *testing.T) {
 	const portals = 1_000_000
 	m := New(Options{Portals: 2})
@@ -23,14 +23,14 @@ func TestPortalsAreBounded(t *testing.T) {
 	got := values(gather(t, m)["queue_abandoned_total"])
 	want := map[string]float64{"first.bitrix24.com": 2, "p0.bitrix24.com": 1, Other: portals - 1, None: 1}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("counted %v, want %v", got, want)
+		t.Errorf("got the counts %v, want %v", got, want)
 	}
 	if known := len(m.portals.known); known > 2 {
-		t.Errorf("%d portals are remembered, want 2", known)
+		t.Errorf("got %d portals in memory, want 2", known)
 	}
 }
 
-// Each metric with a portal label keeps to the same bound.
+// Every metric with a portal label has the same bound.
 func TestEveryPortalLabelIsBounded(t *testing.T) {
 	m := New(Options{Portals: 3})
 	var watched []Portal
@@ -50,13 +50,12 @@ func TestEveryPortalLabelIsBounded(t *testing.T) {
 			}
 		}
 		if len(portals) > 4 {
-			t.Errorf("%s has %d portals, want 3 and other", name, len(portals))
+			t.Errorf("%s: got %d portals, want 3 and other", name, len(portals))
 		}
 	}
 }
 
-// Codes and reasons are bounded even if what an answer said should leak into
-// them.
+// Codes and reasons are bounded even if the text of an answer became one.
 func TestCodesAndReasonsAreBounded(t *testing.T) {
 	m := New(Options{Portals: 1})
 	for i := range 1000 {
@@ -68,25 +67,25 @@ func TestCodesAndReasonsAreBounded(t *testing.T) {
 	own := gather(t, m)
 	for name, bound := range map[string]int{"errors_total": maxCodes, "rejected_total": maxReasons, "resends_total": maxReasons} {
 		if got := len(own[name].GetMetric()); got != bound+1 {
-			t.Errorf("%s has %d series, want %d", name, got, bound+1)
+			t.Errorf("%s: got %d series, want %d", name, got, bound+1)
 		}
 	}
 }
 
-// What is no label at all neither panics nor is shown.
+// A value that cannot be a label counts as "other" and does not panic.
 func TestUnfitValues(t *testing.T) {
 	for _, value := range []string{"", "\xff\xfe", strings.Repeat("a", maxName+1)} {
 		if got := newNames(10).label(value); got != Other {
-			t.Errorf("label %q became %q, want %q", value, got, Other)
+			t.Errorf("%q: got the label %q, want %q", value, got, Other)
 		}
 	}
 }
 
-// A host name of the longest kind is a label.
+// The longest host name is a label.
 func TestLongestName(t *testing.T) {
 	name := strings.Repeat("a", maxName)
 	if got := newNames(1).label(name); got != name {
-		t.Errorf("%d bytes became %q", len(name), got)
+		t.Errorf("a name of %d bytes: got the label %q, want the name", len(name), got)
 	}
 }
 
@@ -108,25 +107,27 @@ func TestFixedVocabularies(t *testing.T) {
 		"errors_total": {"empty,acme.bitrix24.com,other": 1},
 	} {
 		if got := values(own[name]); fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("%s is %v, want %v", name, got, want)
+			t.Errorf("%s: got %v, want %v", name, got, want)
 		}
 	}
 }
 
+// A status counts in the class of its first digit, from 600 on as 5xx.
 func TestStatusClass(t *testing.T) {
 	for status, want := range map[int]string{
 		0: None, 101: None, 200: "2xx", 302: "3xx", 429: "4xx", 503: "5xx", 599: "5xx", 600: "5xx", 999: "5xx", -200: None,
 	} {
 		if got := statusClass(status); got != want {
-			t.Errorf("status %d is of class %q, want %q", status, got, want)
+			t.Errorf("status %d: got the class %q, want %q", status, got, want)
 		}
 	}
 }
 
+// Urgencies below 3 are high, 3 is normal, the others are low.
 func TestPriorityOf(t *testing.T) {
 	for urgency, want := range map[int]Priority{math.MinInt: High, 0: High, 2: High, 3: Normal, 4: Low, 7: Low, math.MaxInt: Low} {
 		if got := PriorityOf(urgency); got != want {
-			t.Errorf("urgency %d has priority %s, want %s", urgency, got, want)
+			t.Errorf("urgency %d: got the priority %s, want %s", urgency, got, want)
 		}
 	}
 }

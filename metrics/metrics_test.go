@@ -17,7 +17,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// contract is the list of metrics that users may rely on: name, type, labels.
+// contract lists the metrics that users may rely on: name, type, labels.
 //
 //go:embed testdata/contract.txt
 var contract string
@@ -33,7 +33,7 @@ func fed() *Metrics {
 	return m
 }
 
-// feed lets one portal have one of everything.
+// feed records one of everything for a portal.
 func feed(m *Metrics, portal, requestID string) {
 	m.Request(portal, OK, 200, 300*time.Millisecond, requestID)
 	m.Error(portal, "QUERY_LIMIT_EXCEEDED", FromPortal)
@@ -45,7 +45,7 @@ func feed(m *Metrics, portal, requestID string) {
 	m.Resend(portal, "refused")
 }
 
-// gather returns the proxy's own metric families by their name without prefix.
+// gather returns the proxy's own metric families by name, without the prefix.
 func gather(t *testing.T, m *Metrics) map[string]*dto.MetricFamily {
 	t.Helper()
 	all, err := m.registry.Gather()
@@ -61,7 +61,7 @@ func gather(t *testing.T, m *Metrics) map[string]*dto.MetricFamily {
 	return own
 }
 
-// values returns a family's series as "label,label" to value, labels by name.
+// values returns the values of a family's series by their labels: "label,label".
 func values(family *dto.MetricFamily) map[string]float64 {
 	series := make(map[string]float64)
 	for _, metric := range family.GetMetric() {
@@ -83,12 +83,12 @@ func scrape(t *testing.T, m *Metrics, accept string) string {
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, r)
 	if w.Code != 200 {
-		t.Fatalf("/metrics answered %d: %s", w.Code, w.Body)
+		t.Fatalf("/metrics: got %d %s, want 200", w.Code, w.Body)
 	}
 	return w.Body.String()
 }
 
-// What is exposed is the contract's list: the same names, types and labels.
+// The metrics have the names, types and labels of the contract.
 func TestContract(t *testing.T) {
 	var want, got []string
 	for line := range strings.Lines(strings.TrimSpace(contract)) {
@@ -104,15 +104,15 @@ func TestContract(t *testing.T) {
 	slices.Sort(want)
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
-		t.Errorf("metrics are\n%s\nthe contract has\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
-// A fresh process shows its build and nothing that could mislead.
+// A new process shows only its build.
 func TestFreshProcessShowsBuildOnly(t *testing.T) {
 	own := gather(t, New(Options{Portals: 10, Version: "1.2.3"}))
 	if len(own) != 1 || own["build_info"] == nil {
-		t.Errorf("a fresh process shows %d families, want build_info alone", len(own))
+		t.Errorf("got %d families, want build_info alone", len(own))
 	}
 }
 
@@ -132,7 +132,7 @@ func TestLint(t *testing.T) {
 }
 
 // Histograms have classic and native buckets at the same time, and the native
-// ones are bounded whatever is observed.
+// ones are bounded for any observation.
 func TestHistogramsAreClassicAndNative(t *testing.T) {
 	m := fed()
 	for took := time.Nanosecond; took < time.Hour; took += took/20 + 1 {
@@ -141,26 +141,26 @@ func TestHistogramsAreClassicAndNative(t *testing.T) {
 	for _, name := range []string{"request_duration_seconds", "queue_wait_seconds", "portal_request_duration_seconds"} {
 		h := gather(t, m)[name].GetMetric()[0].GetHistogram()
 		if len(h.GetBucket()) == 0 {
-			t.Errorf("%s has no classic buckets", name)
+			t.Errorf("%s: got no classic buckets, want some", name)
 		}
 		if len(h.GetPositiveDelta()) == 0 || len(h.GetPositiveDelta()) > 160 {
-			t.Errorf("%s has %d native buckets, want 1 to 160", name, len(h.GetPositiveDelta()))
+			t.Errorf("%s: got %d native buckets, want 1 to 160", name, len(h.GetPositiveDelta()))
 		}
 	}
 }
 
-// Go's and the process's own metrics are served too.
+// The metrics of Go and of the process are served too.
 func TestRuntimeMetrics(t *testing.T) {
 	text := scrape(t, fed(), "text/plain")
 	for _, name := range []string{"\ngo_goroutines ", "\nprocess_start_time_seconds "} {
 		if !strings.Contains(text, name) {
-			t.Errorf("/metrics lacks %q", strings.TrimSpace(name))
+			t.Errorf("/metrics: got no %q, want it", strings.TrimSpace(name))
 		}
 	}
 }
 
-// Counting, watching and scraping at the same time is safe, and no count is
-// lost. It tells most under -race.
+// Counting, watching and scraping at the same time is safe and loses no count. The
+// race detector proves the first part.
 func TestConcurrentUse(t *testing.T) {
 	const workers, calls = 8, 200
 	m := New(Options{Portals: 3})
@@ -184,17 +184,17 @@ func TestConcurrentUse(t *testing.T) {
 		total += value
 	}
 	if total != workers*calls {
-		t.Errorf("requests_total sums to %v, want %d", total, workers*calls)
+		t.Errorf("got requests_total %v, want %d", total, workers*calls)
 	}
 }
 
 var exposition = flag.String("exposition", "", "write what /metrics serves to this file, for promtool check metrics")
 
-// The text format can be written whole; with -exposition it is kept.
+// The text format ends with a complete line; with -exposition it is kept.
 func TestExposition(t *testing.T) {
 	text := scrape(t, fed(), "text/plain")
 	if !strings.HasSuffix(text, "\n") {
-		t.Error("the last line of /metrics is cut off")
+		t.Error("got a last line of /metrics without an end, want it complete")
 	}
 	if *exposition == "" {
 		return

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Gauges show what the limiter says at the moment of the scrape, and nothing
-// of a portal that it has let go.
+// Gauges have the values of the moment of the scrape. A portal that is no longer
+// returned has none.
 func TestGaugesAreReadAtScrapeTime(t *testing.T) {
 	m := New(Options{Portals: 10})
 	var now []Portal
@@ -17,19 +17,19 @@ func TestGaugesAreReadAtScrapeTime(t *testing.T) {
 	own := gather(t, m)
 	want := map[string]float64{"acme.bitrix24.com,high": 1, "acme.bitrix24.com,normal": 5, "acme.bitrix24.com,low": 2}
 	if got := values(own["queue_depth"]); fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("queue_depth is %v, want %v", got, want)
+		t.Errorf("got queue_depth %v, want %v", got, want)
 	}
 	if got := values(own["bucket_level"])["acme.bitrix24.com"]; got != 49.5 {
-		t.Errorf("bucket_level is %v, want 49.5", got)
+		t.Errorf("got bucket_level %v, want 49.5", got)
 	}
 
 	now = nil
 	if own := gather(t, m); own["queue_depth"] != nil || own["bucket_level"] != nil {
-		t.Error("a portal that is gone still shows gauges")
+		t.Errorf("got gauges %v and %v of a portal that is gone, want none", own["queue_depth"], own["bucket_level"])
 	}
 }
 
-// An unlimited plan has no bucket, hence no bucket gauges; the rest stays.
+// An unlimited plan has no gauges of a bucket, but all others.
 func TestUnlimitedPlanShowsNoBucket(t *testing.T) {
 	m := New(Options{Portals: 10})
 	inf := math.Inf(1)
@@ -39,16 +39,16 @@ func TestUnlimitedPlanShowsNoBucket(t *testing.T) {
 	own := gather(t, m)
 	for _, name := range []string{"bucket_level", "bucket_burst", "bucket_rate", "bucket_plan_rate"} {
 		if own[name] != nil {
-			t.Errorf("%s is shown for an unlimited plan", name)
+			t.Errorf("%s: got a value for an unlimited plan, want none", name)
 		}
 	}
 	if got := values(own["queue_capacity"])["box.example.org"]; got != 1000 {
-		t.Errorf("queue_capacity is %v, want 1000", got)
+		t.Errorf("got queue_capacity %v, want 1000", got)
 	}
 }
 
-// Portals that share the label "other" show the sum of amounts and the worst
-// of ratios and states; an unlimited one among them does not blot out the rest.
+// Portals that share the label "other" show the sum of amounts and the worst of
+// ratios and states. An unlimited one among them does not hide the others.
 func TestGaugesOfOtherPortals(t *testing.T) {
 	m := New(Options{Portals: 0})
 	inf := math.Inf(1)
@@ -66,10 +66,10 @@ func TestGaugesOfOtherPortals(t *testing.T) {
 		"operating_ratio": 0.9, "breaker_open": 1,
 	} {
 		if got := values(own[name]); len(got) != 1 || got[Other] != want {
-			t.Errorf("%s is %v, want %v for other", name, got, want)
+			t.Errorf("%s: got %v, want %v for other", name, got, want)
 		}
 	}
 	if got := values(own["queue_depth"])["other,normal"]; got != 7 {
-		t.Errorf("queue_depth is %v, want 7", got)
+		t.Errorf("got queue_depth %v, want 7", got)
 	}
 }

@@ -14,7 +14,7 @@ func TestQueueWaitByPriority(t *testing.T) {
 	got := values(gather(t, m)["queue_wait_seconds"])
 	for priority, want := range map[string]float64{"high": 3, "normal": 1, "low": 4} {
 		if got := got["acme.bitrix24.com,"+priority]; got != want {
-			t.Errorf("%v waits of priority %s, want %v", got, priority, want)
+			t.Errorf("priority %s: got %v waits, want %v", priority, got, want)
 		}
 	}
 }
