@@ -54,8 +54,8 @@ const (
 // The codes that only this proxy has.
 const (
 	codePortalUnreachable bitrix24.Code = "PORTAL_UNREACHABLE"
-	codePortalNotNamed    bitrix24.Code = "PORTAL_NOT_NAMED"
-	codePortalNotAllowed  bitrix24.Code = "PORTAL_NOT_ALLOWED"
+	CodePortalNotNamed    bitrix24.Code = "PORTAL_NOT_NAMED"
+	CodePortalNotAllowed  bitrix24.Code = "PORTAL_NOT_ALLOWED"
 	codeConnectNotEnabled bitrix24.Code = "CONNECT_NOT_ENABLED"
 	codeRequestNotRead    bitrix24.Code = "REQUEST_NOT_READ"
 	codeRequestTooLarge   bitrix24.Code = "REQUEST_TOO_LARGE"
@@ -88,11 +88,11 @@ var errorTable = [...]errorRow{
 		notRun(metrics.Rejected),
 
 	// A request that cannot be sent as it is.
-	portalNotNamed:    invalid(http.StatusBadRequest, codePortalNotNamed, "The request names no portal. Name it in the header B24-Portal, as the first path segment (/acme.bitrix24.com/rest/...), or as Host; or set B24PROXY_UPSTREAM."),
-	portalNotAllowed:  invalid(http.StatusForbidden, codePortalNotAllowed, "%s is not allowed. "+whichPortals),
-	portalNotAHost:    invalid(http.StatusForbidden, codePortalNotAllowed, "The portal is not allowed: what the request names is not a valid host; "+asciiOnly+". "+whichPortals),
-	renamedToUnlisted: invalid(http.StatusForbidden, codePortalNotAllowed, "%s was renamed to %s; add %[2]s to B24PROXY_PORTALS"),
-	movedToUnlisted:   invalid(http.StatusForbidden, codePortalNotAllowed, "%s was renamed to a host that is not allowed. "+whichPortals),
+	portalNotNamed:    invalid(http.StatusBadRequest, CodePortalNotNamed, "The request names no portal. Name it in the header B24-Portal, as the first path segment (/acme.bitrix24.com/rest/...), or as Host; or set B24PROXY_UPSTREAM."),
+	portalNotAllowed:  invalid(http.StatusForbidden, CodePortalNotAllowed, "%s is not allowed. "+whichPortals),
+	portalNotAHost:    invalid(http.StatusForbidden, CodePortalNotAllowed, "The portal is not allowed: what the request names is not a valid host; "+asciiOnly+". "+whichPortals),
+	renamedToUnlisted: invalid(http.StatusForbidden, CodePortalNotAllowed, "%s was renamed to %s; add %[2]s to B24PROXY_PORTALS"),
+	movedToUnlisted:   invalid(http.StatusForbidden, CodePortalNotAllowed, "%s was renamed to a host that is not allowed. "+whichPortals),
 	connectNotEnabled: invalid(http.StatusNotImplemented, codeConnectNotEnabled, "CONNECT is not enabled. Address the proxy itself: name the portal in the header B24-Portal or as the first path segment."),
 	bodyEndNotClear:   invalid(http.StatusBadRequest, codeRequestNotRead, "It is not clear where the body of this request ends. Send its Content-Length, or with HTTP/1.1 Transfer-Encoding: chunked, and not both."),
 	bodyCutOff:        invalid(http.StatusBadRequest, codeRequestNotRead, "The request body could not be read to its end.").notRun(metrics.Abandoned),

@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"b24proxy/proxy"
 )
 
 func main() {
@@ -65,12 +67,12 @@ func compare(ctx context.Context, o options, stderr io.Writer) ([]report, error)
 		return nil, err
 	}
 	defer fresh.stop()
-	proxy, err := startProxy(o, fresh.base)
+	gateway, err := startProxy(o, fresh.base)
 	if err != nil {
 		return nil, err
 	}
-	defer proxy.stop()
-	through := send(ctx, "through b24proxy", target{base: proxy.base}, o, stderr)
+	defer gateway.stop()
+	through := send(ctx, "through b24proxy", target{base: gateway.base}, o, stderr)
 	through.PortalRefused = fresh.portal.Refused()
 	straight.PortalRefused = portal.portal.Refused()
 	return []report{straight, through}, nil
@@ -108,8 +110,8 @@ func printErrors(w io.Writer, reports []report) {
 
 // hints say what to do about an error of the proxy.
 var hints = map[string]string{
-	"PORTAL_NOT_NAMED":   " (name the portal with -portal)",
-	"PORTAL_NOT_ALLOWED": " (is -portal right, and listed in B24PROXY_PORTALS?)",
+	string(proxy.CodePortalNotNamed):   " (name the portal with -portal)",
+	string(proxy.CodePortalNotAllowed): " (is -portal right, and listed in B24PROXY_PORTALS?)",
 }
 
 func printHead(w io.Writer, o options) {

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"b24proxy/proxy/bitrix24"
 )
 
 // A target is where calls are sent.
@@ -104,7 +106,7 @@ func (r *report) count(code string) {
 	switch code {
 	case "":
 		r.OK++
-	case "QUERY_LIMIT_EXCEEDED":
+	case string(bitrix24.CodeQueryLimitExceeded):
 		r.Refused++
 	default:
 		r.Failed++
