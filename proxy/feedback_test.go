@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// A blocked method stays blocked after an answer that says the call did not run,
-// or none, and is open after one that ran.
-func TestOnlyACallThatRanOpensAMethod(t *testing.T) {
+// A method that the portal refused stays held after a call that did not run, and after
+// one without an answer. After a call that ran it is let in again.
+func TestOnlyACallThatRanReleasesAMethod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answers := []struct {
-			status  int
-			body    string
-			blocked float64
+			status int
+			body   string
+			ratio  float64
 		}{
 			{429, `{"error":"OPERATION_TIME_LIMIT"}`, 1},
 			{401, `{"error":"expired_token"}`, 1},
@@ -33,12 +33,12 @@ func TestOnlyACallThatRanOpensAMethod(t *testing.T) {
 		}))
 		for now = range answers {
 			p.call("POST", deal, "")
-			if r := p.budgets.Ratio(time.Now(), "acme.bitrix24.com"); r != answers[now].blocked {
-				t.Errorf("after %d %s the ratio is %v", answers[now].status, answers[now].body, r)
+			if r := p.budgets.Ratio(time.Now(), "acme.bitrix24.com"); r != answers[now].ratio {
+				t.Errorf("after %d %s: got a ratio of %v, want %v", answers[now].status, answers[now].body, r, answers[now].ratio)
 			}
 			for _, s := range p.budgets.List(time.Now(), "acme.bitrix24.com", 10) {
 				if s.InFlight > 0 {
-					t.Errorf("after %d %s a call is under way", answers[now].status, answers[now].body)
+					t.Errorf("after %d %s: got %d calls in flight, want none", answers[now].status, answers[now].body, s.InFlight)
 				}
 			}
 			time.Sleep(2 * time.Minute)
@@ -46,11 +46,12 @@ func TestOnlyACallThatRanOpensAMethod(t *testing.T) {
 	})
 }
 
-// A batch teaches of its commands whether it tells only errors or only times.
-func TestBatchTeachesOfErrorsOrTimes(t *testing.T) {
+// The proxy learns from a batch that reports only errors of its commands, and from one
+// that reports only their times.
+func TestBatchOfErrorsOrTimes(t *testing.T) {
 	for name, inside := range map[string]string{
-		"errors": `"result_error":{"a":{"error":"OPERATION_TIME_LIMIT"}},"result_time":[]`,
-		"times":  `"result_error":[],"result_time":{"a":{"operating":479}}`,
+		"only errors": `"result_error":{"a":{"error":"OPERATION_TIME_LIMIT"}},"result_time":[]`,
+		"only times":  `"result_error":[],"result_time":{"a":{"operating":479}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -59,15 +60,15 @@ func TestBatchTeachesOfErrorsOrTimes(t *testing.T) {
 				}))
 				p.call("POST", hook+"/batch", `{"cmd":{"a":"crm.deal.list"}}`)
 				if w := p.call("POST", list, ""); w.Code != 429 {
-					t.Errorf("the method goes on: %d", w.Code)
+					t.Errorf("the next call of the method: got %d, want 429", w.Code)
 				}
 			})
 		})
 	}
 }
 
-// What a batch tells of its commands closes their methods.
-func TestBatchTeachesOfItsCommands(t *testing.T) {
+// The methods of a batch's commands are held for what it reports of them.
+func TestBatchHoldsTheMethodsOfItsCommands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now().Unix()
 		p := newProxy(t, func(c *Config) { c.OperatingLimit = 480 * time.Second }).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -75,11 +76,11 @@ func TestBatchTeachesOfItsCommands(t *testing.T) {
 				`"result_time":{"a":{"finish":%d,"operating":479,"operating_reset_at":%d},"b":{"operating":3}}},"time":{}}`, now, now+300)
 		}))
 		if w := p.call("POST", hook+"/batch", `{"cmd":{"a":"crm.deal.list?start=50","b":"user.get","c":"crm.contact.list"}}`); w.Code != 200 {
-			t.Fatalf("%d", w.Code)
+			t.Fatalf("the batch: got %d, want 200", w.Code)
 		}
 		for method, want := range map[string]int{"crm.deal.list": 429, "user.get": 200, "crm.contact.list": 429, "batch": 200} {
 			if w := p.call("POST", hook+"/"+method, ""); w.Code != want {
-				t.Errorf("%s: %d, want %d", method, w.Code, want)
+				t.Errorf("%s: got %d, want %d", method, w.Code, want)
 			}
 		}
 	})

@@ -16,8 +16,8 @@ import (
 
 const oneCall = "/rest/1/code/crm.deal.list"
 
-// However a call ends, its place is free for the next one.
-func TestInFlightPlaceComesBack(t *testing.T) {
+// However a call ends, the next one may be sent for it.
+func TestEndOfACallMakesRoomForTheNext(t *testing.T) {
 	result := func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"result":[],"time":{}}`) }
 	var calls atomic.Int32
 	for name, c := range map[string]struct {
@@ -25,34 +25,34 @@ func TestInFlightPlaceComesBack(t *testing.T) {
 		method string
 		leave  time.Duration // when the caller hangs up
 	}{
-		"with a result":   {portal: result},
-		"with a HEAD":     {portal: result, method: http.MethodHead},
-		"with an OPTIONS": {portal: result, method: http.MethodOptions},
-		"with a long file": {portal: func(w http.ResponseWriter, _ *http.Request) {
+		"it ends with a result": {portal: result},
+		"it is a HEAD":          {portal: result, method: http.MethodHead},
+		"it is an OPTIONS":      {portal: result, method: http.MethodOptions},
+		"it ends with a long file": {portal: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "image/png")
 			w.Write(make([]byte, 8<<20))
 		}},
-		"with a page": {portal: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); io.WriteString(w, "<html>") }},
-		"with an error": {portal: func(w http.ResponseWriter, _ *http.Request) {
+		"it ends with a page": {portal: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); io.WriteString(w, "<html>") }},
+		"it ends with an error": {portal: func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(401)
 			io.WriteString(w, `{"error":"expired_token","error_description":""}`)
 		}},
-		"refused, and sent again": {portal: func(w http.ResponseWriter, _ *http.Request) {
+		"it is refused and sent again": {portal: func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(503)
 			io.WriteString(w, `{"error":"QUERY_LIMIT_EXCEEDED","error_description":"Too many requests"}`)
 		}},
-		"reset, and sent again": {portal: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
-		"renamed, and sent again": {portal: func(w http.ResponseWriter, r *http.Request) {
+		"it is reset and sent again": {portal: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
+		"it is sent again to a renamed portal": {portal: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "https://other.bitrix24.com"+r.URL.Path)
 			w.WriteHeader(http.StatusFound)
 		}},
-		"redirected to another page": {portal: func(w http.ResponseWriter, r *http.Request) {
+		"it is redirected to another page": {portal: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "https://acme.bitrix24.com/login")
 			w.WriteHeader(http.StatusFound)
 		}},
-		"with a timeout":     {portal: func(http.ResponseWriter, *http.Request) { time.Sleep(2 * time.Minute) }},
-		"without its caller": {portal: func(w http.ResponseWriter, r *http.Request) { time.Sleep(time.Minute); result(w, r) }, leave: time.Second},
-		"before it was sent": {portal: result, leave: time.Nanosecond},
+		"it ends with a timeout":                   {portal: func(http.ResponseWriter, *http.Request) { time.Sleep(2 * time.Minute) }},
+		"its caller leaves while the portal works": {portal: func(w http.ResponseWriter, r *http.Request) { time.Sleep(time.Minute); result(w, r) }, leave: time.Second},
+		"its caller leaves before it is sent":      {portal: result, leave: time.Nanosecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestInFlightPlaceComesBack(t *testing.T) {
 				time.Sleep(3 * time.Minute)
 				for _, host := range []string{"acme.bitrix24.com", "other.bitrix24.com"} {
 					if w := p.call(http.MethodGet, oneCall, "", "B24-Portal", host, "Prefer", "wait=0"); w.Code != http.StatusOK {
-						t.Errorf("the next call of %s: %d %s", host, w.Code, w.Body)
+						t.Errorf("the next call of %s: got %d %s, want 200", host, w.Code, w.Body)
 					}
 				}
 			})
@@ -86,9 +86,9 @@ func TestInFlightPlaceComesBack(t *testing.T) {
 	}
 }
 
-// A call holds its place until the last byte of its answer has passed, and
-// B24PROXY_IN_FLIGHT bounds calls of a portal without a rate limit too.
-func TestInFlightOverTheWire(t *testing.T) {
+// A call is in flight until the last byte of its answer has passed. B24PROXY_IN_FLIGHT
+// bounds the calls of a portal without a rate limit too.
+func TestCallIsInFlightUntilItsLastByte(t *testing.T) {
 	arrived, finish := make(chan struct{}, 2), make(chan struct{})
 	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"result":["`+strings.Repeat("x", 2<<20))
@@ -113,17 +113,17 @@ func TestInFlightOverTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told, _ := io.ReadAll(second.Body)
+	body, _ := io.ReadAll(second.Body)
 	second.Body.Close()
-	if second.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(told), `"reason":"queue_wait"`) || second.Header.Get("Retry-After") == "" {
-		t.Errorf("beside an answer that still passes: %d %s", second.StatusCode, told)
+	if second.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), `"reason":"queue_wait"`) || second.Header.Get("Retry-After") == "" {
+		t.Errorf("beside an answer that still passes: got %d %s, want 503 for queue_wait with a Retry-After", second.StatusCode, body)
 	}
 	close(finish)
 	io.Copy(io.Discard, first.Body)
 	first.Body.Close()
 	third, err := http.Get(front.URL + oneCall)
 	if err != nil || third.StatusCode != http.StatusOK {
-		t.Fatalf("after it: %v %v", third, err)
+		t.Fatalf("after it: got %v %v, want 200", third, err)
 	}
 	third.Body.Close()
 }

@@ -13,7 +13,7 @@ import (
 	"b24proxy/proxy/b24sim"
 )
 
-// A traffic is what clients send, whatever becomes of it.
+// traffic is what clients send, whatever comes of it.
 type traffic []struct {
 	client string
 	from   time.Duration
@@ -22,7 +22,7 @@ type traffic []struct {
 	length int // calls at once
 }
 
-// send plays the traffic to its end, and until every call is answered.
+// send sends the traffic, and returns when every call is answered.
 func (c traffic) send(p *Proxy) {
 	var all sync.WaitGroup
 	for _, flow := range c {
@@ -39,7 +39,7 @@ func (c traffic) send(p *Proxy) {
 	all.Wait()
 }
 
-// A verdict is what a proxy says of a traffic.
+// A verdict is what a proxy reports of a traffic.
 type verdict struct {
 	full, wait float64 // calls that were rejected, or would have been
 	calls      float64 // that got a slot
@@ -49,8 +49,8 @@ type verdict struct {
 	after      float64 // rejected two minutes later
 }
 
-// judge has a proxy handle a traffic, beside another program that sends so many
-// calls a second to the same portal.
+// judge sends a traffic through a proxy, beside another program that sends so many
+// calls per second to the same portal.
 func judge(t *testing.T, observe bool, portal b24sim.Config, c traffic, other float64) (v verdict) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := b24sim.New(portal)
@@ -108,10 +108,10 @@ func judge(t *testing.T, observe bool, portal b24sim.Config, c traffic, other fl
 
 func seconds64(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// What an observing proxy says of a traffic is what an enforcing one does with
-// it, within a tenth of the calls, and a fifth where another program takes a part
-// of the limit: the calls that are let go then tell less of what is left.
-func TestObservingSaysWhatEnforcingDoes(t *testing.T) {
+// What an observing proxy reports of a traffic is what an enforcing one does with it,
+// within a tenth of the calls, and within a fifth where another program uses a part of
+// the limit: the calls that are let go then show less of what is left.
+func TestObservingReportsWhatEnforcingDoes(t *testing.T) {
 	counting, forgiving := b24sim.Config{Rate: 2, Burst: 50, RefusedCount: true, Seed: 7}, b24sim.Config{Rate: 2, Burst: 50, Seed: 7}
 	slow := counting
 	slow.Latency = 3 * time.Second
@@ -121,56 +121,56 @@ func TestObservingSaysWhatEnforcingDoes(t *testing.T) {
 		other     float64
 		tolerance float64
 	}{
-		"within the limit":                            {counting, traffic{{"a", 0, 60, time.Second, 1}}, 0, 0},
-		"bursts":                                      {counting, traffic{{"a", 0, 5, 40 * time.Second, 100}}, 0, 0.1},
-		"bursts of slow calls":                        {slow, traffic{{"a", 0, 5, 40 * time.Second, 100}}, 0, 0.1},
-		"a greedy client beside a quiet one":          {counting, traffic{{"greedy", 0, 20, 5 * time.Second, 30}, {"quiet", time.Second, 100, time.Second, 1}}, 0, 0.1},
-		"a flood of a portal that counts refusals":    {counting, traffic{{"a", 0, 12000, 50 * time.Millisecond, 1}}, 0, 0.1},
-		"a flood of a portal that does not":           {forgiving, traffic{{"a", 0, 12000, 50 * time.Millisecond, 1}}, 0, 0.1},
-		"beside another program":                      {forgiving, traffic{{"a", 0, 900, time.Second * 2 / 3, 1}}, 1, 0.2},
-		"beside another program, within what is left": {counting, traffic{{"a", 0, 480, time.Second * 5 / 4, 1}}, 1, 0.1},
+		"within the limit":                   {counting, traffic{{"a", 0, 60, time.Second, 1}}, 0, 0},
+		"bursts":                             {counting, traffic{{"a", 0, 5, 40 * time.Second, 100}}, 0, 0.1},
+		"bursts of slow calls":               {slow, traffic{{"a", 0, 5, 40 * time.Second, 100}}, 0, 0.1},
+		"a greedy client beside a quiet one": {counting, traffic{{"greedy", 0, 20, 5 * time.Second, 30}, {"quiet", time.Second, 100, time.Second, 1}}, 0, 0.1},
+		"twelve thousand calls to a portal that counts refused calls": {counting, traffic{{"a", 0, 12000, 50 * time.Millisecond, 1}}, 0, 0.1},
+		"twelve thousand calls to a portal that does not":             {forgiving, traffic{{"a", 0, 12000, 50 * time.Millisecond, 1}}, 0, 0.1},
+		"beside another program":                                      {forgiving, traffic{{"a", 0, 900, time.Second * 2 / 3, 1}}, 1, 0.2},
+		"beside another program, within what is left":                 {counting, traffic{{"a", 0, 480, time.Second * 5 / 4, 1}}, 1, 0.1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			does, says := judge(t, false, c.portal, c.traffic, c.other), judge(t, true, c.portal, c.traffic, c.other)
-			t.Logf("enforcing: %+v", does)
-			t.Logf("observing: %+v", says)
-			calls := does.full + does.wait + does.calls
+			enforced, observed := judge(t, false, c.portal, c.traffic, c.other), judge(t, true, c.portal, c.traffic, c.other)
+			t.Logf("enforcing: %+v", enforced)
+			t.Logf("observing: %+v", observed)
+			calls := enforced.full + enforced.wait + enforced.calls
 			near := func(what string, a, b, whole float64) {
 				if math.Abs(a-b) > c.tolerance*whole+1e-6 {
-					t.Errorf("%s: enforcing %.1f, observing %.1f", what, a, b)
+					t.Errorf("%s: observing got %.1f, want about %.1f as enforcing", what, b, a)
 				}
 			}
-			near("calls", calls, says.full+says.wait+says.calls, calls)
-			near("queue_full", does.full, says.full, calls)
-			near("queue_wait", does.wait, says.wait, calls)
-			near("waits", does.waited, says.waited, max(does.waited, does.calls))
-			near("rate", does.rate, says.rate, does.rate)
-			if says.level > 52 {
-				t.Errorf("level %.1f", says.level)
+			near("calls", calls, observed.full+observed.wait+observed.calls, calls)
+			near("queue_full", enforced.full, observed.full, calls)
+			near("queue_wait", enforced.wait, observed.wait, calls)
+			near("waits", enforced.waited, observed.waited, max(enforced.waited, enforced.calls))
+			near("rate", enforced.rate, observed.rate, enforced.rate)
+			if observed.level > 52 {
+				t.Errorf("got a level of %.1f, want 52 at most", observed.level)
 			}
-			if says.after != does.after {
-				t.Errorf("two minutes later: enforcing rejects %v, observing %v", does.after, says.after)
+			if observed.after != enforced.after {
+				t.Errorf("two minutes later: observing got %v rejections, want %v as enforcing", observed.after, enforced.after)
 			}
 		})
 	}
 }
 
-// An observing proxy holds nothing and refuses nothing, and counts what it
-// would have done.
-func TestObserve(t *testing.T) {
+// An observing proxy delays and refuses no call, and counts what enforcing would have
+// done.
+func TestObservingCountsAndLetsGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProxy(t, func(c *Config) { c.Observe = true; c.QueueDepth = 20 }).behind(b24sim.New(b24sim.Config{}))
 		began := time.Now()
 		for range 100 {
 			if w := p.call("POST", deal, ""); w.Code != 200 {
-				t.Fatalf("%d %s", w.Code, w.Body)
+				t.Fatalf("got %d %s, want 200", w.Code, w.Body)
 			}
 		}
-		if time.Since(began) > 0 {
-			t.Error("a call waited")
+		if took := time.Since(began); took > 0 {
+			t.Errorf("100 calls took %v, want no time", took)
 		}
 		if got := p.longestWait(t); got != 10 {
-			t.Errorf("the longest wait would have been %v s, want 10", got)
+			t.Errorf("got a longest wait of %v s, want 10", got)
 		}
 		const portal = `portal="acme.bitrix24.com"`
 		for series, want := range map[string]float64{
@@ -182,15 +182,15 @@ func TestObserve(t *testing.T) {
 			`b24proxy_portal_requests_total{` + portal + `,status_class="2xx"}`:             100,
 		} {
 			if got := p.metric(series); got < want-0.1 || got > want+0.1 {
-				t.Errorf("%s = %v, want %v", series, got, want)
+				t.Errorf("%s: got %v, want %v", series, got, want)
 			}
 		}
 	})
 }
 
-// A call that would be refused for its operating time would not get into the
-// queue, so it takes nothing of the bucket.
-func TestObserveOperatingTime(t *testing.T) {
+// A call that would be rejected for its operating time would not enter the queue, so
+// it takes nothing from the bucket.
+func TestObservingCountsCallsHeldForTheirOperatingTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProxy(t, func(c *Config) { c.Observe, c.OperatingLimit = true, 480*time.Second }).behind(slowLists(b24sim.OperatingDocumented, "40s"))
 		for range 12 {
@@ -201,16 +201,16 @@ func TestObserveOperatingTime(t *testing.T) {
 		}
 		const portal = `b24proxy_rejected_total{portal="acme.bitrix24.com",reason=`
 		if operating, full := p.metric(portal+`"operating_time"}`), p.metric(portal+`"queue_full"}`)+p.metric(portal+`"queue_wait"}`); operating < 100 || full > 0 {
-			t.Errorf("%v would be refused for operating time, %v by the queue", operating, full)
+			t.Errorf("got %v rejections for operating time and %v by the queue, want 100 or more and none", operating, full)
 		}
 		if s, _ := p.limiter.State("acme.bitrix24.com"); s.Level > 0 {
-			t.Errorf("level %v", s.Level)
+			t.Errorf("got a level of %v, want 0", s.Level)
 		}
 	})
 }
 
-// An observing proxy counts the wait for operating time that it spares.
-func TestObserveCountsTheGuardsWait(t *testing.T) {
+// An observing proxy counts the wait for operating time that enforcing would add.
+func TestObservingCountsTheWaitForOperatingTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProxy(t, func(c *Config) { c.Observe = true; c.OperatingLimit = 480 * time.Second }).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			now := time.Now().Unix()
@@ -219,18 +219,20 @@ func TestObserveCountsTheGuardsWait(t *testing.T) {
 		p.call("POST", list, "")
 		p.call("POST", list, "")
 		if got := p.longestWait(t); got != 20 {
-			t.Errorf("the longest wait would have been %v s, want 20", got)
+			t.Errorf("got a longest wait of %v s, want 20", got)
 		}
 	})
 }
 
-// An observing proxy sends nothing again.
-func TestObservingSendsNothingAgain(t *testing.T) {
-	for name, first := range map[string]answerer{"html": badPage, "reset": resetting} {
-		var sent atomic.Int64
-		p := newProxy(t, func(c *Config) { c.Observe = true }).behind(script(&sent, first))
-		if w := p.call("POST", read, ""); sent.Load() != 1 || tell(t, w).Proxy.Reason != name {
-			t.Errorf("sent %d times, %d %s", sent.Load(), w.Code, w.Body)
-		}
+// An observing proxy sends no call again.
+func TestObservingSendsNoCallAgain(t *testing.T) {
+	for reason, first := range map[string]answerer{"html": badPage, "reset": resetting} {
+		t.Run(reason, func(t *testing.T) {
+			var sent atomic.Int64
+			p := newProxy(t, func(c *Config) { c.Observe = true }).behind(script(&sent, first))
+			if w := p.call("POST", read, ""); sent.Load() != 1 || tell(t, w).Proxy.Reason != reason {
+				t.Errorf("got it sent %d times and %d %s, want once and the reason %s", sent.Load(), w.Code, w.Body, reason)
+			}
+		})
 	}
 }
