@@ -278,37 +278,3 @@ func TestLaterFeatures(t *testing.T) {
 		}
 	}
 }
-
-// The README's table of settings has the texts that -help prints. Only the
-// README marks code with backticks.
-func TestReadmeTable(t *testing.T) {
-	content, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, after, _ := strings.Cut(string(content), "\n## Settings\n")
-	section, _, _ := strings.Cut(after, "\n## ")
-	var got []string
-	for line := range strings.Lines(section) {
-		if strings.HasPrefix(line, "|") {
-			got = append(got, strings.ReplaceAll(strings.TrimSpace(line), "`", ""))
-		}
-	}
-	want := []string{"| setting | default | meaning |", "|---|---|---|"}
-	for field := range reflect.TypeFor[settings]().Fields() {
-		row := fmt.Sprintf("| %s%s | %s | %s |", prefix, field.Tag.Get("env"), field.Tag.Get("envDefault"), field.Tag.Get("about"))
-		want = append(want, strings.ReplaceAll(row, "|  |", "| |"))
-	}
-	for i := range max(len(got), len(want)) {
-		var g, w string
-		if i < len(got) {
-			g = got[i]
-		}
-		if i < len(want) {
-			w = want[i]
-		}
-		if g != w {
-			t.Fatalf("README.md, ## Settings, line %d of the table: got\n%s\nwant\n%s", i+1, g, w)
-		}
-	}
-}
