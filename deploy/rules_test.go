@@ -56,21 +56,23 @@ func TestAlertsAreExplained(t *testing.T) {
 	readme := read(t, "README.md")
 	tests := read(t, "prometheus/rules_test.yml") + read(t, "prometheus/availability_test.yml")
 	for name, text := range alerts(t) {
-		for _, key := range []string{"severity: ", "summary: ", "description: "} {
-			if !strings.Contains(text, key) {
-				t.Errorf("%s: got no %q, want one", name, key)
+		t.Run(name, func(t *testing.T) {
+			for _, key := range []string{"severity: ", "summary: ", "description: "} {
+				if !strings.Contains(text, key) {
+					t.Errorf("got no %q, want one", key)
+				}
 			}
-		}
-		if !strings.Contains(text, "runbook: deploy/README.md#"+strings.ToLower(name)+"\n") {
-			t.Errorf("%s: got no link to its section of the runbook, want one", name)
-		}
-		if !strings.Contains(readme, "\n### "+name+"\n") {
-			t.Errorf("README.md: got no section %s, want one", name)
-		}
-		fires, silent := timesTested(tests, name)
-		if fires == 0 || silent == 0 {
-			t.Errorf("%s: got %d cases in which it fires and %d in which it is silent, want some of each", name, fires, silent)
-		}
+			if !strings.Contains(text, "runbook: deploy/README.md#"+strings.ToLower(name)+"\n") {
+				t.Error("got no link to its section of the runbook, want one")
+			}
+			if !strings.Contains(readme, "\n### "+name+"\n") {
+				t.Errorf("README.md: got no section %s, want one", name)
+			}
+			fires, silent := timesTested(tests, name)
+			if fires == 0 || silent == 0 {
+				t.Errorf("got %d cases in which it fires and %d in which it is silent, want some of each", fires, silent)
+			}
+		})
 	}
 }
 

@@ -67,9 +67,11 @@ func TestLabelValuesAreWordsOfTheProgram(t *testing.T) {
 		t.Fatalf("got the files %v (%v) and %v (%v), want some of each", rules, errRules, dashboards, errDashboards)
 	}
 	for _, file := range append(rules, dashboards...) {
-		if unknown := unknownWords(read(t, file)); unknown != nil {
-			t.Errorf("%s: got %v, want only words of the program", file, unknown)
-		}
+		t.Run(file, func(t *testing.T) {
+			if unknown := unknownWords(read(t, file)); unknown != nil {
+				t.Errorf("got %v, want only words of the program", unknown)
+			}
+		})
 	}
 }
 

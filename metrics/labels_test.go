@@ -117,17 +117,21 @@ func TestStatusClass(t *testing.T) {
 	for status, want := range map[int]string{
 		0: None, 101: None, 200: "2xx", 302: "3xx", 429: "4xx", 503: "5xx", 599: "5xx", 600: "5xx", 999: "5xx", -200: None,
 	} {
-		if got := statusClass(status); got != want {
-			t.Errorf("status %d: got the class %q, want %q", status, got, want)
-		}
+		t.Run(fmt.Sprintf("status %d", status), func(t *testing.T) {
+			if got := statusClass(status); got != want {
+				t.Errorf("got the class %q, want %q", got, want)
+			}
+		})
 	}
 }
 
 // Urgencies below 3 are high, 3 is normal, the others are low.
 func TestPriorityOf(t *testing.T) {
 	for urgency, want := range map[int]Priority{math.MinInt: High, 0: High, 2: High, 3: Normal, 4: Low, 7: Low, math.MaxInt: Low} {
-		if got := PriorityOf(urgency); got != want {
-			t.Errorf("urgency %d: got the priority %s, want %s", urgency, got, want)
-		}
+		t.Run(fmt.Sprintf("urgency %d", urgency), func(t *testing.T) {
+			if got := PriorityOf(urgency); got != want {
+				t.Errorf("got the priority %s, want %s", got, want)
+			}
+		})
 	}
 }

@@ -245,9 +245,11 @@ func TestGoodSettings(t *testing.T) {
 		"MAX_BODY=0", "MAX_BODY=1", "MAX_BODY=64GiB", "MAX_BODY=512KiB", "NORMALIZE=false", "PPROF=1", "LOG_LEVEL=WARN", "LOG_FORMAT=json", "LOG_CALLS=all",
 		"MODE=enforce", "MODE=observe", "OPERATING_LIMIT=0s", "STATE_FILE=" + filepath.Join(t.TempDir(), "state"), "EGRESS_ID=default", "AUTOBATCH=off",
 	} {
-		if got := fault(t, prefix+setting); got != "" {
-			t.Errorf("%s: got the fault %q, want none", setting, got)
-		}
+		t.Run(setting+" is accepted", func(t *testing.T) {
+			if got := fault(t, prefix+setting); got != "" {
+				t.Errorf("got the fault %q, want none", got)
+			}
+		})
 	}
 }
 
@@ -273,8 +275,10 @@ func TestLaterFeatures(t *testing.T) {
 		}
 	}
 	for name := range later {
-		if got := fault(t, prefix+name+"=something"); !strings.HasPrefix(got, prefix+name+": ") || !strings.Contains(got, "not built yet") || strings.Contains(got, "something") {
-			t.Errorf("%s: got %q, want a fault that says that it is not built yet", name, got)
-		}
+		t.Run(name+" is refused", func(t *testing.T) {
+			if got := fault(t, prefix+name+"=something"); !strings.HasPrefix(got, prefix+name+": ") || !strings.Contains(got, "not built yet") || strings.Contains(got, "something") {
+				t.Errorf("got %q, want a fault that says that it is not built yet", got)
+			}
+		})
 	}
 }
