@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// An error of the outbound proxy is told from one of the portal, and the log has
+// An error of the outbound proxy is distinguished from one of the portal, and the log has
 // the innermost address.
 func TestCauseAndPlace(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 443}, Err: syscall.ECONNREFUSED}

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// What an HTTP/2 portal says it has not looked at goes to another connection:
-// with the same slot, whatever the size of its body.
+// A request that an HTTP/2 portal says it has not processed is sent on another
+// connection, with the same slot, whatever the size of its body.
 func TestUnprocessedIsSentAgain(t *testing.T) {
 	for name, refuse := range map[string]func(stream uint32, w io.Writer){
 		"a stream is refused":                     func(stream uint32, w io.Writer) { frame(w, frameReset, 0, stream, uint32s(7)) },
@@ -40,10 +40,10 @@ func TestUnprocessedIsSentAgain(t *testing.T) {
 					}
 					w := p.call("POST", deal, strings.Repeat("x", size))
 					if w.Code != 200 || ran.Load() != int64(earlier+1) {
-						t.Errorf("%d %s, ran %d times", w.Code, w.Body, ran.Load())
+						t.Errorf("got %d %s after it ran %d times, want 200 after %d", w.Code, w.Body, ran.Load(), earlier+1)
 					}
 					if s, _ := p.limiter.State("example.com"); s.Level > float64(earlier)+1.01 {
-						t.Errorf("it cost %v slots", s.Level)
+						t.Errorf("got the level %v, want one slot for the call", s.Level)
 					}
 				})
 			}
@@ -58,7 +58,7 @@ func goodbyeAndClose(code uint32) func(stream uint32, w io.Writer) {
 	}
 }
 
-// A stream that was reset for another reason may have run.
+// A call whose stream was reset for another reason may have run.
 func TestResetStreamIsNotSentAgain(t *testing.T) {
 	for _, code := range []uint32{1, 2, 8, 11} {
 		for _, size := range []int{0, 10} {
@@ -69,15 +69,15 @@ func TestResetStreamIsNotSentAgain(t *testing.T) {
 			})
 			w := portal.before(t, nil).call("POST", deal, strings.Repeat("x", size))
 			if e := tell(t, w); seen.Load() != 1 || w.Code != 500 || e.Proxy.Reason != "reset" || e.Proxy.Executed != "unknown" {
-				t.Errorf("code %d, %d bytes: sent %d times, %d %s", code, size, seen.Load(), w.Code, w.Body)
+				t.Errorf("code %d, %d bytes: got %d %s after %d requests, want 500 with the reason reset after one", code, size, w.Code, w.Body, seen.Load())
 			}
 		}
 	}
 }
 
-// A portal that refuses every stream is not asked for ever, and its caller reads
-// none of net/http's words.
-func TestUnheard(t *testing.T) {
+// A portal that refuses every stream is not asked forever, and the caller reads none of
+// net/http's texts.
+func TestPortalThatRefusesEveryStream(t *testing.T) {
 	var seen atomic.Int64
 	portal := newRawHTTP2(t, func(conn int, stream uint32, w io.Writer) {
 		seen.Add(1)
@@ -86,15 +86,15 @@ func TestUnheard(t *testing.T) {
 	w := portal.before(t, nil).call("POST", deal, "x")
 	e := tell(t, w)
 	if w.Code != 503 || e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Executed != "no" || seen.Load() > maxSendings {
-		t.Errorf("sent %d times, %d %s", seen.Load(), w.Code, w.Body)
+		t.Errorf("got %d %s after %d requests, want PORTAL_UNREACHABLE after at most %d", w.Code, w.Body, seen.Load(), maxSendings)
 	}
 	if text := w.Body.String(); strings.Contains(text, "http2") || strings.Contains(text, "context") {
-		t.Error(text)
+		t.Errorf("got %s, want nothing of net/http in it", text)
 	}
 }
 
-// A kept connection that breaks when a write has been written to it is lost:
-// net/http would repeat a GET, and whatever has an Idempotency-Key, by itself.
+// A write is lost if its kept connection breaks after it was written. By itself net/http
+// would repeat a GET, and any request with an Idempotency-Key.
 func TestNetHTTPRepeatsNothing(t *testing.T) {
 	for _, c := range []struct{ method, target, body string }{
 		{"GET", hook + "/crm.deal.add?fields[TITLE]=x", ""},
@@ -125,14 +125,14 @@ func TestNetHTTPRepeatsNothing(t *testing.T) {
 				p.call("POST", deal, "first")
 				w := p.call(c.method, c.target, c.body, header, "key")
 				if seen.Load() != 2 || w.Code != 500 {
-					t.Errorf("%d requests arrived, %d %s", seen.Load(), w.Code, w.Body)
+					t.Errorf("got %d %s after %d requests, want 500 after 2", w.Code, w.Body, seen.Load())
 				}
 			})
 		}
 	}
 }
 
-// A kept connection that the portal has closed costs nobody a call.
+// No call is lost to a kept connection that the portal has closed.
 func TestClosedIdleConnection(t *testing.T) {
 	// An end that came before a round trip elsewhere is known after it.
 	elsewhere := httptest.NewServer(http.NotFoundHandler())
@@ -149,7 +149,7 @@ func TestClosedIdleConnection(t *testing.T) {
 		p := portal.before(t, nil)
 		for i := range 3 {
 			if w := p.call("POST", deal, strings.Repeat("x", size)); w.Code != 200 {
-				t.Fatalf("call %d: %d %s", i, w.Code, w.Body)
+				t.Fatalf("call %d: got %d %s, want 200", i, w.Code, w.Body)
 			}
 			<-closed
 			must(http.Get(elsewhere.URL)).Body.Close()
@@ -157,7 +157,7 @@ func TestClosedIdleConnection(t *testing.T) {
 	}
 }
 
-// A request that came without a body leaves without one.
+// A request that came without a body is sent without one.
 func TestNoBodyLeavesAsNone(t *testing.T) {
 	requests := make(chan string, 1)
 	portal := newRawPortal(t, func(c net.Conn) {
@@ -176,13 +176,13 @@ func TestNoBodyLeavesAsNone(t *testing.T) {
 			raw := <-requests
 			wantsLength := method == "POST" || method == "PUT" || method == "PATCH"
 			if strings.Contains(raw, "transfer-encoding") || strings.Contains(raw, "content-length: 0\r\n") != wantsLength {
-				t.Errorf("%s", raw)
+				t.Errorf("got %s, want no Transfer-Encoding, and Content-Length: 0 is %v", raw, wantsLength)
 			}
 		}
 	}
 }
 
-// Whether a write may be sent again is read from the request that leaves.
+// Whether a write may be sent again is decided by the request that is sent.
 func TestOnlyWhatLeavesDecides(t *testing.T) {
 	const write = "/rest/api/tasks.task.add"
 	for name, c := range map[string]struct {
@@ -227,14 +227,14 @@ func TestOnlyWhatLeavesDecides(t *testing.T) {
 			io.WriteString(client, "\r\n{}")
 			bufio.NewReader(client).ReadString('\n')
 			if got := seen.Load(); got != c.sent {
-				t.Errorf("sent %d times, want %d", got, c.sent)
+				t.Errorf("got %d requests, want %d", got, c.sent)
 			}
 		})
 	}
 }
 
-// What TLS writes to say goodbye is no part of a request; over plain HTTP each
-// byte is one, and over HTTP/2 the connection shows nothing.
+// The record with which TLS closes a connection is not part of a request. Over plain HTTP
+// each byte is, and over HTTP/2 the connection shows nothing.
 func TestSent(t *testing.T) {
 	for name, c := range map[string]*struct {
 		s       connTrace
@@ -250,11 +250,11 @@ func TestSent(t *testing.T) {
 		c.s.conn, c.s.written = new(countingConn), 100
 		c.s.conn.written.Store(100 + c.written)
 		if c.s.sent() {
-			t.Errorf("%s: sent before the request began", name)
+			t.Errorf("%s: got sent before the request began, want not", name)
 		}
 		c.s.began.Store(true)
 		if c.s.sent() != c.want {
-			t.Errorf("%s: sent is %v", name, !c.want)
+			t.Errorf("%s: got sent %v, want %v", name, !c.want, c.want)
 		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Addresses at which no cloud portal can be are told from those of the Internet,
-// also where IPv6 wraps them.
+// Addresses that cannot be a cloud portal's are distinguished from public ones, also
+// within IPv6.
 func TestIsPublic(t *testing.T) {
 	for address, want := range map[string]bool{
 		"8.8.8.8": true, "100.63.255.255": true, "100.128.0.1": true, "172.15.0.1": true, "172.32.0.1": true,
@@ -26,13 +26,13 @@ func TestIsPublic(t *testing.T) {
 		"64:ff9b::7f00:1": false, "64:ff9b::a00:1": false, "64:ff9b:1::808:808": false,
 	} {
 		if got := isPublic(netip.MustParseAddr(address)); got != want {
-			t.Errorf("%s: public is %v", address, got)
+			t.Errorf("%s: got public %v, want %v", address, got, want)
 		}
 	}
 }
 
-// A name that only a pattern allows is not connected with an address of this
-// machine, whether something listens there or not; one that the settings name is.
+// A name that only a pattern allows is not connected to an address of this machine,
+// whether or not something listens there. A name in the settings is.
 func TestCloudNameWithPrivateAddressIsNotDialled(t *testing.T) {
 	resolveToLoopback(t)
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))
@@ -69,11 +69,11 @@ func TestCloudNameWithPrivateAddressIsNotDialled(t *testing.T) {
 			})
 			e := tell(t, p.call("POST", deal, "{}", "B24-Portal", "acme.bitrix24.com"+c.port))
 			if e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Executed != "no" {
-				t.Errorf("answered %+v", e)
+				t.Errorf("got %+v, want PORTAL_UNREACHABLE, executed no", e)
 			}
 			refused := e.Description == "The portal could not be reached: "+errNotPublic.Error()
 			if refused == c.dialled || refused != strings.Contains(log.String(), errNotPublic.Error()+" (dial 127.0.0.1"+c.port+")") {
-				t.Errorf("answered %q, logged %s", e.Description, &log)
+				t.Errorf("got %q, want the dial to be refused: %v; the log has %s", e.Description, !c.dialled, &log)
 			}
 		})
 	}

@@ -33,8 +33,7 @@ func beforePortal(t *testing.T, h http.Handler, edit func(*Config)) *Proxy {
 
 var good = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"result":1}`) })
 
-// A caller who closes his half of the connection does not read an empty
-// success.
+// A caller who closes his half of the connection does not read an empty success.
 func TestHalfClosed(t *testing.T) {
 	arrived, answer := make(chan bool), make(chan bool)
 	p := beforePortal(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { arrived <- true; <-answer }), nil)
@@ -46,12 +45,12 @@ func TestHalfClosed(t *testing.T) {
 	<-arrived
 	c.(*net.TCPConn).CloseWrite()
 	if got, _ := io.ReadAll(c); len(got) > 0 {
-		t.Errorf("got %q", got)
+		t.Errorf("got %q, want nothing", got)
 	}
 }
 
-// A renamed portal's redirect does not reach the caller when the new address
-// has no slot for him.
+// The redirect of a renamed portal does not reach the caller if the new address has no
+// slot for the call.
 func TestRenamedWithoutASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var arrived []string
@@ -61,12 +60,12 @@ func TestRenamedWithoutASlot(t *testing.T) {
 		}
 		w := p.call("POST", deal, "", "Prefer", "wait=0")
 		if e := tell(t, w); w.Code != 503 || e.Proxy.Reason != "queue_wait" || e.Proxy.Executed != "no" {
-			t.Errorf("%d %+v", w.Code, e)
+			t.Errorf("got %d %+v, want 503 with the reason queue_wait, executed no", w.Code, e)
 		}
 	})
 }
 
-// A call that was lost once and refused when it was sent again may have run.
+// A call that was lost once, and refused when it was sent again, may have run.
 func TestLostThenRefused(t *testing.T) {
 	sent := 0
 	p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -78,7 +77,7 @@ func TestLostThenRefused(t *testing.T) {
 	}))
 	w := p.call("POST", "/rest/api/tasks.task.add", "{}", "Idempotency-Key", "k", "Prefer", "wait=0")
 	if e := tell(t, w); sent != 2 || e.Proxy.Executed != "unknown" {
-		t.Errorf("sent %d times, %+v", sent, e)
+		t.Errorf("got %+v after %d requests, want executed unknown after 2", e, sent)
 	}
 }
 
@@ -89,13 +88,12 @@ func TestEmptyBody(t *testing.T) {
 	for _, method := range []string{"GET", "POST", "PUT", "DELETE"} {
 		p.call(method, deal, "")
 		if got.ContentLength != 0 || got.TransferEncoding != nil {
-			t.Errorf("%s: length %d, %v", method, got.ContentLength, got.TransferEncoding)
+			t.Errorf("%s: got the length %d and %v, want 0 and no encoding", method, got.ContentLength, got.TransferEncoding)
 		}
 	}
 }
 
-// Through an outbound proxy that speaks TLS itself a lost write still may have
-// run.
+// A write that was lost through an outbound proxy with TLS may have run.
 func TestLostThroughAnHTTPSProxy(t *testing.T) {
 	ran := 0
 	portal := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -121,12 +119,12 @@ func TestLostThroughAnHTTPSProxy(t *testing.T) {
 	})
 	w := p.call("POST", deal, "x")
 	if e := tell(t, w); ran != 1 || w.Code != 500 || e.Proxy.Executed != "unknown" {
-		t.Errorf("ran %d times, %d %+v", ran, w.Code, e)
+		t.Errorf("got %d %+v after it ran %d times, want 500, executed unknown, after one", w.Code, e, ran)
 	}
 }
 
-// The goodbye of TLS is no part of a request; anything longer is.
-func TestWireCountsBeyondTheGoodbye(t *testing.T) {
+// The record with which TLS closes a connection is not part of a request; anything longer is.
+func TestClosingRecordIsNotSent(t *testing.T) {
 	for _, c := range []struct {
 		written int64
 		tls     bool
@@ -137,12 +135,12 @@ func TestWireCountsBeyondTheGoodbye(t *testing.T) {
 		s.began.Store(true)
 		s.conn.written.Add(before + c.written)
 		if got := s.sent(); got != c.sent {
-			t.Errorf("%d bytes, TLS %v: sent %v", c.written, c.tls, got)
+			t.Errorf("%d bytes, TLS %v: got sent %v, want %v", c.written, c.tls, got, c.sent)
 		}
 	}
 }
 
-// A portal that switches protocols unasked does not hold a call for ever.
+// A portal that switches protocols although nobody asked does not hold a call forever.
 func TestSwitchedProtocols(t *testing.T) {
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))
 	defer listener.Close()
@@ -159,11 +157,11 @@ func TestSwitchedProtocols(t *testing.T) {
 	}()
 	p := newProxy(t, func(c *Config) { c.Upstream = mustURL("http://" + listener.Addr().String()) })
 	if w := p.call("POST", deal, "x"); w.Code != 500 || tell(t, w).Proxy.Reason != "reset" {
-		t.Errorf("%d %s", w.Code, w.Body)
+		t.Errorf("got %d %s, want 500 with the reason reset", w.Code, w.Body)
 	}
 }
 
-// A write is not sent for a caller who left while the connection was made.
+// A write is not sent if its caller left while the connection was made.
 func TestLeftDuringTheDial(t *testing.T) {
 	sim := simulate(t)
 	p := beforePortal(t, sim, nil)
@@ -183,15 +181,15 @@ func TestLeftDuringTheDial(t *testing.T) {
 			break
 		}
 		if n > 10_000_000 {
-			t.Fatal("the slot is not given back")
+			t.Fatal("got no slot back, want it given back")
 		}
 	}
 	if n := sim.Arrived(); n != 0 {
-		t.Errorf("%d arrived", n)
+		t.Errorf("got %d requests, want none", n)
 	}
 }
 
-// A portal that begins an answer and falls silent has not answered in time.
+// A portal that begins an answer and then is silent did not answer in time.
 func TestSilenceInAnAnswer(t *testing.T) {
 	p := beforePortal(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -200,20 +198,20 @@ func TestSilenceInAnAnswer(t *testing.T) {
 		<-r.Context().Done()
 	}), func(c *Config) { c.UpstreamTimeout = 100 * time.Millisecond })
 	if e := tell(t, p.call("POST", deal, "x")); e.Proxy.Reason != "timeout" {
-		t.Errorf("%+v", e)
+		t.Errorf("got %+v, want the reason timeout", e)
 	}
 }
 
-// No room for a body is not the client's fault.
+// No room for a body is not a fault of the client.
 func TestNoRoomForABody(t *testing.T) {
 	t.Setenv("TMPDIR", "/nonexistent")
 	w := newProxy(t, nil).behind(good).call("POST", deal, strings.Repeat("x", 300<<10))
 	if e := tell(t, w); w.Code != 503 || e.Error != "REQUEST_NOT_KEPT" || !e.Proxy.Retryable || w.Header().Get("Retry-After") == "" {
-		t.Errorf("%d %+v", w.Code, e)
+		t.Errorf("got %d %+v, want 503 REQUEST_NOT_KEPT, retryable, with Retry-After", w.Code, e)
 	}
 }
 
-// What the portal does not say of its content is not guessed.
+// The proxy does not guess a media type that the portal does not name.
 func TestNoContentType(t *testing.T) {
 	p := beforePortal(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Content-Type"] = nil
@@ -224,11 +222,11 @@ func TestNoContentType(t *testing.T) {
 	resp := must(http.Post(server.URL+deal, "", nil))
 	resp.Body.Close()
 	if got := resp.Header.Values("Content-Type"); len(got) > 0 {
-		t.Errorf("Content-Type %q", got)
+		t.Errorf("got the Content-Type %q, want none", got)
 	}
 }
 
-// Half an answer that the connection's end makes look whole is cut off for the
+// Half an answer that ends with the connection, and so looks whole, is cut off for the
 // caller too.
 func TestHalfAnAnswerWithoutALength(t *testing.T) {
 	p := beforePortal(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -242,28 +240,28 @@ func TestHalfAnAnswerWithoutALength(t *testing.T) {
 	resp := must(http.Post(server.URL+deal, "", nil))
 	defer resp.Body.Close()
 	if n, err := io.Copy(io.Discard, resp.Body); err == nil {
-		t.Errorf("%d bytes and no error", n)
+		t.Errorf("got %d bytes and no error, want an error", n)
 	}
 }
 
-// A status of 5xx is no success, whatever stands beneath it.
-func TestResultAt502(t *testing.T) {
+// A status of 5xx is never a success, whatever the body is.
+func TestResultAt502IsAnError(t *testing.T) {
 	for _, body := range []string{`{"result":true,"time":{}}`, `{"error":"","error_description":"z"}`} {
 		w := newProxy(t, nil).behind(fixed(502, "application/json", []byte(body))).call("POST", deal, "")
 		if e := tell(t, w); w.Code != 500 || e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.PortalStatus != 502 {
-			t.Errorf("%s: %d %+v", body, w.Code, e)
+			t.Errorf("%s: got %d %+v, want 500 ERROR_UNEXPECTED_ANSWER with the portal's status", body, w.Code, e)
 		}
 	}
 }
 
-// What stands where a portal's name should is not repeated: it may be a secret.
+// What a request has in the place of a portal's name is not repeated, since it may be a secret.
 func TestNamesAreNotRepeated(t *testing.T) {
 	var log bytes.Buffer
 	p := newProxy(t, func(c *Config) { c.Log = debugLog(&log) }).behind(good)
 	for _, name := range []string{"S3CRETcode", "user:S3CRET@evil.example", "https://acme.bitrix24.com/rest/1/S3CRET/"} {
 		w := p.call("POST", deal, "", "B24-Portal", name)
 		if all := strings.ToUpper(w.Body.String() + log.String()); w.Code != 403 || strings.Contains(all, "S3CRET") {
-			t.Errorf("%d %s", w.Code, all)
+			t.Errorf("got %d %s, want 403 and no secret", w.Code, all)
 		}
 	}
 }

@@ -28,7 +28,7 @@ import (
 	"b24proxy/proxy/bitrix24"
 )
 
-// fixed answers every call alike.
+// fixed answers all calls alike.
 func fixed(status int, contentType string, body []byte, headers ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -59,7 +59,7 @@ func compress(t *testing.T, encoding string, text []byte) []byte {
 	return b.Bytes()
 }
 
-// metric reads one value of /metrics, 0 where there is none.
+// metric returns one value of /metrics, or 0 if there is none.
 func (p *Proxy) metric(series string) float64 {
 	w := p.get("/metrics")
 	for line := range strings.Lines(w.Body.String()) {
@@ -74,8 +74,8 @@ func errorsTotal(code, source string) string {
 	return fmt.Sprintf(`b24proxy_errors_total{code=%q,portal="acme.bitrix24.com",source=%q}`, code, source)
 }
 
-// A compressed answer is looked into and passes compressed; a compressed error
-// becomes a plain one.
+// A compressed answer is examined and passes compressed. A compressed error becomes a
+// plain one.
 func TestCompressedAnswers(t *testing.T) {
 	long := []byte(`{"result":["` + strings.Repeat("a deal; ", 100_000) + `"],"time":{"operating":1.5}}`)
 	for _, encoding := range []string{"gzip", "deflate", "br", "zstd"} {
@@ -84,20 +84,20 @@ func TestCompressedAnswers(t *testing.T) {
 			p := newProxy(t, nil).behind(fixed(200, "application/json", packed, "Content-Encoding", encoding))
 			w := p.call("POST", "/rest/crm.deal.list", "")
 			if w.Code != 200 || !bytes.Equal(w.Body.Bytes(), packed) || w.Header().Get("Content-Encoding") != encoding {
-				t.Errorf("%s: %d, %d bytes, want %d", encoding, w.Code, w.Body.Len(), len(packed))
+				t.Errorf("%s: got %d with %d bytes, want 200 with the same %d", encoding, w.Code, w.Body.Len(), len(packed))
 			}
 		}
 		packed := compress(t, encoding, []byte(`{"error":"expired_token","error_description":"The access token provided has expired"}`))
 		p := newProxy(t, nil).behind(fixed(200, "application/json", packed, "Content-Encoding", encoding))
 		w := p.call("POST", "/rest/crm.deal.list", "")
 		if e := tell(t, w); w.Code != 401 || e.Error != "expired_token" || w.Header().Get("Content-Encoding") != "" {
-			t.Errorf("%s: %d %+v", encoding, w.Code, e)
+			t.Errorf("%s: got %d %+v, want 401 expired_token without an encoding", encoding, w.Code, e)
 		}
 	}
 }
 
-// A file passes untouched from any address, as its header says, and an error does
-// from none.
+// A file passes untouched from any address, if its header says that it is one. An
+// error passes untouched from none.
 func TestFiles(t *testing.T) {
 	const docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 	anyFile := hook + "/crm.controller.item.getFile"
@@ -128,7 +128,7 @@ func TestFiles(t *testing.T) {
 			}
 			w := newProxy(t, nil).behind(fixed(f.status, f.contentType, []byte(f.body), headers...)).call("POST", f.path, "")
 			if w.Code != f.status || w.Body.String() != f.body || w.Header().Get("B24-Error-Source") != "" {
-				t.Errorf("%d, %d bytes", w.Code, w.Body.Len())
+				t.Errorf("got %d with %d bytes, want the file at %d", w.Code, w.Body.Len(), f.status)
 			}
 		})
 	}
@@ -137,10 +137,10 @@ func TestFiles(t *testing.T) {
 			p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(503, "application/json", []byte(`{"error":"QUERY_LIMIT_EXCEEDED"}`), "Content-Disposition", header))
 			w := p.call("POST", path, "")
 			if e := tell(t, w); w.Code != 503 || e.Error != "QUERY_LIMIT_EXCEEDED" || e.Proxy.Executed != "no" || w.Header().Get("Content-Disposition") != "" {
-				t.Errorf("%s: %d %s", path, w.Code, w.Body)
+				t.Errorf("%s: got %d %s, want 503 QUERY_LIMIT_EXCEEDED", path, w.Code, w.Body)
 			}
 			if p.metric(errorsTotal("QUERY_LIMIT_EXCEEDED", "portal")) != 1 || p.metric(`b24proxy_requests_total{outcome="rejected",portal="acme.bitrix24.com",status_class="5xx"}`) != 1 {
-				t.Errorf("%s: not counted", path)
+				t.Errorf("%s: got no count of the error, want one", path)
 			}
 		}
 	}
@@ -158,13 +158,13 @@ func TestRefusedUploadIsSentAgain(t *testing.T) {
 			good(w, r)
 		}))
 		if w := p.call("POST", "/rest/upload.json?token=x", "a file"); w.Code != 200 || sent != 2 {
-			t.Errorf("%d after %d attempts", w.Code, sent)
+			t.Errorf("got %d after %d attempts, want 200 after 2", w.Code, sent)
 		}
 	})
 }
 
-// What cannot be decoded is judged by what can be seen of it, and no success
-// becomes an error.
+// An answer that cannot be decoded is judged by what can be seen of it, and a success
+// never becomes an error.
 func TestAnswersThatCannotBeDecoded(t *testing.T) {
 	success := []byte(`{"result":true}`)
 	refusal := []byte(`{"error":"QUERY_LIMIT_EXCEEDED","error_description":"Too many requests"}`)
@@ -217,16 +217,16 @@ func TestAnswersThatCannotBeDecoded(t *testing.T) {
 			w := p.call("POST", deal, "")
 			switch {
 			case a.want == 0 && (w.Code != a.status || !bytes.Equal(w.Body.Bytes(), a.body) || w.Header().Get("Content-Encoding") != a.encoding):
-				t.Errorf("%d, %d bytes, want %d", w.Code, w.Body.Len(), len(a.body))
+				t.Errorf("got %d with %d bytes, want %d with the same %d", w.Code, w.Body.Len(), a.status, len(a.body))
 			case a.want != 0 && (w.Code != a.want || tell(t, w).Error != a.code):
-				t.Errorf("%d %s", w.Code, w.Body)
+				t.Errorf("got %d %s, want %d %s", w.Code, w.Body, a.want, a.code)
 			}
 		})
 	}
 }
 
-// An answer that says it is encoded, and is not, is held until all of it is
-// there, however small its pieces.
+// An answer that says it is encoded and is not is held back until all of it has come,
+// however small its pieces are.
 func TestPlainInPieces(t *testing.T) {
 	for status, want := range map[int]bitrix24.Kind{200: bitrix24.KindOK, 503: bitrix24.KindSystemError} {
 		text := map[int]string{200: `{"result":true}`, 503: `{"error":"QUERY_LIMIT_EXCEEDED"}`}[status]
@@ -236,13 +236,13 @@ func TestPlainInPieces(t *testing.T) {
 			Request: httptest.NewRequest("POST", deal, nil),
 		}
 		if a := examine(resp, bitrix24.ParseCall(deal), func(bitrix24.Answer) {}); a.Kind != want {
-			t.Errorf("%s is %v, want %v", text, a.Kind, want)
+			t.Errorf("%s: got %v, want %v", text, a.Kind, want)
 		}
 	}
 }
 
-// Redirects say all by their header, and so does what asks for no content unless
-// it failed.
+// The header says everything of a redirect, and of a successful answer to a request for
+// no content.
 func TestBareAnswers(t *testing.T) {
 	for _, c := range []struct {
 		method string
@@ -254,12 +254,12 @@ func TestBareAnswers(t *testing.T) {
 	} {
 		resp := &http.Response{StatusCode: c.status, Request: httptest.NewRequest(c.method, "/", nil)}
 		if isBare(resp) != c.want {
-			t.Errorf("%s at %d: bare is %v", c.method, c.status, !c.want)
+			t.Errorf("%s at %d: got bare %v, want %v", c.method, c.status, !c.want, c.want)
 		}
 	}
 }
 
-// randomText has letters that hardly compress.
+// randomText has letters that can hardly be compressed.
 func randomText(n int) string {
 	random := rand.New(rand.NewPCG(1, 2))
 	text := make([]byte, n)
@@ -269,8 +269,8 @@ func randomText(n int) string {
 	return string(text)
 }
 
-// The errors inside a batch are counted one by one, also in a batch of some
-// megabytes, and the batch passes untouched.
+// The errors inside a batch are counted one by one, also in a batch of some megabytes,
+// and the batch passes untouched.
 func TestBatchErrorsAreCounted(t *testing.T) {
 	for _, padding := range []int{0, 3 << 20} {
 		for _, encoding := range []string{"", "gzip"} {
@@ -283,19 +283,19 @@ func TestBatchErrorsAreCounted(t *testing.T) {
 			p := newProxy(t, nil).behind(fixed(200, "application/json", text, headers...))
 			w := p.call("POST", "/rest/batch", "")
 			if w.Code != 200 || !bytes.Equal(w.Body.Bytes(), text) {
-				t.Fatalf("%d, %d bytes", w.Code, w.Body.Len())
+				t.Fatalf("got %d with %d bytes, want 200 with the same %d", w.Code, w.Body.Len(), len(text))
 			}
 			for _, code := range []string{"insufficient_scope", "empty", "OPERATION_TIME_LIMIT"} {
 				if n := p.metric(errorsTotal(code, "batch")); n != 1 {
-					t.Errorf("padding %d, %s: %s counted %v times", padding, encoding, code, n)
+					t.Errorf("padding %d, %s: got %v for %s, want 1", padding, encoding, n, code)
 				}
 			}
 		}
 	}
 }
 
-// Every documented code is recognised, brought to its documented status, and
-// counted, whichever status the portal sends it with.
+// Each documented code is recognised, gets its documented status and is counted,
+// whatever status the portal sends it with.
 func TestSystemErrors(t *testing.T) {
 	for _, code := range bitrix24.SystemErrors()[:16] {
 		for _, status := range []int{code.Status, 200, 401, 403, 500, 503} {
@@ -305,10 +305,10 @@ func TestSystemErrors(t *testing.T) {
 			e := tell(t, w)
 			if w.Code != code.Status || e.Error != string(code.Code) || e.Description != description || e.Proxy.Source != "portal" ||
 				e.Proxy.Executed != code.Ran.String() || e.Proxy.PortalStatus != status || e.Proxy.RequestID == "" || w.Header().Get("B24-Error-Source") != "portal" {
-				t.Errorf("%s at %d: %d %+v", code.Code, status, w.Code, e)
+				t.Errorf("%s at %d: got %d %+v, want %d and the portal's own words", code.Code, status, w.Code, e, code.Status)
 			}
 			if n := p.metric(errorsTotal(string(code.Code), "portal")); n != 1 {
-				t.Errorf("%s at %d: counted %v times", code.Code, status, n)
+				t.Errorf("%s at %d: got a count of %v, want 1", code.Code, status, n)
 			}
 		}
 	}
@@ -320,16 +320,16 @@ func TestNormalizeOff(t *testing.T) {
 	p := newProxy(t, func(c *Config) { c.Normalize = false }).behind(fixed(502, "text/html", []byte(page)))
 	w := p.call("POST", deal, "")
 	if w.Code != 502 || w.Body.String() != page || w.Header().Get("B24-Error-Source") != "portal" {
-		t.Errorf("%d %s", w.Code, w.Body)
+		t.Errorf("got %d %s, want the page as it came", w.Code, w.Body)
 	}
 	if p.metric(errorsTotal("ERROR_UNEXPECTED_ANSWER", "portal")) != 1 {
-		t.Error("not counted")
+		t.Error("got no count of the error, want one")
 	}
 }
 
-// Every recorded answer is right through the whole proxy: what is no error
-// passes byte for byte, what is none of the API becomes one error, and system
-// errors keep their code.
+// Each recorded answer is right through the whole proxy: a success and an error of a
+// method pass byte for byte, what is not an answer of the API becomes one error, and a
+// system error keeps its code.
 func TestSamples(t *testing.T) {
 	index := string(must(os.ReadFile("bitrix24/testdata/samples/index.tsv")))
 	for line := range strings.Lines(index) {
@@ -364,29 +364,29 @@ func TestSamples(t *testing.T) {
 		switch {
 		case name == "redirect-302.html":
 			if w.Code != 500 || tell(t, w).Proxy.Reason != "redirect" {
-				t.Errorf("%s: %d %s", name, w.Code, w.Body)
+				t.Errorf("%s: got %d %s, want 500 with the reason redirect", name, w.Code, w.Body)
 			}
 		case code == "-", strings.HasPrefix(name, "batch"), name == "xml-batch-partial-200.xml":
 			if w.Code != 200 || !bytes.Equal(w.Body.Bytes(), body) {
-				t.Errorf("%s: %d %s", name, w.Code, w.Body)
+				t.Errorf("%s: got %d %s, want it unchanged", name, w.Code, w.Body)
 			}
 		case strings.HasPrefix(code, "(http_"), strings.HasPrefix(code, "(html_"), code == "(truncated)":
 			if e := tell(t, w); w.Code != 500 || e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.Executed != "unknown" {
-				t.Errorf("%s: %d %s", name, w.Code, w.Body)
+				t.Errorf("%s: got %d %s, want 500 ERROR_UNEXPECTED_ANSWER, executed unknown", name, w.Code, w.Body)
 			}
 		case known != nil:
 			if w.Code != known.Status || !strings.Contains(w.Body.String(), string(known.Code)) || !strings.Contains(w.Body.String(), "request_id") {
-				t.Errorf("%s: %d %s", name, w.Code, w.Body)
+				t.Errorf("%s: got %d %s, want %d with the code %s", name, w.Code, w.Body, known.Status, known.Code)
 			}
 		default: // a method's own
 			if want := max(400, must(strconv.Atoi(column[1]))); w.Code != want || !bytes.Equal(w.Body.Bytes(), body) {
-				t.Errorf("%s: %d %s", name, w.Code, w.Body)
+				t.Errorf("%s: got %d %s, want it unchanged at %d", name, w.Code, w.Body, want)
 			}
 		}
 	}
 }
 
-// A long answer that breaks off does not end as if it were whole.
+// A long answer that breaks off does not end as a whole one does.
 func TestLongAnswerCutOff(t *testing.T) {
 	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "1000000")
@@ -399,7 +399,7 @@ func TestLongAnswerCutOff(t *testing.T) {
 	resp := must(http.Get(proxy.URL + "/rest/crm.deal.list"))
 	defer resp.Body.Close()
 	if got, err := io.ReadAll(resp.Body); err == nil {
-		t.Errorf("%d bytes and no error", len(got))
+		t.Errorf("got %d bytes and no error, want an error", len(got))
 	}
 	portalLabel := strings.TrimPrefix(portal.URL, "http://")
 	for _, series := range []string{
@@ -408,7 +408,7 @@ func TestLongAnswerCutOff(t *testing.T) {
 	} {
 		for n := 0; p.metric(series) != 1; n++ {
 			if n > 1000 {
-				t.Fatalf("%s is %v", series, p.metric(series))
+				t.Fatalf("got %v for %s after a thousand looks, want 1", p.metric(series), series)
 			}
 		}
 	}
@@ -465,7 +465,7 @@ func TestLargeAnswerStreams(t *testing.T) {
 	added := int64(peak.Load()) - int64(before.HeapAlloc)
 	t.Logf("%d MB streamed, %.1f MB of live memory added", n>>20, float64(added)/(1<<20))
 	if n < size || added > 8<<20 {
-		t.Errorf("%d bytes, %d bytes of memory added", n, added)
+		t.Errorf("got %d bytes and %d bytes more memory, want %d and at most %d", n, added, size, 8<<20)
 	}
 }
 

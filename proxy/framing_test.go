@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// A recordingPortal keeps what reaches it: method, path and body.
+// A recordingPortal records the method, path and body of what reaches it.
 type recordingPortal struct {
 	mu  sync.Mutex
 	got []string
@@ -34,7 +34,7 @@ func (p *recordingPortal) arrived() string {
 	return strings.Join(p.got, ", ")
 }
 
-// serveClients has the proxy serve as the program does, and returns where.
+// serveClients lets the proxy serve as the program does, and returns the address.
 func (p *Proxy) serveClients(t *testing.T) string {
 	t.Helper()
 	clients, admin := must(net.Listen("tcp", "127.0.0.1:0")), must(net.Listen("tcp", "127.0.0.1:0"))
@@ -47,9 +47,9 @@ func (p *Proxy) serveClients(t *testing.T) string {
 
 var statusLine = regexp.MustCompile(`(?m)^HTTP/1\.\d (\d+)`)
 
-// On one connection a client writes what other programs may read otherwise than
-// net/http. What has no clear end does not reach the portal, and what follows
-// what may have another end is not served.
+// On one connection a client writes requests that other programs may read differently
+// than net/http. One without a clear end does not reach the portal, and nothing is
+// served after one that may end elsewhere.
 func TestUnclearFraming(t *testing.T) {
 	const (
 		next   = "POST /rest/next HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
@@ -110,7 +110,7 @@ func TestUnclearFraming(t *testing.T) {
 				t.Errorf("answered %s, want %s; the portal got %q, want %q\n%s", got, c.status, portal.arrived(), c.arrived, content)
 			}
 			if c.status == "400" && !strings.Contains(string(content), "REQUEST_NOT_READ") {
-				t.Errorf("%s", content)
+				t.Errorf("got %s, want REQUEST_NOT_READ", content)
 			}
 		})
 	}
@@ -130,12 +130,12 @@ func TestFirstHeadInPieces(t *testing.T) {
 		c := &headConn{Conn: ours}
 		got := string(must(io.ReadAll(c)))
 		if got != sent || c.first == nil || *c.first != (firstHead{"POST /rest/x HTTP/1.0", true, false}) || c.read != nil {
-			t.Fatalf("in pieces of %d: %q %+v", size, got, c.first)
+			t.Fatalf("in pieces of %d: got %q and the head %+v, want all of %q and its head", size, got, c.first, sent)
 		}
 	}
 }
 
-// A handler without the listener refuses what it sees.
+// A handler without the listener refuses what it can see.
 func TestFramingWithoutTheListener(t *testing.T) {
 	p := newProxy(t, nil).behind(good)
 	server := httptest.NewServer(p)
@@ -147,7 +147,7 @@ func TestFramingWithoutTheListener(t *testing.T) {
 		conn := must(net.Dial("tcp", server.Listener.Addr().String()))
 		fmt.Fprint(conn, sent)
 		if got := string(must(io.ReadAll(conn))); !strings.HasPrefix(got, "HTTP/1.0 "+want) {
-			t.Errorf("%q: %s", sent, got)
+			t.Errorf("%q: got %s, want %s", sent, got, want)
 		}
 		conn.Close()
 	}

@@ -51,8 +51,8 @@ func newProxy(t testing.TB, edit func(*Config)) *Proxy {
 	return p
 }
 
-// behind has the proxy's calls answered by a handler in this process, so that
-// they may run under testing/synctest.
+// behind lets a handler in this process answer the proxy's calls, so that they can run
+// under testing/synctest.
 func (p *Proxy) behind(h http.Handler) *Proxy {
 	p.reverse.Transport.(*transport).base = inProcess{h}
 	return p
@@ -116,7 +116,7 @@ func (p *Proxy) callContext(ctx context.Context, method, target, body string, he
 	return w
 }
 
-// told is an error as a caller sees it.
+// told is an error as a caller reads it.
 type told struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// What CGI folds into the name of a header that the proxy removes, replaces or
-// reads does not pass; other headers do, whatever their names.
+// A header is removed if CGI reads its name as that of one which the proxy removes,
+// replaces or reads. Other headers are passed on, whatever their names.
 func TestHeadersThatImitateOthers(t *testing.T) {
 	got := make(chan http.Header, 1)
 	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -39,8 +39,8 @@ func TestHeadersThatImitateOthers(t *testing.T) {
 	}
 }
 
-// A page of another origin can read the errors that are made here, as it can
-// read the portal's answers.
+// A web page of another origin can read the errors that are made here, as it can read
+// the portal's answers.
 func TestErrorsCarryTheOriginHeader(t *testing.T) {
 	portal := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {

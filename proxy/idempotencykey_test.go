@@ -12,13 +12,13 @@ func TestHasIdempotencyKey(t *testing.T) {
 		"": false, "a": true, " ~": true, "a\x1f": false, "a\x7f": false, strings.Repeat("a", 255): true, strings.Repeat("a", 256): false,
 	} {
 		if got := hasIdempotencyKey(http.Header{"Idempotency-Key": {key}}); got != want {
-			t.Errorf("%.10q of %d: %v, want %v", key, len(key), got, want)
+			t.Errorf("%.10q of %d: got %v, want %v", key, len(key), got, want)
 		}
 	}
 }
 
-// A version 3 write with an idempotency key may be sent again; in version 2 the
-// key means nothing.
+// A write of version 3 with an idempotency key may be sent again. Version 2 ignores the
+// key.
 func TestIdempotencyKey(t *testing.T) {
 	for path, sent := range map[string]int{"/rest/api/tasks.task.add": 2, "/rest/tasks.task.add": 1, "/rest/api/batch": 1} {
 		n := 0
@@ -28,18 +28,18 @@ func TestIdempotencyKey(t *testing.T) {
 		}))
 		w := p.call("POST", path, "{}", "Idempotency-Key", "key-1")
 		if e := tell(t, w); w.Code != 500 || e.Proxy.Retryable != (sent == 2) || n != sent {
-			t.Errorf("%s: %d %+v, sent %d times", path, w.Code, e, n)
+			t.Errorf("%s: got %d %+v after %d requests, want 500 after %d", path, w.Code, e, n, sent)
 		}
 	}
 }
 
-// A caller may repeat a version 3 write with an idempotency key whatever became
-// of it, and no other write.
+// A caller may repeat a write of version 3 with an idempotency key in any case, and no
+// other write.
 func TestIdempotencyKeyMakesRetryable(t *testing.T) {
 	for path, want := range map[string]bool{"/rest/api/tasks.task.add": true, "/rest/tasks.task.add": false} {
 		p := newProxy(t, nil).behind(fixed(502, "text/html", []byte("<html>")))
 		if e := tell(t, p.call("POST", path, "{}", "Idempotency-Key", "key-1")); e.Proxy.Retryable != want || e.Proxy.Executed != "unknown" {
-			t.Errorf("%s: %+v", path, e)
+			t.Errorf("%s: got %+v, want retryable %v, executed unknown", path, e, want)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func TestNamesThatCallersChoose(t *testing.T) {
 			w := p.call("POST", deal, "", "X-Request-Id", name)
 			id := w.Header().Get("X-Request-Id")
 			if len(id) < 20 || sent != id || strings.Contains(id+log.String(), "S3cret") {
-				t.Errorf("the caller got %.99q, the portal %.99q, the log says\n%.999s", id, sent, &log)
+				t.Errorf("got %.99q for the caller and %.99q for the portal, want one new ID and no secret in the log:\n%.999s", id, sent, &log)
 			}
 		})
 		t.Run("B24-Client counts as absent where it holds "+what, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestNamesThatCallersChoose(t *testing.T) {
 			p := newProxy(t, func(c *Config) { c.Log = debugLog(&log) }).behind(good)
 			p.call("POST", deal, "", "B24-Client", name)
 			if strings.Contains(log.String(), "S3cret") || !strings.Contains(log.String(), `client="webhook `) {
-				t.Error(log.String())
+				t.Errorf("got the log %s, want the webhook as the client and no secret", log.String())
 			}
 		})
 	}
@@ -53,7 +53,7 @@ func TestNamesThatCallersChoose(t *testing.T) {
 		for _, name := range []string{"a", "crm-sync", "Root=1-5759e988-bd862e3fe1be46a994272793", "a/b.c:d+e_f=", strings.Repeat("x", 128), "interest"} {
 			h := http.Header{"X-Request-Id": {name}}
 			if got := requestID(h); got != name {
-				t.Errorf("%q became %q", name, got)
+				t.Errorf("got %q, want %q", got, name)
 			}
 		}
 	})
@@ -63,7 +63,7 @@ func TestNamesThatCallersChoose(t *testing.T) {
 		none := http.Header{}
 		stripOwnHeaders(none, "ours")
 		if got := fmt.Sprint(h, none); got != "map[X-Request-Id:[ours]] map[]" {
-			t.Error(got)
+			t.Errorf("got %s, want the ID of the log in place of the caller's, and none where the caller sent none", got)
 		}
 	})
 }

@@ -10,15 +10,15 @@ import (
 	"b24proxy/limiter"
 )
 
-// What the proxy refuses is counted as rejected and booked as no wait; a time to
-// wait is told only with what may be repeated.
+// What the proxy refuses is counted as rejected, and not as a wait. Retry-After comes
+// only with what may be repeated.
 func TestRejectedIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProxy(t, func(c *Config) { c.Plan = limiter.Plan{Rate: 1, Burst: 1} }).behind(good)
 		p.call("POST", deal, "")
 		p.call("POST", deal, "", "Prefer", "wait=0")
 		if w := p.call("POST", deal, "", "B24-Portal", "evil.example"); w.Header()["Retry-After"] != nil {
-			t.Errorf("%s: Retry-After %q", w.Body, w.Header()["Retry-After"])
+			t.Errorf("%s: got Retry-After %q, want none", w.Body, w.Header()["Retry-After"])
 		}
 		p.behind(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })).call("POST", deal, "")
 		const portal = `portal="acme.bitrix24.com"`
@@ -28,14 +28,14 @@ func TestRejectedIsCounted(t *testing.T) {
 			`b24proxy_queue_wait_seconds_count{` + portal + `,priority="normal"}`: 2,
 		} {
 			if got := p.metric(series); got != want {
-				t.Errorf("%s = %v, want %v", series, got, want)
+				t.Errorf("%s: got %v, want %v", series, got, want)
 			}
 		}
 	})
 }
 
-// The proxy's own codes are labels by name; a portal that uses such a word gets
-// none of it.
+// The proxy's own codes are labels by name. A code of a portal that is spelled like one
+// of them is not.
 func TestOwnCodesAreLabels(t *testing.T) {
 	p := newProxy(t, func(c *Config) { c.Upstream, c.MaxBody = nil, 10 })
 	counted := func(code, portal, source string) float64 {
@@ -49,16 +49,16 @@ func TestOwnCodesAreLabels(t *testing.T) {
 		"PORTAL_NOT_NAMED": "none", "PORTAL_NOT_ALLOWED": "none", "CONNECT_NOT_ENABLED": "none", "REQUEST_TOO_LARGE": "acme.bitrix24.com",
 	} {
 		if n := counted(code, portal, "proxy"); n != 1 {
-			t.Errorf("%s is counted %v times", code, n)
+			t.Errorf("%s: got a count of %v, want 1", code, n)
 		}
 	}
 	p.behind(fixed(400, "application/json", []byte(`{"error":"REQUEST_TOO_LARGE"}`))).call("POST", deal, "", "B24-Portal", "acme.bitrix24.com")
 	if counted("other", "acme.bitrix24.com", "portal") != 1 || counted("REQUEST_TOO_LARGE", "acme.bitrix24.com", "portal") != 0 {
-		t.Error("a portal's word is a label")
+		t.Error("got the portal's code as a label, want other")
 	}
 	unreachable := newProxy(t, func(c *Config) { c.Upstream = mustURL("http://127.0.0.1:1") })
 	unreachable.call("POST", deal, "")
 	if n := unreachable.metric(`b24proxy_errors_total{code="PORTAL_UNREACHABLE",portal="127.0.0.1:1",source="network"}`); n != 1 {
-		t.Errorf("PORTAL_UNREACHABLE is counted %v times", n)
+		t.Errorf("PORTAL_UNREACHABLE: got a count of %v, want 1", n)
 	}
 }

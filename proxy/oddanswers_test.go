@@ -18,8 +18,8 @@ import (
 	"b24proxy/proxy/bitrix24"
 )
 
-// saying makes a proxy in front of a portal that says the same to every request,
-// byte for byte, and hangs up.
+// saying makes a proxy in front of a portal that says the same to each request, byte for
+// byte, and hangs up.
 func saying(t *testing.T, text string) (p *Proxy, label string) {
 	t.Helper()
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))
@@ -41,8 +41,8 @@ func saying(t *testing.T, text string) (p *Proxy, label string) {
 	return newProxy(t, func(c *Config) { c.Upstream = mustURL("http://" + label) }), label
 }
 
-// Whatever net/http lets through gets an honest answer, and is counted.
-func TestStrangeAnswers(t *testing.T) {
+// Whatever answer net/http lets through is normalized and counted.
+func TestOddAnswers(t *testing.T) {
 	const page, refusal = "<html>x</html>", `{"error":"QUERY_LIMIT_EXCEEDED"}`
 	head := func(status string, length int, more string) string {
 		return fmt.Sprintf("HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n", status, length, more)
@@ -80,33 +80,32 @@ func TestStrangeAnswers(t *testing.T) {
 			p, label := saying(t, a.answer)
 			w := p.call(a.method, "/rest/crm.deal.add", "", "Prefer", "wait=0")
 			if w.Code != a.want {
-				t.Fatalf("%d %s", w.Code, w.Body)
+				t.Fatalf("got %d %s, want %d", w.Code, w.Body, a.want)
 			}
 			if a.reason != "" && a.reason != "-" {
 				if e := tell(t, w); e.Proxy.Reason != a.reason || e.Proxy.Executed == "yes" {
-					t.Errorf("%+v", e)
+					t.Errorf("got %+v, want the reason %s and not executed yes", e, a.reason)
 				}
 			}
 			class := fmt.Sprintf("%dxx", min(a.want/100, 5))
 			if n := p.metric(fmt.Sprintf(`b24proxy_requests_total{outcome=%q,portal=%q,status_class=%q}`, a.outcome, label, class)); n != 1 {
-				t.Errorf("%s is counted %v times", a.outcome, n)
+				t.Errorf("%s: got a count of %v, want 1", a.outcome, n)
 			}
 		})
 	}
 }
 
-// A status of 5xx is a failure of the portal also where nobody looks at the
-// answer.
+// A status of 5xx is a failure of the portal even if the answer is not examined.
 func TestFailureOfAnotherPath(t *testing.T) {
 	p := newProxy(t, nil).behind(fixed(500, "text/html", []byte("<html>")))
 	w := p.call("POST", "/oauth/token/", "")
 	if w.Code != 500 || p.metric(`b24proxy_requests_total{outcome="portal_error",portal="acme.bitrix24.com",status_class="5xx"}`) != 1 {
-		t.Errorf("%d, not counted", w.Code)
+		t.Errorf("got %d, want 500 and a count of it", w.Code)
 	}
 }
 
-// While an answer streams, its caller has two minutes for each part of it, and
-// afterwards the connection has no deadline.
+// While an answer streams, its caller has two minutes for each part of it, and afterwards
+// the connection has no deadline.
 func TestWriteDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -123,10 +122,10 @@ func TestWriteDeadline(t *testing.T) {
 			got = append(got, at.Sub(began))
 		}
 		if want := []time.Duration{120 * time.Second, 190 * time.Second, 260 * time.Second}; !slices.Equal(got, want) {
-			t.Errorf("deadlines after %v, want %v", got, want)
+			t.Errorf("got deadlines after %v, want %v", got, want)
 		}
 		if last := w.set[len(w.set)-1]; !last.IsZero() {
-			t.Errorf("the deadline that stays is %v", last)
+			t.Errorf("got the deadline %v afterwards, want none", last)
 		}
 	})
 }
@@ -151,7 +150,7 @@ func (s *slowly) Read(p []byte) (int, error) {
 	return 1, nil
 }
 
-// deadlines notes those that are set on a connection.
+// deadlines records those that are set on a connection.
 type deadlines struct {
 	*httptest.ResponseRecorder
 	set   []time.Time // for writing
@@ -168,8 +167,8 @@ func (d *deadlines) SetReadDeadline(at time.Time) error {
 	return nil
 }
 
-// What comes before an answer reaches no caller, and takes nothing from it: a
-// media type that is not there is not guessed.
+// What comes before an answer does not reach the caller and changes nothing of the
+// answer: a media type that it does not name is not guessed.
 func TestEarlyHints(t *testing.T) {
 	p, _ := saying(t, "HTTP/1.1 100 Continue\r\n\r\n"+strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", 3)+
 		"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nX-Kept: 1\r\n\r\n{\"result\":1}")
@@ -180,11 +179,11 @@ func TestEarlyHints(t *testing.T) {
 	fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", deal)
 	got := string(must(io.ReadAll(c)))
 	if !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") || strings.Contains(got, "Content-Type") || !strings.Contains(got, "X-Kept: 1") || !strings.HasSuffix(got, `{"result":1}`) {
-		t.Errorf("got %q", got)
+		t.Errorf("got %q, want the answer alone, without a Content-Type", got)
 	}
 }
 
-// Trailers of a success pass; an error made of an answer has none.
+// The trailers of a success pass. An error that is made of an answer has none.
 func TestTrailers(t *testing.T) {
 	for body, want := range map[string]string{`{"result":1}`: "1", `{"error":"expired_token"}`: ""} {
 		p, _ := saying(t, fmt.Sprintf("HTTP/1.1 200 OK\r\nTrailer: X-Late\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\nX-Late: 1\r\n\r\n", len(body), body))
@@ -192,14 +191,14 @@ func TestTrailers(t *testing.T) {
 		resp := must(http.Post(server.URL+deal, "", nil))
 		io.Copy(io.Discard, resp.Body)
 		if got := resp.Trailer.Get("X-Late"); got != want {
-			t.Errorf("%s: trailer %q, want %q", body, got, want)
+			t.Errorf("%s: got the trailer %q, want %q", body, got, want)
 		}
 		server.Close()
 	}
 }
 
-// A caller who hangs up in the middle of a long answer has abandoned his call,
-// and the portal has failed in nothing. Until then the call is under way there.
+// A caller who hangs up in the middle of a long answer has abandoned the call, and the
+// portal has not failed. Until then the call is under way there.
 func TestHangingUpInAnAnswer(t *testing.T) {
 	for range 10 {
 		arrived := make(chan bool)
@@ -217,10 +216,10 @@ func TestHangingUpInAnAnswer(t *testing.T) {
 		<-arrived
 		must(io.ReadFull(resp.Body, make([]byte, 70<<10)))
 		if n := p.metric(`b24proxy_portal_in_flight_requests{portal="` + label + `"}`); n != 1 {
-			t.Errorf("%v calls are under way", n)
+			t.Errorf("got %v calls under way, want 1", n)
 		}
 		if n := p.metric(`b24proxy_portal_request_duration_seconds_count{portal="` + label + `"}`); n != 0 {
-			t.Errorf("the duration of %v is known", n)
+			t.Errorf("got %v durations, want none yet", n)
 		}
 		leave()
 		<-arrived
@@ -233,7 +232,7 @@ func TestHangingUpInAnAnswer(t *testing.T) {
 			`b24proxy_portal_requests_total{portal="` + label + `",status_class="2xx"}`:                    1,
 		} {
 			if n := p.metric(series); n != want {
-				t.Errorf("%s is %v, want %v", series, n, want)
+				t.Errorf("%s: got %v, want %v", series, n, want)
 			}
 		}
 	}
@@ -245,10 +244,10 @@ func TestPortalBreaksOff(t *testing.T) {
 	server := httptest.NewServer(p)
 	resp := must(http.Post(server.URL+deal, "", nil))
 	if _, err := io.ReadAll(resp.Body); err == nil {
-		t.Error("the answer ends well")
+		t.Error("got no error at the end of the answer, want one")
 	}
 	server.Close()
 	if n := p.metric(`b24proxy_requests_total{outcome="portal_error",portal="` + label + `",status_class="2xx"}`); n != 1 {
-		t.Errorf("counted %v times", n)
+		t.Errorf("got a count of %v, want 1", n)
 	}
 }

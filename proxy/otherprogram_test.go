@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Somebody who calls the portal directly from the same address spends half of
-// the limit. Ten clients that call one call after the other, with the patience
-// that is the default, see no error; what is left is used; and when the other
-// has gone, the plan's rate is in force again within a minute.
-func TestBesideAStranger(t *testing.T) {
+// Another program that calls the portal from the same address spends half of the limit.
+// Ten clients that send one call after the other, with the default patience, see no
+// error; what is left of the limit is used; and when the other program has stopped, the
+// rate of the plan is in force again within a minute.
+func TestBesideAnotherProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		portal := simulate(t)
 		p := newProxy(t, nil).behind(portal)
@@ -64,17 +64,17 @@ func TestBesideAStranger(t *testing.T) {
 		mu.Unlock()
 		t.Logf("used %.1f %% of what is left, %.1f %% of the calls refused", 100*used, 100*refused)
 		if used < 0.95 || refused > 0.05 {
-			t.Error("out of bounds")
+			t.Errorf("got %.1f %% of what is left used and %.1f %% of the calls refused, want at least 95 and at most 5", 100*used, 100*refused)
 		}
 		close(gone)
 		time.Sleep(time.Minute)
 		if s, _ := p.limiter.State("acme.bitrix24.com"); s.Rate != 2 {
-			t.Errorf("a minute after the other has gone the rate is %v", s.Rate)
+			t.Errorf("got the rate %v a minute after the other program has stopped, want 2", s.Rate)
 		}
 		close(stop)
 		all.Wait()
 		if len(failed) > 0 {
-			t.Errorf("callers saw errors: %v", failed)
+			t.Errorf("got the errors %v, want none", failed)
 		}
 		time.Sleep(time.Hour)
 	})

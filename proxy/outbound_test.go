@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// A portal without TLS is asked through the outbound proxy by its whole address,
-// also where net/http would write its path in another way.
+// A portal without TLS is asked through the outbound proxy by its whole address, even
+// if net/http would write its path differently.
 func TestPlainPortalIsAskedInAbsoluteForm(t *testing.T) {
 	var got string
 	outbound := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -26,15 +26,15 @@ func TestPlainPortalIsAskedInAbsoluteForm(t *testing.T) {
 				got = ""
 				w := p.call("POST", target, "{}")
 				if want := "POST http://" + box + target + " at " + box; w.Code != 200 || got != want {
-					t.Errorf("%d, asked %q, want %q", w.Code, got, want)
+					t.Errorf("got %d and the request %q, want 200 and %q", w.Code, got, want)
 				}
 			})
 		}
 	}
 }
 
-// What the outbound proxy refuses has not reached the portal. The error says
-// which of them it was, and nothing that either wrote.
+// What the outbound proxy refuses has not reached the portal. The error says that the
+// outbound proxy refused it, and quotes neither.
 func TestOutboundProxyRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		portal string
@@ -63,22 +63,22 @@ func TestOutboundProxyRefuses(t *testing.T) {
 			w := p.call("POST", deal, "{}")
 			e := tell(t, w)
 			if w.Code != 503 || e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Executed != "no" || asked != 1 || e.Description != "The portal could not be reached: "+c.want {
-				t.Errorf("%d %+v, asked %d times", w.Code, e, asked)
+				t.Errorf("got %d %+v after %d requests, want PORTAL_UNREACHABLE after one, with %q", w.Code, e, asked, c.want)
 			}
 			if all := w.Body.String() + log.String(); strings.Contains(all, "s3cret") || w.Header().Get("Proxy-Authenticate") != "" {
-				t.Errorf("a secret is shown: %s", all)
+				t.Errorf("got %s, want no secret in it", all)
 			}
 		})
 	}
 }
 
-// A portal that is asked without the outbound proxy has its own 407.
+// A 407 of a portal that is asked without the outbound proxy is the portal's own.
 func TestPortalsOwn407(t *testing.T) {
 	p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Proxy-Authenticate", "Basic")
 		w.WriteHeader(407)
 	}))
 	if e := tell(t, p.call("POST", deal, "{}")); e.Error == "PORTAL_UNREACHABLE" || e.Proxy.Source != "portal" {
-		t.Errorf("%+v", e)
+		t.Errorf("got %+v, want an error of the portal", e)
 	}
 }

@@ -12,13 +12,13 @@ import (
 	"b24proxy/metrics"
 )
 
-// panicking is a transport below ours.
+// panicking is a transport that panics.
 type panicking func(*http.Request) *http.Response
 
 func (f panicking) RoundTrip(req *http.Request) (*http.Response, error) { return f(req), nil }
 
-// A panic on the way of a call is answered in our shape, and logged at ERROR
-// with the request's id and without its secret; nothing else falls.
+// A panic in the handling of a call is answered in our shape and logged at ERROR with the
+// ID of the request and without its secret, and ends nothing else.
 func TestPanic(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit     func(*Proxy)
@@ -45,24 +45,24 @@ func TestPanic(t *testing.T) {
 			w := p.call("POST", "/rest/1/s3cretcode/crm.deal.add", "{}", "X-Request-Id", "r1")
 			e := tell(t, w)
 			if w.Code != 500 || e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.Reason != "internal" || e.Proxy.Executed != c.executed || w.Header().Get("X-Request-Id") != "r1" {
-				t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
+				t.Errorf("got %d %s %v, want 500 with the reason internal, executed %s", w.Code, w.Body, w.Header(), c.executed)
 			}
 			text := log.String()
 			if strings.Count(text, "level=ERROR") != 1 || !strings.Contains(text, "request_id=r1 panic=") || !strings.Contains(text, "stack=") || strings.Contains(text, "s3cret") {
-				t.Errorf("the log: %s", text)
+				t.Errorf("got the log %s, want one error with the ID, the panic and its stack, and no secret", text)
 			}
 			if !strings.Contains(text, "msg=call request_id=r1") || !strings.Contains(text, "outcome="+string(c.outcome)) {
-				t.Errorf("not counted as %s: %s", c.outcome, text)
+				t.Errorf("got the log %s, want the outcome %s", text, c.outcome)
 			}
 			if s, found := p.limiter.State("acme.bitrix24.com"); found && c.executed == "unknown" && s.Level == 0 {
-				t.Error("the slot was given back though the call may have run")
+				t.Error("got the slot back, want it spent, since the call may have run")
 			}
 		})
 	}
 }
 
-// An answer that panics before any of it is written leaves nothing of its header
-// behind.
+// An answer whose writing panics before any of it is written leaves nothing of its header
+// in the error.
 func TestPanicWhenTheAnswerBegins(t *testing.T) {
 	p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Of-The-Portal", "1")
@@ -73,11 +73,11 @@ func TestPanicWhenTheAnswerBegins(t *testing.T) {
 	w := &panickingWriter{ResponseRecorder: httptest.NewRecorder()}
 	p.ServeHTTP(w, r)
 	if w.Code != 500 || w.Header().Get("X-Of-The-Portal") != "" || tell(t, w.ResponseRecorder).Proxy.Executed != "unknown" {
-		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+		t.Errorf("got %d %v %s, want 500, executed unknown, without the portal's header", w.Code, w.Header(), w.Body)
 	}
 }
 
-// A panickingWriter takes no success, as net/http takes no status below 100.
+// A panickingWriter accepts no success, as net/http accepts no status below 100.
 type panickingWriter struct{ *httptest.ResponseRecorder }
 
 func (w *panickingWriter) WriteHeader(status int) {
@@ -87,14 +87,14 @@ func (w *panickingWriter) WriteHeader(status int) {
 	w.ResponseRecorder.WriteHeader(status)
 }
 
-// Before the answer proper there is none, whatever 1xx there were.
+// An answer begins with its status, and not with the 1xx before it.
 func TestAnswerWriter(t *testing.T) {
 	w := &answerWriter{ResponseWriter: httptest.NewRecorder()}
 	if w.WriteHeader(103); w.wrote {
-		t.Error("103 is no answer")
+		t.Error("got 103 as an answer, want none yet")
 	}
 	if w.WriteHeader(200); !w.wrote {
-		t.Error("200 is an answer")
+		t.Error("got no answer at 200, want one")
 	}
 }
 
@@ -103,8 +103,8 @@ type panickingBody struct{}
 func (panickingBody) Read([]byte) (int, error) { panic("oh") }
 func (panickingBody) Close() error             { return nil }
 
-// A panic in the middle of an answer cuts the connection, so that nobody takes
-// half an answer for a whole one; the meant abort of net/http is not logged.
+// A panic in the middle of an answer cuts the connection, so that half an answer does not
+// look like a whole one. An abort that net/http means is not logged.
 func TestPanicInTheMiddleOfAnAnswer(t *testing.T) {
 	var log lockedBuffer
 	p := newProxy(t, func(c *Config) { c.Log = debugLog(&log) })
@@ -118,11 +118,11 @@ func TestPanicInTheMiddleOfAnAnswer(t *testing.T) {
 	resp.Body.Close()
 	server.Close()
 	if text := log.String(); err == nil || strings.Count(text, "level=ERROR") != 1 || !strings.Contains(text, "outcome=portal_error") {
-		t.Errorf("%v, the log: %s", err, text)
+		t.Errorf("got the error %v and the log %s, want an error, and one line at ERROR", err, text)
 	}
 }
 
-// A lockedBuffer takes the log of a proxy that runs beside the test.
+// A lockedBuffer is the log of a proxy that runs beside the test.
 type lockedBuffer struct {
 	mu     sync.Mutex
 	buffer bytes.Buffer

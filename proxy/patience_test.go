@@ -37,13 +37,13 @@ func TestUrgency(t *testing.T) {
 		{[]string{"u=99999999999999999999"}, 3},
 	} {
 		if got := urgency(http.Header{"Priority": c.lines}); got != c.want {
-			t.Errorf("Priority: %q: %d, want %d", c.lines, got, c.want)
+			t.Errorf("Priority: %q: got %d, want %d", c.lines, got, c.want)
 		}
 	}
 }
 
-// Of Prefer (RFC 7240) the first wait counts; it can only shorten the wait, also
-// one of less than a second more than it asks for.
+// The first wait in Prefer (RFC 7240) counts. It can only shorten the wait, also by less
+// than a second.
 func TestPatience(t *testing.T) {
 	for _, c := range []struct {
 		lines   []string
@@ -78,13 +78,12 @@ func TestPatience(t *testing.T) {
 		{[]string{"waiting=1"}, time.Minute, time.Minute},
 	} {
 		if got := patience(http.Header{"Prefer": c.lines}, c.longest); got != c.want {
-			t.Errorf("Prefer: %q of %v: %v, want %v", c.lines, c.longest, got, c.want)
+			t.Errorf("Prefer: %q of %v: got %v, want %v", c.lines, c.longest, got, c.want)
 		}
 	}
 }
 
-// The portal gets the preferences that are not the proxy's, as they were
-// written.
+// The portal gets the preferences that are not for the proxy, as they were written.
 func TestOtherPreferencesPass(t *testing.T) {
 	for line, want := range map[string]string{
 		"wait=5":                            "[]",
@@ -95,7 +94,7 @@ func TestOtherPreferencesPass(t *testing.T) {
 		h := http.Header{"Prefer": {line}}
 		stripOwnHeaders(h, "")
 		if got := fmt.Sprint(h["Prefer"]); got != want {
-			t.Errorf("%s became %s, want %s", line, got, want)
+			t.Errorf("%s: got %s, want %s", line, got, want)
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// A rawPortal answers as no web server would. Each connection is served by a
-// function of the test.
+// A rawPortal answers as no web server would. A function of the test serves each of its
+// connections.
 type rawPortal struct {
 	listener net.Listener
 	address  string
@@ -45,8 +45,8 @@ func startRaw(t *testing.T, listener net.Listener, serve func(net.Conn)) *rawPor
 	return p
 }
 
-// newRawHTTP2 is a rawPortal below TLS that speaks HTTP/2 frame by frame: what
-// it answers to a request, stream by stream, is the test's to say.
+// newRawHTTP2 is a rawPortal below TLS that speaks HTTP/2 frame by frame. The test decides
+// what it answers to each request, stream by stream.
 func newRawHTTP2(t *testing.T, answer func(conn int, stream uint32, w io.Writer)) *rawPortal {
 	t.Helper()
 	certified := httptest.NewTLSServer(nil) // for its certificate

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// renaming answers for several hosts: those named have moved, the others serve.
+// renaming answers for several hosts: the ones in moved are renamed, the others serve.
 func renaming(t *testing.T, moved map[string]string, status int, arrived *[]string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -22,7 +22,7 @@ func renaming(t *testing.T, moved map[string]string, status int, arrived *[]stri
 	})
 }
 
-// A renamed portal is followed with method and body; the call pays a slot there.
+// A renamed portal is followed with method and body, and the call pays a slot there.
 func TestRenamedPortalIsFollowed(t *testing.T) {
 	for _, status := range []int{301, 302, 307, 308} {
 		var arrived []string
@@ -31,21 +31,21 @@ func TestRenamedPortalIsFollowed(t *testing.T) {
 		}, status, &arrived))
 		w := p.call("POST", deal+"?a=b;c", "body")
 		if w.Code != 200 || w.Body.String() != `{"result":1}` {
-			t.Fatalf("%d: %d %s", status, w.Code, w.Body)
+			t.Fatalf("%d: got %d %s, want the answer of the new address", status, w.Code, w.Body)
 		}
 		want := "POST acme.bitrix24.com body, POST acme2.bitrix24.com body, POST acme3.bitrix24.eu body"
 		if got := strings.Join(arrived, ", "); got != want {
-			t.Errorf("%d: got %s", status, got)
+			t.Errorf("%d: got %s, want %s", status, got, want)
 		}
 		for _, portal := range []string{"acme.bitrix24.com", "acme2.bitrix24.com", "acme3.bitrix24.eu"} {
 			if s, _ := p.limiter.State(portal); s.Level < 0.9 {
-				t.Errorf("%s: level %v", portal, s.Level)
+				t.Errorf("%s: got the level %v, want a slot to be paid", portal, s.Level)
 			}
 		}
 	}
 }
 
-// A circle, a host off the list and another page end in a clear error; nothing
+// A circle, a host off the list and another page end in a clear error, and nothing
 // more is sent.
 func TestRedirectsThatEnd(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -65,10 +65,10 @@ func TestRedirectsThatEnd(t *testing.T) {
 		w := p.call("POST", deal, "body")
 		e := tell(t, w)
 		if w.Code != c.status || e.Error != c.code || e.Proxy.Reason != c.reason || len(arrived) != c.sent {
-			t.Errorf("%s: %d %+v, sent %d", name, w.Code, e, len(arrived))
+			t.Errorf("%s: got %d %+v after %d requests, want %d %s %s after %d", name, w.Code, e, len(arrived), c.status, c.code, c.reason, c.sent)
 		}
 		if strings.Contains(w.Body.String(), "hookcode") {
-			t.Errorf("%s shows the webhook: %s", name, w.Body)
+			t.Errorf("%s: got %s, want no webhook in it", name, w.Body)
 		}
 	}
 }
@@ -84,7 +84,7 @@ func TestRedirectReachesDirectClients(t *testing.T) {
 		p := newProxy(t, nil).behind(renaming(t, map[string]string{"acme.bitrix24.com": "https://b.bitrix24.com"}, 302, &arrived))
 		w := p.call("POST", target, "", headers...)
 		if w.Code != 302 || w.Header().Get("Location") != "https://b.bitrix24.com"+deal || len(arrived) != 1 {
-			t.Errorf("%d %v", w.Code, w.Header())
+			t.Errorf("got %d %v after %d requests, want the redirect after one", w.Code, w.Header(), len(arrived))
 		}
 	}
 }
@@ -114,8 +114,8 @@ func redirected(t *testing.T, upstream, portals, portal, target string, status i
 	return p.call("POST", target, "body"), arrived
 }
 
-// A redirect that leads the same call elsewhere is followed with its method, its
-// query and its body, however the address is written.
+// A redirect of the same call to another address is followed with its method, query
+// and body, however the address is written.
 func TestRedirectOfTheSameCallIsFollowed(t *testing.T) {
 	const call, cyrillic = "/rest/1/hookcode/crm.deal.add", "/rest/%D0%B8%D0%B2/hookcode/crm.deal.add"
 	for name, c := range map[string]struct{ upstream, target, location, want string }{
@@ -143,15 +143,15 @@ func TestRedirectOfTheSameCallIsFollowed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, arrived := redirected(t, c.upstream, "*.example.org", "", c.target, 301, c.location)
 			if w.Code != 200 || len(arrived) != 2 || decoded(arrived[1]) != decoded("POST "+c.want+" body") {
-				t.Errorf("answered %d %s, arrived %q", w.Code, w.Body, arrived)
+				t.Errorf("got %d %s and the requests %q, want 200 and %q last", w.Code, w.Body, arrived, "POST "+c.want+" body")
 			}
 		})
 	}
 }
 
-// A redirect is not followed off TLS, off the list, to a private address or to an
-// upstream that the call did not name. That the same call belongs there says that
-// nothing ran; another page says nothing.
+// A redirect is not followed to an address without TLS, off the list, that is private,
+// or of an upstream that the call does not name. If it is of the same call, nothing
+// ran; a redirect to another page says nothing about that.
 func TestRedirectsThatAreNotFollowed(t *testing.T) {
 	const call = "/rest/1/hookcode/crm.deal.add"
 	for name, c := range map[string]struct {
@@ -188,36 +188,36 @@ func TestRedirectsThatAreNotFollowed(t *testing.T) {
 			w, arrived := redirected(t, "http://box:8000", "*.example.org 10.0.0.1", "a.example.org", call, c.status, c.location)
 			e := tell(t, w)
 			if len(arrived) != 1 || e.Error != c.code || e.Proxy.Executed != c.executed || e.Proxy.Retryable || e.Proxy.PortalStatus != c.status {
-				t.Errorf("answered %d %+v, arrived %q", w.Code, e, arrived)
+				t.Errorf("got %d %+v after %q, want %s, executed %s", w.Code, e, arrived, c.code, c.executed)
 			}
 			if strings.Contains(e.Description, "hookcode") || strings.Contains(e.Description, "p4ss") {
-				t.Errorf("the error shows a secret: %s", e.Description)
+				t.Errorf("got %q, want no secret in it", e.Description)
 			}
 		})
 	}
 }
 
-// The upstream's plain http is reached by its own callers alone, also where the
-// list has its name.
+// Only the upstream's own callers reach it without TLS, even if the list has its
+// name.
 func TestRedirectToListedPlainUpstreamIsNotFollowed(t *testing.T) {
 	for _, location := range []string{"http://box.example.org" + deal, "https://box.example.org" + deal} {
 		w, arrived := redirected(t, "http://box.example.org", "*.example.org", "a.example.org", deal, 302, location)
 		if e := tell(t, w); len(arrived) != 1 || e.Proxy.Reason != "redirect" || e.Proxy.Executed != "no" {
-			t.Errorf("%s: %+v, arrived %q", location, e, arrived)
+			t.Errorf("%s: got %+v after %q, want the reason redirect, executed no", location, e, arrived)
 		}
 	}
 }
 
-// A host off the list is named, with what would allow it.
+// A host off the list is named, with the setting that would allow it.
 func TestNewNameOffTheListIsNamed(t *testing.T) {
 	w, _ := redirected(t, "https://a.example.org", "a.example.org", "", deal, 302, "https://b.example.org"+deal)
 	const want = "a.example.org was renamed to b.example.org; add b.example.org to B24PROXY_PORTALS"
 	if e := tell(t, w); e.Description != want {
-		t.Errorf("said %s", e.Description)
+		t.Errorf("got %q, want %q", e.Description, want)
 	}
 }
 
-// A portal that adds a slash and takes it away is asked a few times and no more.
+// A portal that adds a slash and removes it again is asked only a few times.
 func TestSlashPingPongEnds(t *testing.T) {
 	sent := 0
 	p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -231,6 +231,6 @@ func TestSlashPingPongEnds(t *testing.T) {
 	}))
 	e := tell(t, p.call("POST", deal, "body"))
 	if e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Reason != "redirect_loop" || e.Proxy.Executed != "no" || sent != maxMoves+1 {
-		t.Errorf("%+v, sent %d", e, sent)
+		t.Errorf("got %+v after %d requests, want PORTAL_UNREACHABLE redirect_loop after %d", e, sent, maxMoves+1)
 	}
 }

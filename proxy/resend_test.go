@@ -30,7 +30,7 @@ var (
 	badPage            = page(502, "text/html", "<html>502</html>")
 )
 
-// script answers the first requests as it says, and the others well.
+// script answers the first requests as it says, and the others with a success.
 func script(sent *atomic.Int64, first ...answerer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n := sent.Add(1); n <= int64(len(first)) {
@@ -47,8 +47,8 @@ const (
 	readable = `{"cmd":{"a":"crm.deal.list","b":"crm.deal.get?id=1"}}`
 )
 
-// A read whose answer was lost is sent once more, with a slot of its own; so are
-// a batch of reads and a v3 write with a key, and no other call.
+// A read whose answer was lost is sent once more, with a slot of its own. So are a batch
+// of reads and a write of version 3 with a key, and no other call.
 func TestLostAnswerIsAskedForOnceMore(t *testing.T) {
 	json := []string{"Content-Type", "application/json"}
 	calls := map[string]struct {
@@ -93,15 +93,15 @@ func TestLostAnswerIsAskedForOnceMore(t *testing.T) {
 				w := p.call("POST", c.target, c.body, c.headers...)
 				if !c.again {
 					if e := tell(t, w); sent.Load() != 1 || w.Code != 500 || e.Proxy.Executed != "unknown" || e.Proxy.Retryable {
-						t.Errorf("sent %d times, %d %s", sent.Load(), w.Code, w.Body)
+						t.Errorf("got %d %s after %d requests, want 500, executed unknown, not retryable, after one", w.Code, w.Body, sent.Load())
 					}
 					return
 				}
 				if s, _ := p.limiter.State("acme.bitrix24.com"); sent.Load() != 2 || w.Code != 200 || s.Level < 1.9 {
-					t.Errorf("sent %d times for %.1f slots, %d %s", sent.Load(), s.Level, w.Code, w.Body)
+					t.Errorf("got %d %s after %d requests for %.1f slots, want 200 after 2 for 2", w.Code, w.Body, sent.Load(), s.Level)
 				}
 				if m := metricsOf(p); !strings.Contains(m, `b24proxy_resends_total{portal="acme.bitrix24.com",reason="`+l.reason+`"} 1`) {
-					t.Errorf("no resend for %s", l.reason)
+					t.Errorf("got no resend for %s, want one", l.reason)
 				}
 			})
 		}
@@ -116,7 +116,7 @@ func metricsOf(p *Proxy) string {
 	return w.Body.String()
 }
 
-// A read is sent once more, not more often, and not where that would be in vain.
+// A read is sent once more, not more often, and not if that would not help.
 func TestLostAnswerIsNotAskedForOnAndOn(t *testing.T) {
 	silent := func(w http.ResponseWriter, r *http.Request) { time.Sleep(time.Hour) }
 	stuck := func(w http.ResponseWriter, r *http.Request) {
@@ -150,7 +150,7 @@ func TestLostAnswerIsNotAskedForOnAndOn(t *testing.T) {
 				p := newProxy(t, nil).behind(script(&sent, c.first...))
 				w := p.call("POST", read, "")
 				if e := tell(t, w); sent.Load() != int64(c.sent) || e.Proxy.Reason != c.reason || e.Proxy.Executed != "unknown" {
-					t.Errorf("sent %d times, %d %s", sent.Load(), w.Code, w.Body)
+					t.Errorf("got %d %s after %d requests, want the reason %s after %d", w.Code, w.Body, sent.Load(), c.reason, c.sent)
 				}
 				time.Sleep(2 * time.Hour)
 			})
@@ -158,8 +158,8 @@ func TestLostAnswerIsNotAskedForOnAndOn(t *testing.T) {
 	}
 }
 
-// Where no slot comes in time for another attempt, the caller gets the first
-// one's failure, at once, and it is no rejection.
+// If no slot comes in time for another attempt, the caller gets the failure of the first
+// at once, and that is not a rejection.
 func TestLostWithoutAnotherSlot(t *testing.T) {
 	for name, first := range map[string]answerer{"html": badPage, "reset": resetting} {
 		synctest.Test(t, func(t *testing.T) {
@@ -172,16 +172,16 @@ func TestLostWithoutAnotherSlot(t *testing.T) {
 			w := p.call("POST", read, "", "Prefer", "wait=0")
 			e := tell(t, w)
 			if sent.Load() != 1 || w.Code != 500 || e.Proxy.Reason != name || e.Proxy.Executed != "unknown" || !e.Proxy.Retryable || time.Since(began) > time.Second {
-				t.Errorf("sent %d times, %d %s", sent.Load(), w.Code, w.Body)
+				t.Errorf("got %d %s after %d requests, want 500 with the reason %s after one", w.Code, w.Body, sent.Load(), name)
 			}
 			if m := metricsOf(p); strings.Contains(m, "b24proxy_rejected_total{") || !strings.Contains(m, `outcome="portal_error"`) {
-				t.Error(m)
+				t.Errorf("got the metrics %s, want the outcome portal_error and no rejection", m)
 			}
 		})
 	}
 }
 
-// Of a long answer the caller has a part already: it is not asked for again.
+// A call is not sent again if its caller has a part of a long answer already.
 func TestWhatStreamedIsNotAskedForAgain(t *testing.T) {
 	var sent atomic.Int64
 	p := beforePortal(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -194,15 +194,15 @@ func TestWhatStreamedIsNotAskedForAgain(t *testing.T) {
 	resp := must(http.Post(server.URL+read, "", nil))
 	defer resp.Body.Close()
 	if n, err := io.Copy(io.Discard, resp.Body); err == nil || sent.Load() != 1 {
-		t.Errorf("sent %d times, %d bytes, %v", sent.Load(), n, err)
+		t.Errorf("got %d bytes and the error %v after %d requests, want an error after one", n, err, sent.Load())
 	}
 }
 
-// The pages of 4xx will be there again, but for those that say to come later.
+// Pages at 4xx would come again, except those that say to come back later.
 func TestLastingPages(t *testing.T) {
 	for status, want := range map[int]bool{399: false, 400: true, 499: true, 500: false, 408: false, 429: false} {
 		if lasts(status) != want {
-			t.Errorf("%d lasts: %v", status, !want)
+			t.Errorf("%d: got lasts %v, want %v", status, !want, want)
 		}
 	}
 }

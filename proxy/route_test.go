@@ -21,8 +21,8 @@ func patterns(hosts ...string) (all []HostPattern) {
 	return all
 }
 
-// The first way to name a portal that applies is the one that counts, and a
-// host off the list is refused whichever way it is named.
+// The first way to name a portal that applies decides, and a host off the list is
+// refused in whichever way it is named.
 func TestRoute(t *testing.T) {
 	with := must(url.Parse("http://127.0.0.1:9000"))
 	box, local := must(url.Parse("https://box:80")), must(url.Parse("http://localhost:9000"))
@@ -141,13 +141,13 @@ func TestRoute(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", name, got, c.want)
 		}
 		if isName := strings.Contains(name, "folds") || strings.Contains(name, "encoded"); isName && !strings.Contains(failed.description, "xn--") {
-			t.Errorf("%s: %s", name, failed.description)
+			t.Errorf("%s: got %q, want the xn-- form to be mentioned", name, failed.description)
 		}
 	}
 }
 
-// What the client wrote goes over the wire byte for byte, also what net/url
-// would write otherwise.
+// What the client wrote is sent byte for byte, also where net/url would write it
+// differently.
 func TestAddressPassesUnchanged(t *testing.T) {
 	got := make(chan string, 1)
 	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -173,11 +173,11 @@ func TestAddressPassesUnchanged(t *testing.T) {
 	} {
 		w := p.call("POST", target, "")
 		if w.Code != 200 {
-			t.Errorf("%s: %d %s", target, w.Code, w.Body)
+			t.Errorf("%s: got %d %s, want 200", target, w.Code, w.Body)
 			continue
 		}
 		if sent := <-got; strings.TrimPrefix(sent, portal.URL) != target {
-			t.Errorf("%s arrived as %s", target, sent)
+			t.Errorf("%s: got %s at the portal, want it unchanged", target, sent)
 		}
 	}
 }
@@ -212,7 +212,7 @@ func TestBoundsOfHosts(t *testing.T) {
 		name: true, name + "a": false, label + ".example": true, label + "a.example": false, "h:1": true, "h:0": false, "h:65535": true, "h:65536": false,
 	} {
 		if _, err := ParseHostPattern(host); (err == nil) != want {
-			t.Errorf("%s: %v", host, err)
+			t.Errorf("%s: got the error %v, want it to be valid: %v", host, err, want)
 		}
 	}
 }
@@ -220,27 +220,27 @@ func TestBoundsOfHosts(t *testing.T) {
 func TestCutAt(t *testing.T) {
 	for s, want := range map[string]string{"a?b#c": "a|?b#c", "#c": "|#c", "abc": "abc|"} {
 		if before, from := cutAt(s, "?#"); before+"|"+from != want {
-			t.Errorf("%s is cut into %q and %q", s, before, from)
+			t.Errorf("%s: got %q and %q, want them to be %s", s, before, from, want)
 		}
 	}
 }
 
-// What is no host is refused with a word on what one is.
+// A name that is not a host is refused, and the error says what one is.
 func TestParseHostPattern(t *testing.T) {
 	for _, s := range []string{"", "*", "*.", "a b", "https://acme.bitrix24.com", "a..b", "127.1", "0x7f.1", "[acme.example]", "[127.0.0.1]:1", "fe80::1%eth0", "\u212a.example", "ac\u00adme.example", "acme%2eexample", "acme.example\x00", "acme.example:+1", "acme.*.com", "acme.bitrix24.com/rest", "acme:port", "[::1", "ä.example"} {
 		if p, err := ParseHostPattern(s); err == nil || !strings.Contains(err.Error(), "acme.bitrix24.com") || !strings.Contains(err.Error(), "xn--") {
-			t.Errorf("ParseHostPattern(%q) = %v, %v", s, p, err)
+			t.Errorf("ParseHostPattern(%q): got %v and the error %v, want an error with an example and the xn-- form", s, p, err)
 		}
 	}
 	for s, want := range map[string]string{"ACME.example.": "acme.example", "*.X.org:8443": "*.x.org:8443", "[::1]:9000": "[::1]:9000", "127.0.0.1": "127.0.0.1", "h:443": "h", "h:80": "h:80", "h:": "h", "[0:0::1]": "[::1]", "::1": "[::1]", "[::FFFF:10.0.0.5]:8080": "10.0.0.5:8080", "xn--80awhdgm.xn--p1ai": "xn--80awhdgm.xn--p1ai"} {
 		if p, err := ParseHostPattern(s); err != nil || p.String() != want {
-			t.Errorf("ParseHostPattern(%q) = %v, %v, want %s", s, p, err, want)
+			t.Errorf("ParseHostPattern(%q): got %v and the error %v, want %s", s, p, err, want)
 		}
 	}
 }
 
-// A setting for a portal finds it with its default port written or not, in both
-// schemes, and by every spelling of its address.
+// A setting for a portal applies whether or not its default port is written, in both
+// schemes, and in each spelling of its address.
 func TestSettingsFindTheirPortals(t *testing.T) {
 	for _, c := range []struct{ upstream, portal, dialled, pattern string }{
 		{"http://box", "box", "box:80", "box"},
@@ -258,16 +258,16 @@ func TestSettingsFindTheirPortals(t *testing.T) {
 		to, found := dialedInstead(HostMap[string]{{p, "10.0.0.5:1"}}, c.dialled)
 		portal := newRouter(nil, config.Upstream).host
 		if portal != c.portal || config.PlanOf(portal) != limiter.Enterprise || !found || to != "10.0.0.5:1" {
-			t.Errorf("%s for %s: portal %s, plan %v, dialled %q", c.pattern, c.upstream, portal, config.PlanOf(portal), to)
+			t.Errorf("%s for %s: got the portal %s, the plan %v and the address %q, want %s, %v and 10.0.0.5:1", c.pattern, c.upstream, portal, config.PlanOf(portal), to, c.portal, limiter.Enterprise)
 		}
 	}
 	if to, found := dialedInstead(HostMap[string]{{must(ParseHostPattern("box:80")), "10.0.0.5:1"}}, "box:443"); found {
-		t.Errorf("a setting for port 80 leads port 443 to %s", to)
+		t.Errorf("got %s for port 443 by a setting for port 80, want none", to)
 	}
 }
 
-// A client that finds the proxy by the portal's name reaches the portal, through
-// whatever port the proxy listens on, and no other portal.
+// A client that resolves the portal's name to the proxy reaches that portal, on
+// whatever port the proxy listens, and no other portal.
 func TestPortalNameThatLeadsToTheProxy(t *testing.T) {
 	var portal string
 	p := newProxy(t, func(c *Config) { c.Upstream = mustURL("https://upstream.example") }).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -298,7 +298,7 @@ func TestPortalNameThatLeadsToTheProxy(t *testing.T) {
 			portal += strconv.Itoa(resp.StatusCode)
 		}
 		if portal != want {
-			t.Errorf("Host %s: %s, want %s", host, portal, want)
+			t.Errorf("Host %s: got %s, want %s", host, portal, want)
 		}
 	}
 }

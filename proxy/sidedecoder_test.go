@@ -9,14 +9,14 @@ import (
 	"github.com/andybalholm/brotli"
 )
 
-// A long answer that is made to grow is looked at within bounds, and passes.
-func TestBomb(t *testing.T) {
+// A long answer that is made to grow is decoded within bounds, and passes.
+func TestAnswerThatIsMadeToGrow(t *testing.T) {
 	for _, encoding := range []string{"gzip", "deflate", "br", "zstd"} {
 		t.Run(encoding, func(t *testing.T) {
 			bomb := compress(t, encoding, append([]byte(`{"result":"`), bytes.Repeat([]byte(" "), 70<<20)...))
 			p := newProxy(t, nil).behind(fixed(200, "application/json", bomb, "Content-Encoding", encoding))
 			if w := p.call("POST", deal, ""); w.Code != 200 || !bytes.Equal(w.Body.Bytes(), bomb) {
-				t.Errorf("%d, %d bytes", w.Code, w.Body.Len())
+				t.Errorf("got %d with %d bytes, want 200 with the same %d", w.Code, w.Body.Len(), len(bomb))
 			}
 			var seen counter
 			source := &tap{}
@@ -24,19 +24,19 @@ func TestBomb(t *testing.T) {
 			l := newSideDecoder(decoder, source, 0, &seen)
 			l.Write(bomb)
 			if l.close(true) || int(seen) > decodeAtLeast+decodeRatio*len(bomb)+64<<10 || seen > decodeAtMost+64<<10 {
-				t.Errorf("%d bytes of %d seen", seen, len(bomb))
+				t.Errorf("got %d bytes of %d decoded, want less than all of what they grow to", seen, len(bomb))
 			}
 		})
 	}
 }
 
-// A counter counts what is written to it.
+// A counter counts the bytes that are written to it.
 type counter int
 
 func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return len(p), nil }
 
-// A look that the caller leaves decodes nothing more.
-func TestLookThatIsLeft(t *testing.T) {
+// Nothing more is decoded when the caller has left.
+func TestNothingIsDecodedOnceTheCallerHasLeft(t *testing.T) {
 	var seen counter
 	endless, source := &zeros{began: make(chan bool)}, &tap{count: 1 << 30}
 	l := newSideDecoder(endless, source, 0, &seen)
@@ -44,11 +44,11 @@ func TestLookThatIsLeft(t *testing.T) {
 	l.left.Store(true)
 	endless.began <- true
 	if l.close(false) || seen > 32<<10 {
-		t.Errorf("%d bytes seen", seen)
+		t.Errorf("got %d bytes decoded, want at most %d", seen, 32<<10)
 	}
 }
 
-// zeros go on for ever. The first read says that it has begun, and waits.
+// zeros never ends. The first read says that it has begun, and waits.
 type zeros struct{ began chan bool }
 
 func (z *zeros) Read(p []byte) (int, error) {

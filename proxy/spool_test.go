@@ -19,18 +19,18 @@ import (
 	"b24proxy/limiter"
 )
 
-// echo is a portal that answers with the size of what it got.
+// echo is a portal that answers with the size of what it gets.
 var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	n, _ := io.Copy(io.Discard, r.Body)
 	fmt.Fprintf(w, `{"result":%d}`, n)
 })
 
-// held is what a proxy's spool holds.
+// held returns what the proxy's spool holds.
 func (p *Proxy) held() (memory, disk int64) {
 	return p.spool.memory.used.Load(), p.spool.disk.used.Load()
 }
 
-// eventually waits until something is so.
+// eventually waits until a condition is true.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	for until := time.Now().Add(time.Minute); !so(); time.Sleep(time.Millisecond) {
@@ -57,12 +57,12 @@ func TestPromisedBodiesTakeNoMemory(t *testing.T) {
 		return p.calls.open == connections
 	})
 	if memory, disk := p.held(); memory > connections*2<<10 || disk != 0 {
-		t.Errorf("%d bytes in memory, %d on disk", memory, disk)
+		t.Errorf("got %d bytes in memory and %d on disk, want at most %d and none", memory, disk, connections*2<<10)
 	}
 }
 
-// What a call holds is counted while it is held, and given back once, whatever
-// becomes of the call.
+// What a call holds is counted while it holds it, and given back once, however the call
+// ends.
 func TestWhatIsHeldIsGivenBack(t *testing.T) {
 	small, large := strings.Repeat("x", 100<<10), strings.Repeat("x", 700<<10)
 	nothingHeld := func(t *testing.T, p *Proxy) {
@@ -85,7 +85,7 @@ func TestWhatIsHeldIsGivenBack(t *testing.T) {
 				t.Errorf("got %s, want %s", w.Body, want)
 			}
 			if memory < c.leastMemory || memory > c.mostMemory || disk < c.leastDisk || disk > c.mostDisk {
-				t.Errorf("a body of %d bytes: %d in memory, %d on disk", len(c.body), memory, disk)
+				t.Errorf("a body of %d bytes: got %d in memory and %d on disk, want %d to %d and %d to %d", len(c.body), memory, disk, c.leastMemory, c.mostMemory, c.leastDisk, c.mostDisk)
 			}
 			nothingHeld(t, p)
 		}
@@ -99,7 +99,7 @@ func TestWhatIsHeldIsGivenBack(t *testing.T) {
 			echo(w, r)
 		}))
 		if w := p.call("POST", hook+"/crm.deal.list", large); w.Code != 200 || n != 2 {
-			t.Errorf("%d after %d attempts", w.Code, n)
+			t.Errorf("got %d after %d attempts, want 200 after 2", w.Code, n)
 		}
 		nothingHeld(t, p)
 		p.call("POST", deal, large)
@@ -125,7 +125,7 @@ func TestWhatIsHeldIsGivenBack(t *testing.T) {
 		leave()
 		call.Wait()
 		if _, disk := p.held(); disk != int64(len(large)) {
-			t.Errorf("%d on disk while the attempt may read it", disk)
+			t.Errorf("got %d bytes on disk while the attempt may read them, want %d", disk, len(large))
 		}
 		close(answer)
 		nothingHeld(t, p)
@@ -136,8 +136,8 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// What does not fit into memory goes to the disk, and what does not fit there
-// is refused, to be sent again later.
+// What does not fit into memory is written to disk, and what does not fit there is
+// refused and can be repeated.
 func TestRoomForRequests(t *testing.T) {
 	var p *Proxy
 	var disk int64
@@ -146,17 +146,17 @@ func TestRoomForRequests(t *testing.T) {
 		t.Helper()
 		if e := tell(t, w); w.Code != 503 || e.Error != "REQUEST_NOT_KEPT" || e.Proxy.Reason != "request_not_kept" || e.Proxy.Executed != "no" ||
 			!e.Proxy.Retryable || w.Header().Get("Retry-After") == "" {
-			t.Errorf("%d %+v %v", w.Code, e, w.Header())
+			t.Errorf("got %d %+v %v, want 503 REQUEST_NOT_KEPT, retryable, with Retry-After", w.Code, e, w.Header())
 		}
 		if memory, disk := p.held(); memory != 0 || disk != 0 {
-			t.Errorf("%d in memory and %d on disk are not given back", memory, disk)
+			t.Errorf("got %d bytes in memory and %d on disk after the call, want none", memory, disk)
 		}
 	}
 	t.Run("a small body goes to the disk when the memory is used up", func(t *testing.T) {
 		p = newProxy(t, nil).behind(portal)
 		p.spool.memory.size = 64 << 10
 		if w := p.call("POST", deal, strings.Repeat("x", 100<<10)); w.Body.String() != `{"result":102400}` || disk != 100<<10 {
-			t.Errorf("%s, %d on disk", w.Body, disk)
+			t.Errorf("got %s and %d bytes on disk, want all 102400 there", w.Body, disk)
 		}
 	})
 	t.Run("its beginning stays in memory, since it names the caller", func(t *testing.T) {
@@ -165,20 +165,20 @@ func TestRoomForRequests(t *testing.T) {
 		p.spool.memory.size = 8 << 10
 		p.call("POST", "/rest/crm.deal.add", `{"auth":"S3cret","x":"`+strings.Repeat("x", 100<<10)+`"}`)
 		if !strings.Contains(log.String(), `client="oauth `) {
-			t.Error(log.String())
+			t.Errorf("got the log %s, want the token's client", log.String())
 		}
 	})
 	t.Run("a body above the limit of the disk is refused", func(t *testing.T) {
 		p = newProxy(t, func(c *Config) { c.SpoolLimit = 300 << 10 }).behind(portal)
 		refused(t, p.call("POST", deal, strings.Repeat("x", 400<<10)))
 		if w := p.call("POST", deal, strings.Repeat("x", 290<<10)); w.Code != 200 {
-			t.Errorf("%d %s", w.Code, w.Body)
+			t.Errorf("got %d %s, want 200", w.Code, w.Body)
 		}
 	})
 	t.Run("without any disk, what fits into memory passes", func(t *testing.T) {
 		p = newProxy(t, func(c *Config) { c.SpoolLimit = 0 }).behind(portal)
 		if w := p.call("POST", deal, strings.Repeat("x", 200<<10)); w.Code != 200 {
-			t.Errorf("%d %s", w.Code, w.Body)
+			t.Errorf("got %d %s, want 200", w.Code, w.Body)
 		}
 		refused(t, p.call("POST", deal, strings.Repeat("x", 300<<10)))
 	})
@@ -187,7 +187,7 @@ func TestRoomForRequests(t *testing.T) {
 		p.spool.memory.size = 1 << 20
 		refused(t, p.call("POST", deal, "", "X-Long", strings.Repeat("x", 600<<10)))
 		if w := p.call("POST", deal, "", "X-Long", strings.Repeat("x", 400<<10)); w.Code != 200 {
-			t.Errorf("%d %s", w.Code, w.Body)
+			t.Errorf("got %d %s, want 200", w.Code, w.Body)
 		}
 	})
 	t.Run("a full disk is no fault of the client", func(t *testing.T) {
@@ -199,7 +199,7 @@ func TestRoomForRequests(t *testing.T) {
 		}
 		refused(t, p.call("POST", deal, strings.Repeat("x", 300<<10)))
 		if !strings.Contains(log.String(), "The call was not sent: the proxy cannot keep the request: no space left on device") {
-			t.Error(log.String())
+			t.Errorf("got the log %s, want the cause in it", log.String())
 		}
 	})
 	t.Run("nor is a disk that fills up while the body arrives", func(t *testing.T) {
@@ -213,8 +213,8 @@ func TestRoomForRequests(t *testing.T) {
 	})
 }
 
-// A body may have as many bytes as are allowed, and not one more, whether or not
-// its length is promised.
+// A body may have as many bytes as are allowed and not one more, whether or not its
+// length is promised.
 func TestLargestBody(t *testing.T) {
 	const largest = 300 << 10
 	p := newProxy(t, func(c *Config) { c.MaxBody = largest }).behind(echo)
@@ -227,14 +227,14 @@ func TestLargestBody(t *testing.T) {
 			w := httptest.NewRecorder()
 			p.ServeHTTP(w, httptest.NewRequest("POST", deal, body))
 			if w.Code != want || want == 200 && w.Body.String() != fmt.Sprintf(`{"result":%d}`, size) {
-				t.Errorf("%d bytes, promised %v: %d %s", size, promised, w.Code, w.Body)
+				t.Errorf("%d bytes, promised %v: got %d %s, want %d", size, promised, w.Code, w.Body, want)
 			}
 		}
 	}
 }
 
-// A client has a minute for each part of a body, and afterwards the connection
-// has no deadline: net/http would take a late one for a caller who left.
+// A client has a minute for each part of a body. Afterwards the connection has no
+// deadline, since net/http would think of a late one that the caller had left.
 func TestReadDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -246,15 +246,15 @@ func TestReadDeadline(t *testing.T) {
 			got = append(got, at.Sub(began))
 		}
 		if want := []time.Duration{60 * time.Second, 70 * time.Second, 80 * time.Second}; !slices.Equal(got, want) {
-			t.Errorf("deadlines after %v, want %v", got, want)
+			t.Errorf("got deadlines after %v, want %v", got, want)
 		}
 		if last := w.reads[len(w.reads)-1]; !last.IsZero() {
-			t.Errorf("the deadline that stays is %v", last)
+			t.Errorf("got the deadline %v afterwards, want none", last)
 		}
 	})
 }
 
-// The first 4 KiB of a body may use what is left to headers.
+// The first 4 KiB of a body may use the room of the headers.
 func TestBeginningUsesTheSpare(t *testing.T) {
 	s := newSpool(0)
 	s.memory.take(memoryTotal-memoryTotal/8, 0)
@@ -262,11 +262,11 @@ func TestBeginningUsesTheSpare(t *testing.T) {
 	for b.grow() {
 	}
 	if cap(b.head) != beginning {
-		t.Errorf("%d bytes, want %d", cap(b.head), beginning)
+		t.Errorf("got %d bytes, want %d", cap(b.head), beginning)
 	}
 }
 
-// A room is used up to its size; what is spared is not taken.
+// A room can be used up to its size, except for what is spared.
 func TestRoom(t *testing.T) {
 	r := room{size: 10}
 	for _, c := range []struct {
@@ -274,24 +274,24 @@ func TestRoom(t *testing.T) {
 		taken    bool
 	}{{7, 4, false}, {6, 4, true}, {1, 4, false}, {4, 0, true}, {1, 0, false}} {
 		if r.take(c.n, c.spare) != c.taken {
-			t.Errorf("%d beside %d spared: taken is %v, want %v", c.n, c.spare, !c.taken, c.taken)
+			t.Errorf("%d beside %d spared: got taken %v, want %v", c.n, c.spare, !c.taken, c.taken)
 		}
 	}
 	if r.give(10); r.used.Load() != 0 {
-		t.Errorf("%d are used after all were given back", r.used.Load())
+		t.Errorf("got %d bytes used after all were given back, want none", r.used.Load())
 	}
 }
 
-// A long address holds memory as headers do.
+// A long address takes memory as headers do.
 func TestHeaderBytesCountTheAddress(t *testing.T) {
 	r := httptest.NewRequest("GET", "/"+strings.Repeat("x", 999), nil)
 	if n := headerBytes(r); n != 2000 {
-		t.Errorf("%d bytes, want 2000", n)
+		t.Errorf("got %d bytes, want 2000", n)
 	}
 }
 
-// The file of a body has no name once it is open, so that it ends with the
-// process; where files cannot lose their name, it is removed with the body.
+// The file of a body has no name once it is open, so that it disappears with the process.
+// Where an open file cannot be removed, it is removed with the body.
 func TestSpoolFilesHaveNoName(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
@@ -303,13 +303,13 @@ func TestSpoolFilesHaveNoName(t *testing.T) {
 	}
 	file, path, err := createUnlinked()
 	if err != nil || path != "" || names() != nil {
-		t.Errorf("path %q, files %q, %v", path, names(), err)
+		t.Errorf("got the path %q, the files %q and the error %v, want none", path, names(), err)
 	}
 	file.Close()
 	var seen []string
 	p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen = names(); echo(w, r) }))
 	if w := p.call("POST", deal, strings.Repeat("x", 300<<10)); w.Body.String() != `{"result":307200}` || seen != nil {
-		t.Errorf("%s, files %q", w.Body, seen)
+		t.Errorf("got %s and the files %q, want all 307200 bytes and no file with a name", w.Body, seen)
 	}
 	p.spool.create = func() (*os.File, string, error) {
 		file, err = os.CreateTemp("", "named-")
@@ -317,15 +317,15 @@ func TestSpoolFilesHaveNoName(t *testing.T) {
 	}
 	p.call("POST", deal, strings.Repeat("x", 300<<10))
 	if len(seen) != 1 || names() != nil {
-		t.Errorf("files %q during the call, %q after it", seen, names())
+		t.Errorf("got the files %q during the call and %q after it, want one and none", seen, names())
 	}
 	if err := file.Close(); err == nil {
-		t.Error("the file stays open")
+		t.Error("got an open file after the call, want it closed")
 	}
 }
 
-// When the queue is full, the call of a client that could take nobody's place is
-// refused before its body is read; that of one whom only the body names is read.
+// When the queue is full, a call of a client that cannot take another's place is refused
+// before its body is read. The body is read if only it names the client.
 func TestFullQueueReadsNoBodyInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProxy(t, func(c *Config) { c.QueueDepth, c.Plan = 2, limiter.Plan{Rate: 1, Burst: 1} }).behind(echo)
@@ -341,10 +341,10 @@ func TestFullQueueReadsNoBodyInVain(t *testing.T) {
 			return body.read
 		}
 		if isRead("greedy") {
-			t.Error("the body of a call that gets no place is read")
+			t.Error("got the body of a call that has no place read, want it left")
 		}
 		if !isRead("") {
-			t.Error("the body that names the client is not read")
+			t.Error("got the body that names the client left, want it read")
 		}
 		time.Sleep(time.Minute)
 	})
@@ -360,8 +360,8 @@ func (b *readOrNot) Read(p []byte) (int, error) {
 	return b.Reader.Read(p)
 }
 
-// What is refused without its body is answered before the body comes, and the
-// connection of a client that never sends it does not stay open.
+// A call that is refused without its body is answered before the body comes, and the
+// connection of a client that never sends it is closed.
 func TestRefusedBeforeTheBody(t *testing.T) {
 	p := newProxy(t, func(c *Config) { c.QueueDepth, c.Plan = 0, limiter.Plan{Rate: 0.001, Burst: 1} }).behind(echo)
 	server := httptest.NewServer(p)
@@ -383,10 +383,10 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 			resp := must(http.ReadResponse(from, nil))
 			content := must(io.ReadAll(resp.Body))
 			if !strings.Contains(string(content), c.code) {
-				t.Errorf("%d %s", resp.StatusCode, content)
+				t.Errorf("got %d %s, want %s", resp.StatusCode, content, c.code)
 			}
 			if rest, err := io.ReadAll(from); err != nil || len(rest) > 0 {
-				t.Errorf("the connection stays open: %q %v", rest, err)
+				t.Errorf("got %q and the error %v, want the connection closed", rest, err)
 			}
 		})
 	}

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What the standard library logs by itself shows no bytes of a portal or of a
-// client, and is one line at the level it was given.
+// What the standard library logs shows no bytes of a portal or of a client, and is one
+// line at the given level.
 func TestStdLogQuotesNothing(t *testing.T) {
 	for line, want := range map[string]string{
 		`Unsolicited response received on idle HTTP channel starting with "{\"access_token\":\"s3cret\"}"; err=<nil>`: "Unsolicited response received on idle HTTP channel starting with (quoted text is left out)",

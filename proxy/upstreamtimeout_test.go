@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// overPipes has the proxy talk HTTP/1 with a portal that takes a byte when it
-// reads it and not before, so that it may run under testing/synctest.
+// overPipes lets the proxy speak HTTP/1 with a portal over connections without buffers,
+// so that it can run under testing/synctest.
 func (p *Proxy) overPipes(portal http.Handler) (end func()) {
 	pipes := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	server := &http.Server{Handler: portal}
@@ -57,8 +57,8 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
-// reading takes a request's body in pieces, one after each pause, and stops
-// after a number of them.
+// reading reads a request's body in pieces, one after each pause, and stops after a
+// number of them.
 func reading(pieces int, piece int64, pause time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for range pieces {
@@ -75,9 +75,9 @@ func reading(pieces int, piece int64, pause time.Duration) http.Handler {
 	})
 }
 
-// The time-out bounds how long a portal is silent, not how long a transfer takes:
-// 16 MiB at 4 MiB a second pass a time-out of 2 s, and then the portal has the
-// whole of it for its answer.
+// The timeout bounds how long a portal is silent, not how long a transfer takes: 16 MiB
+// at 4 MiB a second pass a timeout of 2 s, and then the portal has all of it for its
+// answer.
 func TestSlowUploadIsNoSilence(t *testing.T) {
 	for name, c := range map[string]struct {
 		portal http.Handler
@@ -104,15 +104,15 @@ func TestSlowUploadIsNoSilence(t *testing.T) {
 				w := p.call("POST", deal, strings.Repeat("x", 16<<20))
 				took := time.Since(began)
 				if c.took > 0 && (took < c.took-150*time.Millisecond || took > c.took+2200*time.Millisecond) {
-					t.Errorf("took %v, want about %v", took, c.took)
+					t.Errorf("got %v, want about %v", took, c.took)
 				}
 				switch {
 				case c.reason == "" && w.Code != 200:
-					t.Errorf("after %v: %d %s", took, w.Code, w.Body)
+					t.Errorf("got %d %s after %v, want 200", w.Code, w.Body, took)
 				case c.reason != "":
 					e := tell(t, w)
 					if e.Proxy.Reason != c.reason || e.Proxy.Executed != "unknown" || !strings.Contains(e.Description, "silent for 2s (B24PROXY_UPSTREAM_TIMEOUT)") {
-						t.Errorf("after %v: %d %s", took, w.Code, w.Body)
+						t.Errorf("got %d %s after %v, want the reason %s with the setting", w.Code, w.Body, took, c.reason)
 					}
 				}
 			})
@@ -120,7 +120,7 @@ func TestSlowUploadIsNoSilence(t *testing.T) {
 	}
 }
 
-// before takes a request at once and answers it later.
+// before reads a request at once and answers it later.
 func before(pause time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -153,8 +153,8 @@ func answering(pause time.Duration) http.Handler {
 	})
 }
 
-// Over HTTP/2 a slow transfer is no silence either, and a portal that takes no
-// more of a body is.
+// Over HTTP/2 a slow transfer is not a silence either, and a portal that accepts no more
+// of a body is silent.
 func TestSlowUploadOverHTTP2(t *testing.T) {
 	const timeout = 500 * time.Millisecond
 	for reason, portal := range map[string]http.Handler{
@@ -164,22 +164,22 @@ func TestSlowUploadOverHTTP2(t *testing.T) {
 		p := overTLS(t, portal, nil, func(c *Config) { c.UpstreamTimeout, c.MaxBody = timeout, 100<<20 })
 		w := p.call("POST", deal, strings.Repeat("x", 3<<20))
 		if reason == "" && w.Code != 200 || reason != "" && tell(t, w).Proxy.Reason != reason {
-			t.Errorf("want %q: %d %s", reason, w.Code, w.Body)
+			t.Errorf("got %d %s, want the reason %q", w.Code, w.Body, reason)
 		}
 	}
 }
 
-// What the kernel keeps of a request is not with the portal yet.
+// What the kernel buffers of a request has not reached the portal.
 func TestSlowUploadThroughTheKernel(t *testing.T) {
 	const timeout = 400 * time.Millisecond
 	p := beforePortal(t, reading(1<<20, 128<<10, timeout/12), func(c *Config) { c.UpstreamTimeout, c.MaxBody = timeout, 100<<20 })
 	if w := p.call("POST", deal, strings.Repeat("x", 4<<20)); w.Code != 200 {
-		t.Errorf("%d %s", w.Code, w.Body)
+		t.Errorf("got %d %s, want 200", w.Code, w.Body)
 	}
 }
 
-// overTLS is a proxy in front of a portal that speaks HTTP/2, through a relay
-// where there is one.
+// overTLS is a proxy in front of a portal that speaks HTTP/2, through a relay if there is
+// one.
 func overTLS(t *testing.T, portal http.Handler, through *relay, edit func(*Config)) *Proxy {
 	t.Helper()
 	server := httptest.NewUnstartedServer(portal)
@@ -199,8 +199,8 @@ func overTLS(t *testing.T, portal http.Handler, through *relay, edit func(*Confi
 	})
 }
 
-// A relay passes connections on until it goes dark: then those that it has are
-// dead without a word, and new ones pass.
+// A relay passes connections on until it goes dark: then its open connections are dead,
+// without an error, and new ones work.
 type relay struct{ dark atomic.Int64 } // connections up to this one are dead
 
 func (r *relay) start(t *testing.T, to string) (address string) {
@@ -239,15 +239,14 @@ func (r *relay) pass(from, to net.Conn, number int64) {
 	}
 }
 
-// A connection that died without a word costs one call at most, not each call
-// its whole time-out.
+// A dead connection costs at most one call, and not each call its whole timeout.
 func TestDeadConnection(t *testing.T) {
 	const timeout = 600 * time.Millisecond
 	for _, method := range []string{"crm.deal.add", "crm.deal.list"} {
 		var dark relay
 		p := overTLS(t, good, &dark, func(c *Config) { c.UpstreamTimeout = timeout })
 		if w := p.call("POST", hook+"/"+method, "x"); w.Code != 200 {
-			t.Fatalf("%d %s", w.Code, w.Body)
+			t.Fatalf("got %d %s, want 200", w.Code, w.Body)
 		}
 		dark.dark.Store(1)
 		lost := 0
@@ -256,17 +255,17 @@ func TestDeadConnection(t *testing.T) {
 			if w := p.call("POST", hook+"/"+method, "x"); w.Code != 200 {
 				lost++
 				if e := tell(t, w); i > 0 || e.Proxy.Executed != "unknown" {
-					t.Errorf("call %d after %v: %d %s", i, time.Since(began), w.Code, w.Body)
+					t.Errorf("call %d after %v: got %d %s, want 200, or executed unknown for the first", i, time.Since(began), w.Code, w.Body)
 				}
 			}
 		}
 		if method == "crm.deal.list" && lost > 0 {
-			t.Errorf("%d reads were lost", lost)
+			t.Errorf("got %d lost reads, want none", lost)
 		}
 	}
 }
 
-// After a time-out no connection from before it is used.
+// After a timeout no earlier connection is used again.
 func TestTimedOutConnectionsAreLeft(t *testing.T) {
 	var conns, hang atomic.Int64
 	hang.Store(1 << 30)
@@ -297,16 +296,16 @@ func TestTimedOutConnectionsAreLeft(t *testing.T) {
 	all.Wait()
 	hang.Store(8)
 	if w := p.call("POST", deal, "x"); w.Code != 500 {
-		t.Errorf("%d %s", w.Code, w.Body)
+		t.Errorf("got %d %s, want 500", w.Code, w.Body)
 	}
 	if w := p.call("POST", deal, "x"); w.Code != 200 {
-		t.Errorf("%d %s", w.Code, w.Body)
+		t.Errorf("got %d %s, want 200", w.Code, w.Body)
 	}
 }
 
-// What ends a call because of silence is known as such, however it is wrapped.
+// A silence that ends a call is recognised, and named in the error.
 func TestSilentFor(t *testing.T) {
 	if err := error(silentFor(time.Second)); !errors.Is(err, errTimeout) || cause(err) != "silent for 1s (B24PROXY_UPSTREAM_TIMEOUT)" {
-		t.Error(err)
+		t.Errorf("got %q, want the setting to be named", cause(err))
 	}
 }
