@@ -241,20 +241,22 @@ func TestSent(t *testing.T) {
 		written int64
 		want    bool
 	}{
-		"nothing":                      {connTrace{}, 0, false},
-		"a byte":                       {connTrace{}, 1, true},
-		"goodbye over TLS":             {connTrace{tls: true}, 31, false},
-		"more than goodbye over TLS":   {connTrace{tls: true}, 32, true},
-		"nothing that is seen, HTTP/2": {connTrace{tls: true, http2: true}, 0, true},
+		"nothing":                             {connTrace{}, 0, false},
+		"a byte":                              {connTrace{}, 1, true},
+		"the closing record of TLS":           {connTrace{tls: true}, 31, false},
+		"more than the closing record of TLS": {connTrace{tls: true}, 32, true},
+		"nothing that is seen, HTTP/2":        {connTrace{tls: true, http2: true}, 0, true},
 	} {
-		c.s.conn, c.s.written = new(countingConn), 100
-		c.s.conn.written.Store(100 + c.written)
-		if c.s.sent() {
-			t.Errorf("%s: got sent before the request began, want not", name)
-		}
-		c.s.began.Store(true)
-		if c.s.sent() != c.want {
-			t.Errorf("%s: got sent %v, want %v", name, !c.want, c.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			c.s.conn, c.s.written = new(countingConn), 100
+			c.s.conn.written.Store(100 + c.written)
+			if c.s.sent() {
+				t.Errorf("got sent before the request began, want not")
+			}
+			c.s.began.Store(true)
+			if c.s.sent() != c.want {
+				t.Errorf("got sent %v, want %v", !c.want, c.want)
+			}
+		})
 	}
 }

@@ -64,13 +64,15 @@ func TestErrorsCarryTheOriginHeader(t *testing.T) {
 		"an answer that names its origins": {"POST", "/rest/named", "", "https://app.example", "https://app.example"},
 		"a request without an origin":      {"POST", "/rest/page", "", "", ""},
 	} {
-		headers := []string{"Origin", c.origin}
-		if c.host != "" {
-			headers = append(headers, "B24-Portal", c.host)
-		}
-		w := p.call(c.method, c.target, "", headers...)
-		if got := strings.Join(w.Header().Values("Access-Control-Allow-Origin"), " "); w.Code < 400 || got != c.want {
-			t.Errorf("%s: %d, %q, want %q", what, w.Code, got, c.want)
-		}
+		t.Run(what, func(t *testing.T) {
+			headers := []string{"Origin", c.origin}
+			if c.host != "" {
+				headers = append(headers, "B24-Portal", c.host)
+			}
+			w := p.call(c.method, c.target, "", headers...)
+			if got := strings.Join(w.Header().Values("Access-Control-Allow-Origin"), " "); w.Code < 400 || got != c.want {
+				t.Errorf("got %d with the origin %q, want an error with %q", w.Code, got, c.want)
+			}
+		})
 	}
 }

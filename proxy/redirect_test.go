@@ -60,16 +60,18 @@ func TestRedirectsThatEnd(t *testing.T) {
 		"off the list":    {map[string]string{"acme.bitrix24.com": "https://evil.example"}, 403, "PORTAL_NOT_ALLOWED", "portal_not_allowed", 1},
 		"to another page": {map[string]string{"acme.bitrix24.com": "https://acme.bitrix24.com/auth?back="}, 500, "ERROR_UNEXPECTED_ANSWER", "redirect", 1},
 	} {
-		var arrived []string
-		p := newProxy(t, nil).behind(renaming(t, c.moved, 302, &arrived))
-		w := p.call("POST", deal, "body")
-		e := tell(t, w)
-		if w.Code != c.status || e.Error != c.code || e.Proxy.Reason != c.reason || len(arrived) != c.sent {
-			t.Errorf("%s: got %d %+v after %d requests, want %d %s %s after %d", name, w.Code, e, len(arrived), c.status, c.code, c.reason, c.sent)
-		}
-		if strings.Contains(w.Body.String(), "hookcode") {
-			t.Errorf("%s: got %s, want no webhook in it", name, w.Body)
-		}
+		t.Run(name, func(t *testing.T) {
+			var arrived []string
+			p := newProxy(t, nil).behind(renaming(t, c.moved, 302, &arrived))
+			w := p.call("POST", deal, "body")
+			e := tell(t, w)
+			if w.Code != c.status || e.Error != c.code || e.Proxy.Reason != c.reason || len(arrived) != c.sent {
+				t.Errorf("got %d %+v after %d requests, want %d %s %s after %d", w.Code, e, len(arrived), c.status, c.code, c.reason, c.sent)
+			}
+			if strings.Contains(w.Body.String(), "hookcode") {
+				t.Errorf("got %s, want no webhook in it", w.Body)
+			}
+		})
 	}
 }
 

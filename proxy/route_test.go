@@ -120,29 +120,31 @@ func TestRoute(t *testing.T) {
 		"none":                                 {target: "/rest/x", want: "PORTAL_NOT_NAMED"},
 		"none, in a cluster":                   {target: "/rest/x", host: "b24proxy:8080", want: "PORTAL_NOT_NAMED"},
 	} {
-		r := newRouter(append(CloudPortals(), patterns("crm.example.org:8443", "krm.example.com")...), c.upstream)
-		req := must(http.NewRequestWithContext(came, "POST", c.target, nil))
-		req.RequestURI = c.target
-		if !req.URL.IsAbs() {
-			req.Host = "127.0.0.1:8080"
-		}
-		if c.host != "" {
-			req.Host = strings.Trim(c.host, "-")
-		}
-		if c.header != "" {
-			req.Header.Set("B24-Portal", c.header)
-		}
-		route, failed := r.route(req)
-		got := route.scheme + "://" + route.portal + " " + route.path + route.query
-		if failed != nil {
-			got = string(failed.code)
-		}
-		if got != c.want {
-			t.Errorf("%s: got %s, want %s", name, got, c.want)
-		}
-		if isName := strings.Contains(name, "folds") || strings.Contains(name, "encoded"); isName && !strings.Contains(failed.description, "xn--") {
-			t.Errorf("%s: got %q, want the xn-- form to be mentioned", name, failed.description)
-		}
+		t.Run(name, func(t *testing.T) {
+			r := newRouter(append(CloudPortals(), patterns("crm.example.org:8443", "krm.example.com")...), c.upstream)
+			req := must(http.NewRequestWithContext(came, "POST", c.target, nil))
+			req.RequestURI = c.target
+			if !req.URL.IsAbs() {
+				req.Host = "127.0.0.1:8080"
+			}
+			if c.host != "" {
+				req.Host = strings.Trim(c.host, "-")
+			}
+			if c.header != "" {
+				req.Header.Set("B24-Portal", c.header)
+			}
+			route, failed := r.route(req)
+			got := route.scheme + "://" + route.portal + " " + route.path + route.query
+			if failed != nil {
+				got = string(failed.code)
+			}
+			if got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+			if isName := strings.Contains(name, "folds") || strings.Contains(name, "encoded"); isName && !strings.Contains(failed.description, "xn--") {
+				t.Errorf("got %q, want the xn-- form to be mentioned", failed.description)
+			}
+		})
 	}
 }
 
