@@ -20,7 +20,7 @@ func TestRealClient(t *testing.T) {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("%s is not set; CI must run this test with the SDK", realClient)
 		}
-		t.Skipf("needs Node and the SDK: %s must name a copy of testdata/realclient where npm ci was run (.ci/run does that)", realClient)
+		t.Skipf("needs Node and the SDK: %s must name a copy of testdata/realclient where npm ci was run (.ci/setup does that)", realClient)
 	}
 	sim, url := portal(t, fast)
 	p := launch(t, "UPSTREAM="+url, fastPlan)
