@@ -60,7 +60,7 @@ func TestBrokenSettings(t *testing.T) {
 		{"PORTAL_PLANS", "acme.bitrix24.com", "HOST=VALUE"},
 		{"PORTAL_PLANS", "acme.bitrix24.com=gold", "not a plan"},
 		{"PORTAL_PLANS", "*=standard", "not a valid host"},
-		{"QUEUE_WAIT", "25", "has no unit: write 25s"},
+		{"QUEUE_WAIT", "25", "has no unit: write 25s; allowed are 0s to 1h"},
 		{"QUEUE_WAIT", "1.5", "has no unit: write 1.5s"},
 		{"QUEUE_WAIT", "-1s", "0s to 1h"},
 		{"QUEUE_WAIT", "2h", "0s to 1h"},

@@ -162,13 +162,24 @@ func (t *timeout) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
+// short writes a duration without zeros at its end: 1h for 1h0m0s.
+func short[D ~int64](d D) string {
+	s := time.Duration(d).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}
+
 func parseDuration(text []byte, low, high time.Duration) (time.Duration, error) {
 	if _, err := strconv.ParseFloat(string(text), 64); err == nil && string(text) != "0" {
-		return 0, fmt.Errorf("%q has no unit: write %ss; allowed are %v to %v", text, text, low, high)
+		return 0, fmt.Errorf("%q has no unit: write %ss; allowed are %s to %s", text, text, short(low), short(high))
 	}
 	d, err := time.ParseDuration(string(text))
 	if err != nil || d < low || d > high {
-		return 0, fmt.Errorf("%q is not a duration from %v to %v, such as 25s or 1m30s", text, low, high)
+		return 0, fmt.Errorf("%q is not a duration from %s to %s, such as 25s or 1m30s", text, short(low), short(high))
 	}
 	return d, nil
 }

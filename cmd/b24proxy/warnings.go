@@ -46,12 +46,12 @@ func (s settings) warnings() (all []string) {
 		warn(u.Host == string(s.Listen), "OUTBOUND_PROXY", "%s is the address of this proxy itself: it would call itself", u.Host)
 	}
 	isStandard := s.DrainTimeout == standard.DrainTimeout && s.UpstreamTimeout == standard.UpstreamTimeout
-	warn(s.DrainTimeout < s.UpstreamTimeout && !isStandard, "DRAIN_TIMEOUT", "%v is shorter than %sUPSTREAM_TIMEOUT (%v): a stop ends calls that the portal would still answer",
-		time.Duration(s.DrainTimeout), prefix, time.Duration(s.UpstreamTimeout))
-	warn(time.Duration(s.UpstreamTimeout) < longestRequest, "UPSTREAM_TIMEOUT", "%v is shorter than the %v that a call may run in the cloud: the proxy would give up on calls that go on running", time.Duration(s.UpstreamTimeout), longestRequest)
+	warn(s.DrainTimeout < s.UpstreamTimeout && !isStandard, "DRAIN_TIMEOUT", "%s is shorter than %sUPSTREAM_TIMEOUT (%s): a stop ends calls that the portal would still answer",
+		short(s.DrainTimeout), prefix, short(s.UpstreamTimeout))
+	warn(time.Duration(s.UpstreamTimeout) < longestRequest, "UPSTREAM_TIMEOUT", "%s is shorter than the %s that a call may run in the cloud: the proxy would give up on calls that go on running", short(s.UpstreamTimeout), short(longestRequest))
 	warn(s.QueueWait == 0, "QUEUE_WAIT", "0s: no call waits; each that finds no slot is rejected at once")
 	warn(s.QueueDepth == 0, "QUEUE_DEPTH", "0: no call may wait; each that finds no slot is rejected at once")
-	warn(time.Duration(s.OperatingLimit) > cloudOperating, "OPERATING_LIMIT", "%v is more than the %v after which the cloud blocks a method", time.Duration(s.OperatingLimit), cloudOperating)
+	warn(time.Duration(s.OperatingLimit) > cloudOperating, "OPERATING_LIMIT", "%s is more than the %s after which the cloud blocks a method", short(s.OperatingLimit), short(cloudOperating))
 	warn(s.MetricsPortals == 0, "METRICS_PORTALS", "0: every portal counts as other, so dashboards and alerts show no single portal")
 	warn(bool(s.PProf) && isEverywhere(s.AdminListen), "PPROF", "every network could read the profiles: %sADMIN_LISTEN is %s", prefix, s.AdminListen)
 	warn(s.LogCalls == "all" && slog.Level(s.LogLevel) > slog.LevelInfo, "LOG_CALLS", "all has no effect: these lines have the level info, and %sLOG_LEVEL is higher", prefix)
