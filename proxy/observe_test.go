@@ -209,6 +209,20 @@ func TestObservingCountsCallsHeldForTheirOperatingTime(t *testing.T) {
 	})
 }
 
+// With the guard off, an observing proxy counts no call as rejected for its operating
+// time, also after the portal has refused the method.
+func TestObservingWithoutTheGuard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProxy(t, func(c *Config) { c.Observe, c.OperatingLimit = true, 0 }).behind(simulate(t, "crm.deal.list:OPERATION_TIME_LIMIT"))
+		for range 3 {
+			p.call("POST", list, "", "Prefer", "wait=0")
+		}
+		if got := p.metric(`b24proxy_rejected_total{portal="acme.bitrix24.com",reason="operating_time"}`); got != 0 {
+			t.Errorf("got %v rejections, want none", got)
+		}
+	})
+}
+
 // An observing proxy counts the wait for operating time that enforcing would add.
 func TestObservingCountsTheWaitForOperatingTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

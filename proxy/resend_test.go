@@ -13,9 +13,10 @@ import (
 	"b24proxy/limiter"
 )
 
-// An answering is what a portal does with one request.
+// An answerer is what a portal does with one request.
 type answerer = http.HandlerFunc
 
+// page answers with a fixed page.
 func page(status int, contentType, content string) answerer {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -30,7 +31,8 @@ var (
 	badPage            = page(502, "text/html", "<html>502</html>")
 )
 
-// script answers the first requests as it says, and the others with a success.
+// script is a portal that answers the first requests as given, and the others with a
+// result.
 func script(sent *atomic.Int64, first ...answerer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n := sent.Add(1); n <= int64(len(first)) {
@@ -48,8 +50,8 @@ const (
 )
 
 // A read whose answer was lost is sent once more, with a slot of its own. So are a batch
-// of reads and a write of version 3 with a key, and no other call.
-func TestLostAnswerIsAskedForOnceMore(t *testing.T) {
+// of reads and a version 3 write with a key, and no other call.
+func TestCallWithALostAnswerIsSentOnceMore(t *testing.T) {
 	json := []string{"Content-Type", "application/json"}
 	calls := map[string]struct {
 		target, body string
@@ -88,21 +90,23 @@ func TestLostAnswerIsAskedForOnceMore(t *testing.T) {
 	for call, c := range calls {
 		for loss, l := range losses {
 			t.Run(call+" and "+loss, func(t *testing.T) {
-				var sent atomic.Int64
-				p := newProxy(t, nil).behind(script(&sent, l.first))
-				w := p.call("POST", c.target, c.body, c.headers...)
-				if !c.again {
-					if e := tell(t, w); sent.Load() != 1 || w.Code != 500 || e.Proxy.Executed != "unknown" || e.Proxy.Retryable {
-						t.Errorf("got %d %s after %d requests, want 500, executed unknown, not retryable, after one", w.Code, w.Body, sent.Load())
+				synctest.Test(t, func(t *testing.T) { // so that no level drains
+					var sent atomic.Int64
+					p := newProxy(t, nil).behind(script(&sent, l.first))
+					w := p.call("POST", c.target, c.body, c.headers...)
+					if !c.again {
+						if e := tell(t, w); sent.Load() != 1 || w.Code != 500 || e.Proxy.Executed != "unknown" || e.Proxy.Retryable {
+							t.Errorf("got it sent %d times and %d %s, want once and 500, not to be repeated", sent.Load(), w.Code, w.Body)
+						}
+						return
 					}
-					return
-				}
-				if s, _ := p.limiter.State("acme.bitrix24.com"); sent.Load() != 2 || w.Code != 200 || s.Level < 1.9 {
-					t.Errorf("got %d %s after %d requests for %.1f slots, want 200 after 2 for 2", w.Code, w.Body, sent.Load(), s.Level)
-				}
-				if m := metricsOf(p); !strings.Contains(m, `b24proxy_resends_total{portal="acme.bitrix24.com",reason="`+l.reason+`"} 1`) {
-					t.Errorf("got no resend for %s, want one", l.reason)
-				}
+					if s, _ := p.limiter.State("acme.bitrix24.com"); sent.Load() != 2 || w.Code != 200 || s.Level < 1.9 {
+						t.Errorf("got it sent %d times for %.1f slots and %d %s, want twice for 2 slots and 200", sent.Load(), s.Level, w.Code, w.Body)
+					}
+					if got := p.metric(`b24proxy_resends_total{portal="acme.bitrix24.com",reason="` + l.reason + `"}`); got != 1 {
+						t.Errorf("got %v resends for %s, want 1", got, l.reason)
+					}
+				})
 			})
 		}
 	}
@@ -116,8 +120,8 @@ func metricsOf(p *Proxy) string {
 	return w.Body.String()
 }
 
-// A read is sent once more, not more often, and not if that would not help.
-func TestLostAnswerIsNotAskedForOnAndOn(t *testing.T) {
+// A read is not sent more than once more, and not where that would not help.
+func TestCallWithALostAnswerIsNotSentOnAndOn(t *testing.T) {
 	silent := func(w http.ResponseWriter, r *http.Request) { time.Sleep(time.Hour) }
 	stuck := func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"result":`)
@@ -150,7 +154,7 @@ func TestLostAnswerIsNotAskedForOnAndOn(t *testing.T) {
 				p := newProxy(t, nil).behind(script(&sent, c.first...))
 				w := p.call("POST", read, "")
 				if e := tell(t, w); sent.Load() != int64(c.sent) || e.Proxy.Reason != c.reason || e.Proxy.Executed != "unknown" {
-					t.Errorf("got %d %s after %d requests, want the reason %s after %d", w.Code, w.Body, sent.Load(), c.reason, c.sent)
+					t.Errorf("got it sent %d times and %d %s, want %d times and the reason %s", sent.Load(), w.Code, w.Body, c.sent, c.reason)
 				}
 				time.Sleep(2 * time.Hour)
 			})
@@ -158,31 +162,33 @@ func TestLostAnswerIsNotAskedForOnAndOn(t *testing.T) {
 	}
 }
 
-// If no slot comes in time for another attempt, the caller gets the failure of the first
-// at once, and that is not a rejection.
-func TestLostWithoutAnotherSlot(t *testing.T) {
-	for name, first := range map[string]answerer{"html": badPage, "reset": resetting} {
-		synctest.Test(t, func(t *testing.T) {
-			var sent atomic.Int64
-			p := newProxy(t, nil).behind(script(&sent, first))
-			for range 48 {
-				must(p.limiter.Acquire(t.Context(), limiter.Request{Upstream: "acme.bitrix24.com"})).Answered(limiter.Accepted)
-			}
-			began := time.Now()
-			w := p.call("POST", read, "", "Prefer", "wait=0")
-			e := tell(t, w)
-			if sent.Load() != 1 || w.Code != 500 || e.Proxy.Reason != name || e.Proxy.Executed != "unknown" || !e.Proxy.Retryable || time.Since(began) > time.Second {
-				t.Errorf("got %d %s after %d requests, want 500 with the reason %s after one", w.Code, w.Body, sent.Load(), name)
-			}
-			if m := metricsOf(p); strings.Contains(m, "b24proxy_rejected_total{") || !strings.Contains(m, `outcome="portal_error"`) {
-				t.Errorf("got the metrics %s, want the outcome portal_error and no rejection", m)
-			}
+// Where no slot is due in time for another attempt, the caller gets the failure of the
+// first one at once, and the call does not count as rejected.
+func TestCallWithALostAnswerAndNoOtherSlot(t *testing.T) {
+	for reason, first := range map[string]answerer{"html": badPage, "reset": resetting} {
+		t.Run(reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var sent atomic.Int64
+				p := newProxy(t, nil).behind(script(&sent, first))
+				for range 48 {
+					must(p.limiter.Acquire(t.Context(), limiter.Request{Upstream: "acme.bitrix24.com"})).Answered(limiter.Accepted)
+				}
+				began := time.Now()
+				w := p.call("POST", read, "", "Prefer", "wait=0")
+				e := tell(t, w)
+				if sent.Load() != 1 || w.Code != 500 || e.Proxy.Reason != reason || e.Proxy.Executed != "unknown" || !e.Proxy.Retryable || time.Since(began) > time.Second {
+					t.Errorf("got it sent %d times and %d %s after %v, want once and 500 for %s at once, to be repeated", sent.Load(), w.Code, w.Body, time.Since(began), reason)
+				}
+				if m := metricsOf(p); strings.Contains(m, "b24proxy_rejected_total{") || !strings.Contains(m, `outcome="portal_error"`) {
+					t.Errorf("got the metrics\n%s\nwant the outcome portal_error and no rejection", m)
+				}
+			})
 		})
 	}
 }
 
-// A call is not sent again if its caller has a part of a long answer already.
-func TestWhatStreamedIsNotAskedForAgain(t *testing.T) {
+// A call is not sent again once its caller has a part of a long answer.
+func TestCallWithAPartOfItsAnswerIsNotSentAgain(t *testing.T) {
 	var sent atomic.Int64
 	p := beforePortal(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sent.Add(1)
@@ -194,15 +200,53 @@ func TestWhatStreamedIsNotAskedForAgain(t *testing.T) {
 	resp := must(http.Post(server.URL+read, "", nil))
 	defer resp.Body.Close()
 	if n, err := io.Copy(io.Discard, resp.Body); err == nil || sent.Load() != 1 {
-		t.Errorf("got %d bytes and the error %v after %d requests, want an error after one", n, err, sent.Load())
+		t.Errorf("got it sent %d times and %d bytes (%v), want once and an error", sent.Load(), n, err)
 	}
 }
 
-// Pages at 4xx would come again, except those that say to come back later.
-func TestLastingPages(t *testing.T) {
+// A page with a status of 4xx will be there again, except those that ask to come later.
+func TestPagesThatLast(t *testing.T) {
 	for status, want := range map[int]bool{399: false, 400: true, 499: true, 500: false, 408: false, 429: false} {
-		if lasts(status) != want {
-			t.Errorf("%d: got lasts %v, want %v", status, !want, want)
+		if got := lasts(status); got != want {
+			t.Errorf("%d: got %v, want %v", status, got, want)
+		}
+	}
+}
+
+// An idempotency key has 1 to 255 printable characters.
+func TestHasIdempotencyKey(t *testing.T) {
+	for key, want := range map[string]bool{
+		"": false, "a": true, " ~": true, "a\x1f": false, "a\x7f": false, strings.Repeat("a", 255): true, strings.Repeat("a", 256): false,
+	} {
+		if got := hasIdempotencyKey(http.Header{"Idempotency-Key": {key}}); got != want {
+			t.Errorf("%.10q of %d: got %v, want %v", key, len(key), got, want)
+		}
+	}
+}
+
+// A version 3 write with an idempotency key may be sent again. In version 2 the key means
+// nothing.
+func TestIdempotencyKey(t *testing.T) {
+	for path, sent := range map[string]int{"/rest/api/tasks.task.add": 2, "/rest/tasks.task.add": 1, "/rest/api/batch": 1} {
+		n := 0
+		p := newProxy(t, nil).behind(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			n++
+			panic(http.ErrAbortHandler)
+		}))
+		w := p.call("POST", path, "{}", "Idempotency-Key", "key-1")
+		if e := tell(t, w); w.Code != 500 || e.Proxy.Retryable != (sent == 2) || n != sent {
+			t.Errorf("%s: got it sent %d times and %d %+v, want %d times and 500", path, n, w.Code, e, sent)
+		}
+	}
+}
+
+// A caller may repeat a version 3 write with an idempotency key whatever came of it, and
+// no other write.
+func TestIdempotencyKeyMakesRetryable(t *testing.T) {
+	for path, want := range map[string]bool{"/rest/api/tasks.task.add": true, "/rest/tasks.task.add": false} {
+		p := newProxy(t, nil).behind(fixed(502, "text/html", []byte("<html>")))
+		if e := tell(t, p.call("POST", path, "{}", "Idempotency-Key", "key-1")); e.Proxy.Retryable != want || e.Proxy.Executed != "unknown" {
+			t.Errorf("%s: got %+v, want to be repeated: %v", path, e, want)
 		}
 	}
 }

@@ -20,14 +20,14 @@ import (
 	"b24proxy/limiter"
 )
 
-// A running proxy listens on loopback ports.
+// running is a proxy that listens on loopback ports.
 type running struct {
 	clients, admin string
 	stop           context.CancelCauseFunc
 	ended          chan error
 }
 
-// serve runs a proxy until stop is called, or the test has ended.
+// serve runs a proxy until stop is called or the test ends.
 func (p *Proxy) serve(t *testing.T, drain time.Duration) *running {
 	t.Helper()
 	ctx, stop := context.WithCancelCause(t.Context())
@@ -39,6 +39,7 @@ func (p *Proxy) serve(t *testing.T, drain time.Duration) *running {
 
 // post sends a call and returns its answer.
 func (s *running) post(t *testing.T, client *http.Client) (status int, h http.Header) {
+	t.Helper()
 	resp, err := client.Post(s.clients+deal, "application/json", strings.NewReader("{}"))
 	if err != nil {
 		t.Error(err)
@@ -48,10 +49,10 @@ func (s *running) post(t *testing.T, client *http.Client) (status int, h http.He
 	return resp.StatusCode, resp.Header
 }
 
-// As long as a call is open, a draining proxy answers who comes, by a new
-// connection or by one that it had, with 503 and says that the connection ends.
-// However many come, it ends with the last call that was open before.
-func TestDrain(t *testing.T) {
+// As long as a call is open, a proxy that shuts down answers the calls that come with
+// 503, on new connections and on old ones. However many come, it ends with the last
+// call that was open before.
+func TestShutdownWaitsForOpenCalls(t *testing.T) {
 	arrived, answer := make(chan bool, 1), make(chan bool)
 	var calls atomic.Int32
 	p := beforePortal(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -74,14 +75,14 @@ func TestDrain(t *testing.T) {
 	for !p.calls.isClosed() {
 		runtime.Gosched()
 	}
-	for name, client := range map[string]*http.Client{"a connection that it had": old, "a new connection": {Transport: &http.Transport{}}} {
+	for name, client := range map[string]*http.Client{"an old connection": old, "a new connection": {Transport: &http.Transport{}}} {
 		status, h := s.post(t, client)
 		if status != 503 || h.Get("Retry-After") == "" || h.Get("X-Request-Id") == "" {
-			t.Errorf("%s: %d %v", name, status, h)
+			t.Errorf("%s: got %d %v, want 503 with a Retry-After and a request id", name, status, h)
 		}
 	}
 	if resp := must(http.Get(s.admin + "/readyz")); resp.StatusCode != 503 {
-		t.Errorf("/readyz: %d", resp.StatusCode)
+		t.Errorf("got /readyz %d, want 503", resp.StatusCode)
 	}
 	var storm sync.WaitGroup
 	halt := make(chan bool)
@@ -102,7 +103,7 @@ func TestDrain(t *testing.T) {
 	}
 	close(answer)
 	if status := <-open; status != 200 {
-		t.Errorf("the open call got %d", status)
+		t.Errorf("the open call: got %d, want 200", status)
 	}
 	if err := <-s.ended; err != nil {
 		t.Error(err)
@@ -110,16 +111,16 @@ func TestDrain(t *testing.T) {
 	close(halt)
 	storm.Wait()
 	if calls.Load() != 2 {
-		t.Errorf("%d calls reached the portal", calls.Load())
+		t.Errorf("got %d calls at the portal, want 2", calls.Load())
 	}
 	if _, err := net.Dial("tcp", strings.TrimPrefix(s.clients, "http://")); err == nil {
-		t.Error("it still listens")
+		t.Error("it still listens, want the listener closed")
 	}
 }
 
-// A call whose body is still on its way when the time for it is over has its
-// answer too: it was not sent.
-func TestDrainWithABodyOnItsWay(t *testing.T) {
+// A call whose body is still on its way when its time is over is answered too: it was
+// not sent.
+func TestShutdownAnswersACallWhoseBodyIsOnItsWay(t *testing.T) {
 	p := beforePortal(t, good, nil)
 	s := p.serve(t, 500*time.Millisecond)
 	c := must(net.Dial("tcp", strings.TrimPrefix(s.clients, "http://")))
@@ -135,27 +136,27 @@ func TestDrainWithABodyOnItsWay(t *testing.T) {
 	}
 	var e told
 	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || resp.StatusCode != 503 || e.Proxy.Reason != "draining" || e.Proxy.Executed != "no" {
-		t.Errorf("%v, %d %+v", err, resp.StatusCode, e)
+		t.Errorf("got %d %+v (%v), want 503 for draining, not executed", resp.StatusCode, e, err)
 	}
 	if err := <-s.ended; err != nil {
 		t.Error(err)
 	}
 }
 
-// With nothing open the proxy stops at once, though connections are.
-func TestStopAtOnce(t *testing.T) {
+// Without an open call the proxy ends at once, though connections are open.
+func TestShutdownWithoutOpenCalls(t *testing.T) {
 	s := beforePortal(t, good, nil).serve(t, time.Hour)
 	s.post(t, &http.Client{Transport: &http.Transport{}})
 	began := time.Now()
 	s.stop(nil)
 	if err := <-s.ended; err != nil || time.Since(began) > 30*time.Second {
-		t.Errorf("%v after %v", err, time.Since(began))
+		t.Errorf("got %v after %v, want no error and no wait", err, time.Since(began))
 	}
 }
 
-// The last answers of a drain tell the client to leave its connection, and how
-// long the call was at the portal when nobody could wait any more.
-func TestCutCallsSayHowLongTheyWereThere(t *testing.T) {
+// A call that is still with its portal near the end of the drain time is answered: how
+// long it was there, that it may have run, and that the connection is closed.
+func TestShutdownAnswersCallsThatAreWithTheirPortal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProxy(t, nil).behind(simulate(t, "*:slow=10s"))
 		calls, cut := context.WithCancelCause(t.Context())
@@ -167,15 +168,15 @@ func TestCutCallsSayHowLongTheyWereThere(t *testing.T) {
 		e := tell(t, w)
 		if w.Code != 500 || e.Proxy.Reason != "draining" || e.Proxy.Executed != "unknown" || !strings.Contains(e.Description, "for 3.0 s") ||
 			!strings.Contains(w.Header().Get("Server-Timing"), "portal;dur=3000.0") || w.Header().Get("Connection") != "close" {
-			t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
+			t.Errorf("got %d %s %v, want 500 for draining, unknown whether executed, after 3 s at the portal, and a closed connection", w.Code, w.Body, w.Header())
 		}
 		time.Sleep(time.Minute)
 	})
 }
 
-// Calls that still wait for a slot after 7 tenths of the drain time are refused
-// then, so that those at their portal have the rest.
-func TestWaitersAreRefusedBeforeTheDrainEnds(t *testing.T) {
+// Calls that still wait for a slot after 7 tenths of the drain time are refused then,
+// so that those with their portal have the rest.
+func TestShutdownRefusesCallsThatStillWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProxy(t, func(c *Config) { c.Plan, c.QueueWait = limiter.Plan{Rate: 0.01, Burst: 2}, time.Hour }).behind(good)
 		p.call("POST", deal, "{}")
@@ -183,10 +184,10 @@ func TestWaitersAreRefusedBeforeTheDrainEnds(t *testing.T) {
 		answered := make(chan *httptest.ResponseRecorder)
 		go func() { answered <- p.call("POST", deal, "{}") }()
 		synctest.Wait() // it is in the queue
-		go p.drain(p.calls.close(), 10*time.Second, func() { t.Error("nobody was at a portal") })
+		go p.drain(p.calls.close(), 10*time.Second, func() { t.Error("calls were cut, want none: no call was with its portal") })
 		w := <-answered
 		if e := tell(t, w); w.Code != 503 || e.Proxy.Reason != "draining" || e.Proxy.Executed != "no" || time.Since(began) != 7*time.Second {
-			t.Errorf("after %v: %d %s", time.Since(began), w.Code, w.Body)
+			t.Errorf("got %d %s after %v, want 503 for draining, not executed, after 7s", w.Code, w.Body, time.Since(began))
 		}
 	})
 }
