@@ -38,8 +38,8 @@ func overview() dashboard {
 			lines("Waiting calls by portal", "short",
 				"Calls that wait for a slot; the ten longest queues.",
 				query{chosen(`topk(10, sum by (portal) (b24proxy_queue_depth{$chosen}))`), "{{portal}}"}),
-			lines("Bucket fill by portal", "percentunit",
-				"Calls that the portal still counts, as a share of its burst; the ten fullest. A little below 100 % calls begin to wait (the proxy keeps a margin): the limit is used up, which is not an error.",
+			lines("Limit used by portal", "percentunit",
+				"Calls that the portal still counts, as a share of its burst; the ten highest. A little below 100 % calls begin to wait (the proxy keeps a margin): the limit is used up, which is not an error.",
 				query{chosen(`topk(10, max by (portal) (b24proxy_bucket_level{$chosen} / b24proxy_bucket_burst{$chosen}))`), "{{portal}}"}),
 		}},
 		row{8, []panel{
@@ -74,7 +74,7 @@ func headline() []panel {
 		stat("Waiting", "short", "Calls that wait for a slot now.",
 			chosen(`sum(b24proxy_queue_depth{$chosen})`),
 			otherwise("blue")).whole(),
-		stat("Fullest bucket", "percentunit",
+		stat("Limit used, highest", "percentunit",
 			"The portal nearest to its limit: calls that it still counts, as a share of its burst. A little below 100 % calls begin to wait.",
 			chosen(`max(b24proxy_bucket_level{$chosen} / b24proxy_bucket_burst{$chosen})`),
 			otherwise("green"), threshold("yellow", 0.8), threshold("orange", 0.95)).ratio(),
@@ -94,7 +94,7 @@ func portals() panel {
 		{"Failed", "percentunit", `sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}) / sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen})`},
 		{"Limit errors", "reqps", `sum by (portal) (job_portal:b24proxy_limit_errors:rate5m{$chosen})`},
 		{"Waiting", "short", `sum by (portal) (b24proxy_queue_depth{$chosen})`},
-		{"Bucket fill", "percentunit", `max by (portal) (b24proxy_bucket_level{$chosen} / b24proxy_bucket_burst{$chosen})`},
+		{"Limit used", "percentunit", `max by (portal) (b24proxy_bucket_level{$chosen} / b24proxy_bucket_burst{$chosen})`},
 		{"Wait, 95 %", "s", `histogram_quantile(0.95, sum by (portal, le) (rate(b24proxy_queue_wait_seconds_bucket{$chosen}[5m])))`},
 		{"Operating time", "percentunit", `max by (portal) (b24proxy_operating_ratio{$chosen})`},
 	}
