@@ -133,7 +133,7 @@ func keepOnHangup(log *slog.Logger) (stop func()) {
 
 func newLog(s settings, w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: slog.Level(s.LogLevel)}
-	if s.LogFormat == "json" {
+	if s.LogFormat == logJSON {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
@@ -158,14 +158,14 @@ func (s settings) config(log *slog.Logger) proxy.Config {
 		SpoolLimit:      int64(s.SpoolLimit),
 		Normalize:       bool(s.Normalize),
 		OperatingLimit:  time.Duration(s.OperatingLimit),
-		Observe:         s.Mode == "observe",
+		Observe:         s.Mode == modeObserve,
 		MetricsPortals:  int(s.MetricsPortals),
 		PProf:           bool(s.PProf),
 		AdminHost:       s.AdminListen.host(),
 		Version:         version,
 		Revision:        revision,
 		Log:             log,
-		LogAllCalls:     s.LogCalls == "all",
+		LogAllCalls:     s.LogCalls == logAll,
 	}
 }
 

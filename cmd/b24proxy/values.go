@@ -235,27 +235,30 @@ func (l *logLevel) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func (f *logFormat) UnmarshalText(text []byte) error {
-	if s := string(text); s != "text" && s != "json" {
-		return fmt.Errorf("%q is not text or json", text)
-	}
-	*f = logFormat(text)
-	return nil
-}
+// The words of settings that allow two.
+const (
+	modeEnforce mode = "enforce"
+	modeObserve mode = "observe"
 
-func (c *logCalls) UnmarshalText(text []byte) error {
-	if s := string(text); s != "failed" && s != "all" {
-		return fmt.Errorf("%q is not failed or all", text)
-	}
-	*c = logCalls(text)
-	return nil
-}
+	logText logFormat = "text"
+	logJSON logFormat = "json"
 
-func (m *mode) UnmarshalText(text []byte) error {
-	if s := string(text); s != "enforce" && s != "observe" {
-		return fmt.Errorf("%q is not enforce or observe", text)
+	logFailed logCalls = "failed"
+	logAll    logCalls = "all"
+)
+
+func (m *mode) UnmarshalText(text []byte) error { return choose(m, text, modeEnforce, modeObserve) }
+
+func (f *logFormat) UnmarshalText(text []byte) error { return choose(f, text, logText, logJSON) }
+
+func (c *logCalls) UnmarshalText(text []byte) error { return choose(c, text, logFailed, logAll) }
+
+// choose reads one of two words.
+func choose[T ~string](to *T, text []byte, one, other T) error {
+	if word := T(text); word != one && word != other {
+		return fmt.Errorf("%q is not %s or %s", text, one, other)
 	}
-	*m = mode(text)
+	*to = T(text)
 	return nil
 }
 

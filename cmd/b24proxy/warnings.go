@@ -54,7 +54,7 @@ func (s settings) warnings() (all []string) {
 	warn(time.Duration(s.OperatingLimit) > cloudOperating, "OPERATING_LIMIT", "%s is more than the %s after which the cloud blocks a method", short(s.OperatingLimit), short(cloudOperating))
 	warn(s.MetricsPortals == 0, "METRICS_PORTALS", "0: every portal counts as other, so dashboards and alerts show no single portal")
 	warn(bool(s.PProf) && isEverywhere(s.AdminListen), "PPROF", "every network could read the profiles: %sADMIN_LISTEN is %s", prefix, s.AdminListen)
-	warn(s.LogCalls == "all" && slog.Level(s.LogLevel) > slog.LevelInfo, "LOG_CALLS", "all has no effect: these lines have the level info, and %sLOG_LEVEL is higher", prefix)
+	warn(s.LogCalls == logAll && slog.Level(s.LogLevel) > slog.LevelInfo, "LOG_CALLS", "all has no effect: these lines have the level info, and %sLOG_LEVEL is higher", prefix)
 	return all
 }
 
