@@ -12,11 +12,11 @@
 //	bundle.pem   the system's roots and root.pem, for clients that replace theirs
 //	lock         is locked while a process reads or writes the others
 //
-// A stolen key cannot pose as any other site: both certificates have critical
-// name constraints, which permit the listed portals, the proxy's own names and
-// loopback addresses. They stand on both because Java ignores those of a root.
-// There are no excluded addresses, since two certificates that both exclude all
-// of them crash Java.
+// Who steals issuing.key cannot pose as any other site: both certificates have
+// critical name constraints, which permit the listed portals, the proxy's own
+// names and loopback addresses. Java ignores those of a root, so root.key is
+// worth more, and is better kept elsewhere. There are no excluded addresses,
+// since two certificates that both exclude all of them crash Java.
 //
 // Several processes may share a folder. Files are replaced whole, in an order in
 // which what a killed process left can be completed: a key before its

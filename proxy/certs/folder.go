@@ -48,13 +48,10 @@ func (f folder) file(name string) string { return filepath.Join(f.path, name) }
 
 // prepare makes the folder if it is missing. An empty one becomes the CA's own.
 func (f folder) prepare() error {
-	info, err := os.Lstat(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.Mkdir(f.path, ownerOnly); !errors.Is(err, fs.ErrExist) { // another process may have been faster
-			return err
-		}
-		info, err = os.Lstat(f.path)
+	if err := os.Mkdir(f.path, ownerOnly); err == nil || !errors.Is(err, fs.ErrExist) {
+		return err
 	}
+	info, err := os.Lstat(f.path)
 	switch {
 	case err != nil:
 		return err
@@ -62,10 +59,8 @@ func (f folder) prepare() error {
 		return errors.New("it is a symbolic link; name the folder itself")
 	case !info.IsDir():
 		return errors.New("it is not a folder")
-	case info.Mode().Perm() == ownerOnly:
-		return nil
 	}
-	if entries, err := os.ReadDir(f.path); err == nil && len(entries) == 0 && os.Chmod(f.path, ownerOnly) == nil {
+	if f.isEmpty() && os.Chmod(f.path, ownerOnly) == nil {
 		return nil
 	}
 	if info.Mode().Perm()&othersMayWrite != 0 {
@@ -73,6 +68,11 @@ func (f folder) prepare() error {
 			"folder", f.path, "mode", info.Mode().Perm().String())
 	}
 	return nil
+}
+
+func (f folder) isEmpty() bool {
+	entries, err := os.ReadDir(f.path)
+	return err == nil && len(entries) == 0
 }
 
 // lock keeps other processes from the files until it is released. A process that

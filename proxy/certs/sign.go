@@ -88,6 +88,15 @@ func (a *authority) sign(host string, now time.Time) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	cert, err := issue(a.template(host, now), a.issuing, k, a.key)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{cert.Raw, a.issuing.Raw}, PrivateKey: k, Leaf: cert}, nil
+}
+
+// template returns what the certificate of a host says.
+func (a *authority) template(host string, now time.Time) *x509.Certificate {
 	template := &x509.Certificate{
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              earlier(now.Add(leafLife-backdate), a.issuing.NotAfter),
@@ -100,11 +109,7 @@ func (a *authority) sign(host string, now time.Time) (*tls.Certificate, error) {
 	} else {
 		template.DNSNames = []string{host}
 	}
-	cert, err := issue(template, a.issuing, k, a.key)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Certificate{Certificate: [][]byte{cert.Raw, a.issuing.Raw}, PrivateKey: k, Leaf: cert}, nil
+	return template
 }
 
 // issue signs a certificate with a random serial number, which CreateCertificate
