@@ -58,7 +58,7 @@ func TestCheck(t *testing.T) {
 		{"an unknown variable is a warning", []string{"B24PROXY_PLAM=standard"}, 0, []string{"valid"}, []string{"warning: B24PROXY_PLAM"}},
 		{
 			"all faults and warnings are printed at once",
-			[]string{"B24PROXY_PLAN=gold", "B24PROXY_LISTEN=x", "B24PROXY_PLAM=x", "B24PROXY_CA_DIR=/ca"}, 1, nil,
+			[]string{"B24PROXY_PLAN=gold", "B24PROXY_LISTEN=x", "B24PROXY_PLAM=x", "B24PROXY_CA_DIR=/missing/ca"}, 1, nil,
 			[]string{"warning: B24PROXY_PLAM", "\n  B24PROXY_PLAN: ", "\n  B24PROXY_LISTEN: ", "\n  B24PROXY_CA_DIR: "},
 		},
 	} {

@@ -26,6 +26,7 @@ const usage = `b24proxy is a rate-limiting reverse proxy in front of the Bitrix2
 
   b24proxy           serve until SIGTERM or SIGINT
   b24proxy -check    check the settings and print all faults and warnings; exit with 1 if there is a fault
+  b24proxy -ca       print the certificate that clients must trust, of a CA in B24PROXY_CA_DIR
   b24proxy -version  print the version
   b24proxy -help     print this help
 
@@ -41,9 +42,9 @@ func main() {
 
 // command does what the arguments say and returns the exit code.
 func command(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	check := false
+	action := "serve"
 	for _, arg := range args {
-		switch "-" + strings.TrimLeft(arg, "-") {
+		switch name := "-" + strings.TrimLeft(arg, "-"); name {
 		case "-help", "-h":
 			fmt.Fprint(stdout, usage)
 			printSettings(stdout)
@@ -51,10 +52,10 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		case "-version":
 			fmt.Fprintln(stdout, "b24proxy", versionLine())
 			return 0
-		case "-check":
-			check = true
+		case "-check", "-ca":
+			action = name
 		default:
-			fmt.Fprintf(stderr, "b24proxy: unknown argument %q; the arguments are -help, -version and -check\n", arg)
+			fmt.Fprintf(stderr, "b24proxy: unknown argument %q; the arguments are -help, -version, -check and -ca\n", arg)
 			return 1
 		}
 	}
@@ -63,12 +64,8 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 	if err == nil {
 		warnings = append(warnings, s.warnings()...)
 	}
-	if err == nil && !check {
-		if err := run(ctx, s, warnings, stderr); err != nil {
-			fmt.Fprintln(stderr, "b24proxy:", err)
-			return 1
-		}
-		return 0
+	if err == nil && action == "serve" {
+		return exitCode(run(ctx, s, warnings, stderr), stderr)
 	}
 	for _, warning := range warnings {
 		fmt.Fprintln(stderr, "b24proxy: warning:", warning)
@@ -77,8 +74,20 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		fmt.Fprintf(stderr, "b24proxy: wrong settings:\n  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
 		return 1
 	}
+	if action == "-ca" {
+		return exitCode(s.printRoot(stdout, newLog(s, stderr)), stderr)
+	}
 	fmt.Fprintln(stdout, "the settings are valid")
 	return 0
+}
+
+// exitCode returns the exit code for an error, which it prints.
+func exitCode(err error, stderr io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, "b24proxy:", err)
+	return 1
 }
 
 // warningsOf returns a warning for each unknown variable.
@@ -112,6 +121,13 @@ func run(ctx context.Context, s settings, warnings []string, stderr io.Writer) e
 		}
 		defer file.Close()
 		config.StateFile, config.StatePath = file, string(s.StateFile)
+	}
+	if s.CADir != "" {
+		ca, err := s.openCA(log)
+		if err != nil {
+			return err
+		}
+		go ca.Renew(ctx)
 	}
 	return proxy.New(config).Serve(ctx, clients, admin, time.Duration(s.DrainTimeout))
 }

@@ -39,6 +39,7 @@ type settings struct {
 	OutboundProxy   httpProxy `env:"OUTBOUND_PROXY" about:"HTTP proxy through which the portals are called: http://HOST:PORT"`
 	MaxBody         size      `env:"MAX_BODY" envDefault:"100MiB" about:"largest request body; a larger one gets 413 REQUEST_TOO_LARGE"`
 	SpoolLimit      size      `env:"SPOOL_LIMIT" envDefault:"1GiB" about:"maximum bytes of request bodies on disk at once; a large body beyond it gets 503 REQUEST_NOT_KEPT"`
+	CADir           folder    `env:"CA_DIR" about:"folder of a CA that the proxy keeps, and makes at the start if there is none; it signs certificates for the portals that may be called, and -ca prints the certificate that clients must trust; unset: no CA"`
 	DrainTimeout    timeout   `env:"DRAIN_TIMEOUT" envDefault:"30s" about:"longest time for open calls to end after SIGTERM or SIGINT"`
 	MetricsPortals  count     `env:"METRICS_PORTALS" envDefault:"1000" about:"maximum portals with a label of their own in the metrics; later ones count as other"`
 	PProf           flag      `env:"PPROF" envDefault:"false" about:"true: profiles at /debug/pprof/ of the admin listener"`
@@ -55,7 +56,6 @@ var later = map[string]string{
 	"TLS_LISTEN":    "",
 	"TLS_CERT_FILE": "",
 	"TLS_KEY_FILE":  "",
-	"CA_DIR":        "",
 	"CLIENT_KEYS":   "",
 	"AUTOBATCH":     "off",
 	"REPEAT_GUARD":  "0s",

@@ -39,6 +39,7 @@ type (
 	logCalls  string
 	mode      string
 	path      string
+	folder    string
 )
 
 func (a *address) UnmarshalText(text []byte) error {
@@ -276,6 +277,22 @@ func (p *path) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%q is not a regular file", text)
 	}
 	*p = path(text)
+	return nil
+}
+
+func (f *folder) UnmarshalText(text []byte) error {
+	dir := filepath.Clean(string(text))
+	if info, err := os.Stat(filepath.Dir(dir)); err != nil || !info.IsDir() {
+		return fmt.Errorf("%q cannot be made: the directory %s does not exist", text, filepath.Dir(dir))
+	}
+	info, err := os.Lstat(dir)
+	switch {
+	case err == nil && info.Mode()&os.ModeSymlink != 0:
+		return fmt.Errorf("%q is a symbolic link; name the folder itself", text)
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("%q is not a folder", text)
+	}
+	*f = folder(dir)
 	return nil
 }
 
