@@ -8,22 +8,22 @@ import (
 	"strings"
 )
 
-// privateSuffixes end names that nobody can register for the world to resolve,
+// privateSuffixes end host names that nobody can register for everybody to resolve:
 // by RFC 6761 (localhost, test), 6762 (local), 8375 (home.arpa), by a promise of
-// ICANN (internal; home, corp and mail are put off for good), or since no such
-// top-level domain is there (lan, intranet, private, and svc of Kubernetes).
+// ICANN (internal; home, corp and mail are put off for good), or because there is
+// no such top-level domain (lan, intranet, private, and svc of Kubernetes).
 // cluster.local is below local.
 var privateSuffixes = []string{".localhost", ".test", ".local", ".home.arpa", ".internal", ".home", ".corp", ".mail", ".lan", ".intranet", ".private", ".svc"}
 
-const wrongName = "403: the admin listener is not served under this name, lest a foreign page reads it (DNS rebinding).\n" +
+const wrongName = "403: the admin listener does not answer under this host name, so that no other website can read it (DNS rebinding).\n" +
 	"Use its IP address, a name without dots such as localhost, a name below .internal, .local, .home.arpa, .lan or .svc,\n" +
-	"or the name that stands in B24PROXY_ADMIN_LISTEN.\n"
+	"or the host name in B24PROXY_ADMIN_LISTEN.\n"
 
-const wrongPage = "403: a page of another site asks. Open the address itself.\n"
+const wrongPage = "403: the request comes from a page of another website. Open the address of the admin listener itself.\n"
 
-// guarded answers those who address the admin listener itself, and no page of
-// another site that a browser has open: it could point a name of its own at the
-// listener, and read what it tells.
+// guarded answers those who address the admin listener itself. It refuses pages
+// of other websites that a browser has open: such a page could point a host name
+// of its own at the listener and read the answers.
 func (o *Operator) guarded(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -40,10 +40,10 @@ func (o *Operator) guarded(h http.Handler) http.Handler {
 	})
 }
 
-// isPrivateName reports whether a Host header names the listener in a way that
-// no stranger can point at it: by address, by a name without dots, below a
-// suffix that nobody can register, or as it was set. Browsers always send one;
-// health checks of HTTP/1.0 may not.
+// isPrivateName reports whether a Host header has a name that nobody else can
+// point at the listener: an address, a name without dots, one below a suffix that
+// nobody can register, or the one that was set. Browsers always send a Host;
+// health checks with HTTP/1.0 may not.
 func isPrivateName(host, set string) bool {
 	name := host
 	if before, _, err := net.SplitHostPort(host); err == nil {
@@ -61,8 +61,8 @@ func isPrivateName(host, set string) bool {
 	return set != "" && name == strings.ToLower(strings.TrimSuffix(set, "."))
 }
 
-// isForeign reports whether a page of another site makes the request. A link
-// that leads here is followed.
+// isForeign reports whether a page of another website makes the request. A link
+// there that leads here may be followed.
 func isForeign(r *http.Request) bool {
 	if origin := r.Header.Get("Origin"); origin != "" {
 		from, err := url.Parse(origin)
@@ -73,7 +73,8 @@ func isForeign(r *http.Request) bool {
 	return (site == "cross-site" || site == "same-site") && !isLink
 }
 
-// clientOf is the address of a client; one of IPv6 has a network of 64 bits.
+// clientOf is the address of a client, with IPv6 its network of 64 bits, all of
+// which one client may use.
 func clientOf(r *http.Request) netip.Prefix {
 	remote, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

@@ -37,8 +37,8 @@ func (o *Operator) Watch(ctx context.Context) {
 	}
 }
 
-// maxSnapshot bounds the portals on the page: the worst ones. A snapshot has up
-// to some KB for each. /status has all.
+// maxSnapshot bounds the portals on the page, which has the worst ones. /status
+// has all.
 const maxSnapshot = 200
 
 // snapshot is the status as an event of the stream.
@@ -61,9 +61,9 @@ type known struct {
 	held    map[operating.Key]bool
 }
 
-// look logs what has changed at a portal: once a change, with the request that
-// met it where one did. Of a portal at rest of which there is nothing more to
-// say, nothing is kept.
+// look logs what has changed at a portal, each change once, with the id of the
+// request that met it where one did. It forgets a portal at rest when there is
+// nothing more to log.
 func (o *Operator) look(c changes, p *Portal) {
 	k := c[p.Upstream]
 	if k == nil {
@@ -85,7 +85,7 @@ func (o *Operator) lookAtBlock(log *slog.Logger, k *known, p *Portal) {
 	}
 	k.blocked = p.Blocked
 	if p.Blocked {
-		log.With(o.metBy(p.Upstream, bitrix24.CategoryBlocked)...).Warn("the portal blocks all calls for overload; one a minute goes as a probe")
+		log.With(o.metBy(p.Upstream, bitrix24.CategoryBlocked)...).Warn("the portal blocks all calls for overload; one call per minute is sent to see whether the block is over")
 		return
 	}
 	log.Info("the portal is no longer blocked for overload")
@@ -98,7 +98,7 @@ func (o *Operator) lookAtRate(log *slog.Logger, k *known, p *Portal) {
 	}
 	k.lowered = lowered
 	if lowered {
-		log.With(o.metBy(p.Upstream, bitrix24.CategoryRateLimit)...).Warn("the rate was lowered, since the portal refuses calls",
+		log.With(o.metBy(p.Upstream, bitrix24.CategoryRateLimit)...).Warn("the rate was lowered, because the portal refuses calls",
 			"rate", p.Rate, "plan_rate", p.Plan.Rate)
 		return
 	}
@@ -113,20 +113,20 @@ func (o *Operator) lookAtMethods(log *slog.Logger, k *known, p *Portal) {
 		}
 		held[b.Key] = true
 		if !k.held[b.Key] {
-			log.With(o.metBy(p.Upstream, bitrix24.CategoryOperatingTime)...).Warn("a method is closed for its operating time", "method", b.Method, "credential", b.Credential,
+			log.With(o.metBy(p.Upstream, bitrix24.CategoryOperatingTime)...).Warn("calls of a method are held back, because it has used up its operating time", "method", b.Method, "credential", b.Credential,
 				"used", b.Used, "by_the_portal", b.Blocked, "until", b.HeldUntil)
 		}
 	}
 	for b := range k.held {
 		if !held[b] {
-			log.Info("a method is open again", "method", b.Method, "credential", b.Credential)
+			log.Info("calls of a method are no longer held back", "method", b.Method, "credential", b.Credential)
 		}
 	}
 	k.held = held
 }
 
-// metBy is the log's field for the request that met an error of a category, if
-// one did.
+// metBy is the field of the log that names the request which met an error of a
+// category, if one did.
 func (o *Operator) metBy(portal string, category bitrix24.Category) []any {
 	if id := o.history.requestOf(portal, category); id != "" {
 		return []any{"request_id", id}
