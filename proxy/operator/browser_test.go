@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -116,6 +117,14 @@ func (b *browser) listen(from io.Reader) {
 // do sends a command and reads its result.
 func (b *browser) do(method string, params map[string]any, result any) {
 	b.t.Helper()
+	if refused := b.try(method, params, result); refused != nil {
+		b.t.Fatalf("%s: %s", method, refused)
+	}
+}
+
+// try sends a command that the browser may refuse, and reads its result.
+func (b *browser) try(method string, params map[string]any, result any) (refused json.RawMessage) {
+	b.t.Helper()
 	b.mu.Lock()
 	b.last++
 	id, answer := b.last, make(chan cdpMessage, 1)
@@ -138,7 +147,7 @@ func (b *browser) do(method string, params map[string]any, result any) {
 	select {
 	case m := <-answer:
 		if m.Error != nil {
-			b.t.Fatalf("%s: %s", method, m.Error)
+			return m.Error
 		}
 		if result != nil {
 			if err := json.Unmarshal(m.Result, result); err != nil {
@@ -150,6 +159,7 @@ func (b *browser) do(method string, params map[string]any, result any) {
 	case <-time.After(browserPatience):
 		b.t.Fatalf("%s: no answer", method)
 	}
+	return nil
 }
 
 // eval evaluates an expression in the page and reads its value.
@@ -176,6 +186,23 @@ func (b *browser) until(expression string) {
 	})`, (browserPatience-5*time.Second).Milliseconds(), expression)) {
 		b.t.Fatalf("this did not come true: %s\nthe page:\n%s", expression, eval[string](b, "document.body.innerText"))
 	}
+}
+
+// html is the page's document once it has a part. It is read without JavaScript,
+// and again when the page loads meanwhile.
+func (b *browser) html(part string) string {
+	b.t.Helper()
+	for end := time.Now().Add(browserPatience); time.Now().Before(end); {
+		var document struct{ Root struct{ NodeID int } }
+		b.do("DOM.getDocument", map[string]any{"depth": 0}, &document)
+		var outer struct{ OuterHTML string }
+		refused := b.try("DOM.getOuterHTML", map[string]any{"nodeId": document.Root.NodeID}, &outer)
+		if refused == nil && strings.Contains(outer.OuterHTML, part) {
+			return outer.OuterHTML
+		}
+	}
+	b.t.Fatalf("the document never had %s", part)
+	return ""
 }
 
 // screen sets the size in CSS pixels and the scheme, light or dark.

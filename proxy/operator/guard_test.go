@@ -85,7 +85,7 @@ func TestAdminHeaders(t *testing.T) {
 	if resp.Header.Get("X-Content-Type-Options") != "nosniff" || resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("Content-Type") != "text/event-stream" {
 		t.Errorf("/events: %v", resp.Header)
 	}
-	o.watchers.close()
+	o.viewers.close()
 }
 
 // Who has a network of IPv6 to itself is one client; nobody is one with another

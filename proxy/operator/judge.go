@@ -105,7 +105,7 @@ func (u unreachable) is() bool { return u.cause != "" }
 // span is a length of time for people.
 func span(d time.Duration) string {
 	switch s := int(math.Round(d.Seconds())); {
-	case d < 0:
+	case d < 50*time.Millisecond:
 		return "0 s"
 	case d < time.Second:
 		return fmt.Sprintf("%.1f s", d.Seconds())

@@ -78,7 +78,7 @@ func TestHeldUntilNow(t *testing.T) {
 // Spans are rounded to what people compare.
 func TestSpan(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		-time.Second: "0 s", 0: "0.0 s", 340 * time.Millisecond: "0.3 s", time.Second: "1 s", 58*time.Second + 400*time.Millisecond: "58 s",
+		-time.Second: "0 s", 0: "0 s", 340 * time.Millisecond: "0.3 s", time.Second: "1 s", 58*time.Second + 400*time.Millisecond: "58 s",
 		119 * time.Second: "119 s", 2 * time.Minute: "2 min", 119 * time.Minute: "119 min", 2 * time.Hour: "2 h", 47 * time.Hour: "47 h", 48 * time.Hour: "2 d",
 	} {
 		if got := span(d); got != want {

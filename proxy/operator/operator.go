@@ -48,12 +48,12 @@ type Portal struct {
 // An Operator is what operators see: it has the events of the flow counted,
 // remembered and logged, and shows what came of them.
 type Operator struct {
-	config   Config
-	began    time.Time
-	metrics  *metrics.Metrics
-	history  *history
-	log      eventLog
-	watchers watchers
+	config  Config
+	began   time.Time
+	metrics *metrics.Metrics
+	history *history
+	log     eventLog
+	viewers viewers
 }
 
 // New begins with nothing recorded.

@@ -2,7 +2,7 @@ package operator
 
 import (
 	"bufio"
-	"encoding/json"
+	"bytes"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -28,7 +28,8 @@ func TestPageFiles(t *testing.T) {
 	}
 }
 
-// The stream begins at once, and ends when the proxy stops.
+// The stream begins at once with the state of the page, and ends when the proxy
+// stops.
 func TestEvents(t *testing.T) {
 	o := newTestOperator(t, nil)
 	server := httptest.NewServer(o.Handler())
@@ -36,24 +37,45 @@ func TestEvents(t *testing.T) {
 	resp := must(http.Get(server.URL + "/events"))
 	defer resp.Body.Close()
 	if got := resp.Header.Get("Content-Type"); got != "text/event-stream" {
-		t.Errorf("Content-Type %q", got)
+		t.Errorf("Content-Type: got %q, want text/event-stream", got)
 	}
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, 1<<20)
-	lines.Scan()
-	if data, ok := strings.CutPrefix(lines.Text(), "data: "); !ok || !json.Valid([]byte(data)) {
-		t.Errorf("got %q", lines.Text())
+	messages := bufio.NewScanner(resp.Body)
+	messages.Split(splitMessages)
+	next := func() string {
+		if !messages.Scan() {
+			t.Fatalf("the stream is over: %v", messages.Err())
+		}
+		return messages.Text()
 	}
-	o.watchers.publish([]byte(`{"second":true}`))
-	o.watchers.close()
-	var rest []string
-	for lines.Scan() {
-		rest = append(rest, lines.Text())
+	if got := next(); !strings.HasPrefix(got, `data: <div id="page"`) || !strings.Contains(got, "No calls yet") {
+		t.Errorf("first %q", got)
 	}
-	if got := strings.Join(rest, "|"); got != `|data: {"second":true}||event: end|data: |` {
+	o.viewers.publish(&status{Proxy: proxyStatus{Version: "v2"}, Series: new(seriesStatus)})
+	if got := next(); !strings.Contains(got, `data-version="v2"`) {
 		t.Errorf("then %q", got)
 	}
+	o.viewers.close()
+	if got := next(); got != "event: end\ndata: " {
+		t.Errorf("at the end %q", got)
+	}
 	if w := o.get("/events", "localhost"); w.Code != 503 {
-		t.Errorf("after the stop: %d", w.Code)
+		t.Errorf("after the stop: got %d, want 503", w.Code)
+	}
+}
+
+// splitMessages cuts an event stream at its blank lines.
+func splitMessages(data []byte, _ bool) (advance int, message []byte, err error) {
+	if end := bytes.Index(data, []byte("\n\n")); end >= 0 {
+		return end + 2, data[:end], nil
+	}
+	return 0, nil, nil
+}
+
+// Each line of a message has a prefix, however it ends: no line of what a portal
+// or a client sends is one of the stream's own.
+func TestEventLines(t *testing.T) {
+	got := string(event([]byte("a\nb\r\nc\revent: end\rd")))
+	if want := "data: a\ndata: b\ndata: c\ndata: event: end\ndata: d\n\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

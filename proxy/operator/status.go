@@ -136,9 +136,9 @@ const (
 )
 
 // status describes the proxy and the portals called lately, worst first.
-func (o *Operator) status() status {
+func (o *Operator) status() *status {
 	now, snapshot := time.Now(), o.config.Snapshot()
-	s := status{
+	s := &status{
 		Time: moment(now),
 		Proxy: proxyStatus{
 			Version: o.config.Version, Mode: o.config.Mode, Listen: snapshot.Listen, StartedAt: moment(o.began),

@@ -2,7 +2,6 @@ package operator
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"maps"
 	"slices"
@@ -13,9 +12,9 @@ import (
 )
 
 // Watch looks at all portals once a second until ctx ends: it notes how many
-// wait, logs what changed, and sends the status to those who watch the page.
+// wait, logs what changed, and sends the status to those who view the page.
 func (o *Operator) Watch(ctx context.Context) {
-	defer o.watchers.close()
+	defer o.viewers.close()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	seen := make(changes)
@@ -31,25 +30,10 @@ func (o *Operator) Watch(ctx context.Context) {
 		for i := range portals {
 			o.look(seen, &portals[i])
 		}
-		if o.watchers.any() {
-			o.watchers.publish(o.snapshot())
+		if o.viewers.any() {
+			o.viewers.publish(o.status())
 		}
 	}
-}
-
-// maxSnapshot bounds the portals on the page, which has the worst ones. /status
-// has all.
-const maxSnapshot = 200
-
-// snapshot is the status as an event of the stream.
-func (o *Operator) snapshot() []byte {
-	s := o.status()
-	s.Portals = s.Portals[:min(len(s.Portals), maxSnapshot)]
-	data, err := json.Marshal(s)
-	if err != nil {
-		o.config.Log.Error("the status cannot be shown", "error", err)
-	}
-	return data
 }
 
 // changes are what portals were like when they were last looked at.

@@ -17,7 +17,7 @@ func TestLoweredRateIsLoggedOnce(t *testing.T) {
 	for _, rate := range []float64{2, 2, 1, 1.5, 2, 2} {
 		o.look(seen, &Portal{State: limiter.State{Upstream: acme, Plan: limiter.Standard, Rate: rate}})
 	}
-	o.snapshot()
+	o.status()
 	if text := log.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "the rate was lowered") || !strings.Contains(text, "the rate has recovered") {
 		t.Error(text)
 	}

@@ -13,7 +13,7 @@ func networkOf(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 32)
 }
 
-func (w *watchers) of(client netip.Prefix) (n int) {
+func (w *viewers) of(client netip.Prefix) (n int) {
 	for _, o := range w.open {
 		if o.client == client {
 			n++
@@ -23,18 +23,18 @@ func (w *watchers) of(client netip.Prefix) (n int) {
 }
 
 // One client that opens streams without end leaves room for every other.
-func TestWatchersOfManyClients(t *testing.T) {
-	var w watchers
-	for range 3 * maxWatchers {
+func TestViewersOfManyClients(t *testing.T) {
+	var w viewers
+	for range 3 * maxViewers {
 		if _, ok := w.join(networkOf(0)); !ok {
 			t.Fatal("the newest stream of a client is refused")
 		}
 	}
-	if n := len(w.open); n != maxWatchers {
+	if n := len(w.open); n != maxViewers {
 		t.Errorf("%d streams are open", n)
 	}
 	oldest := w.open[0].stream
-	for i := 1; i < maxWatchers; i++ {
+	for i := 1; i < maxViewers; i++ {
 		if _, ok := w.join(networkOf(i)); !ok {
 			t.Errorf("client %d is refused", i)
 		}
@@ -42,7 +42,7 @@ func TestWatchersOfManyClients(t *testing.T) {
 	if _, open := <-oldest; open {
 		t.Error("the oldest stream of the client with most goes on")
 	}
-	if n := w.of(networkOf(0)); n != 1 || len(w.open) != maxWatchers {
+	if n := w.of(networkOf(0)); n != 1 || len(w.open) != maxViewers {
 		t.Errorf("%d streams of the greedy client, %d in all", n, len(w.open))
 	}
 	if _, ok := w.join(networkOf(99)); ok {
@@ -65,7 +65,7 @@ func (d *deadlines) SetWriteDeadline(at time.Time) error {
 }
 
 // A page has five seconds to take one status.
-func TestWatchersDeadline(t *testing.T) {
+func TestViewersDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
@@ -81,14 +81,14 @@ func TestWatchersDeadline(t *testing.T) {
 	})
 }
 
-// A watcher who does not read is dropped.
-func TestWatcherWhoDoesNotRead(t *testing.T) {
-	var w watchers
+// A viewer who does not read is dropped.
+func TestViewerWhoDoesNotRead(t *testing.T) {
+	var w viewers
 	first, _ := w.join(networkOf(1))
 	w.join(networkOf(1))
-	w.publish([]byte("1"))
+	w.publish(new(status))
 	<-first
-	w.publish([]byte("2")) // the second has not taken the 1
+	w.publish(new(status)) // the second viewer has not taken the first status
 	if len(w.open) != 1 {
 		t.Errorf("%d watch", len(w.open))
 	}
