@@ -26,19 +26,19 @@ func newApplications() *applications {
 
 // of is the name under which a credential's budgets are kept.
 func (a *applications) of(c bitrix24.Credential) string {
-	if c.Kind == "oauth" {
+	if c.Kind == bitrix24.CredentialOAuth {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if name, known := a.names.Get(c.ID); known {
 			return "application " + name
 		}
 	}
-	return c.Kind + " " + c.ID
+	return c.String()
 }
 
 // learn remembers the application that an answer names.
 func (a *applications) learn(c bitrix24.Credential, application string) {
-	if c.Kind != "oauth" || application == "" || len(application) > 128 {
+	if c.Kind != bitrix24.CredentialOAuth || application == "" || len(application) > 128 {
 		return
 	}
 	a.mu.Lock()

@@ -13,7 +13,7 @@ import (
 
 // The name of an application is remembered up to 128 bytes.
 func TestApplicationNamesAreBounded(t *testing.T) {
-	token := bitrix24.Credential{Kind: "oauth", ID: "1"}
+	token := bitrix24.Credential{Kind: bitrix24.CredentialOAuth, ID: "1"}
 	a := newApplications()
 	if a.learn(token, strings.Repeat("a", 129)); a.of(token) != "oauth 1" {
 		t.Errorf("after a name of 129 bytes: got %s, want oauth 1", a.of(token))

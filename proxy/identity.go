@@ -29,7 +29,7 @@ func clientName(h http.Header, c bitrix24.Credential) string {
 	if name := h.Get("B24-Client"); mayBeShown(name) {
 		return name
 	}
-	return c.Kind + " " + c.ID
+	return c.String()
 }
 
 var plainName = regexp.MustCompile(`^[A-Za-z0-9._:+/=-]{1,128}$`)

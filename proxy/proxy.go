@@ -127,7 +127,7 @@ func New(c Config) *Proxy {
 func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	w := &answerWriter{ResponseWriter: to}
 	ex := &exchange{
-		id: requestID(r.Header), client: clientName(r.Header, bitrix24.Credential{Kind: "none"}),
+		id: requestID(r.Header), client: clientName(r.Header, bitrix24.Credential{Kind: bitrix24.CredentialNone}),
 		began: time.Now(), control: http.NewResponseController(w), isLast: isLast(r),
 	}
 	isIn := p.calls.enter()

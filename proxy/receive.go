@@ -55,7 +55,7 @@ func (p *Proxy) wouldReject(r *http.Request, ex *exchange, wait time.Duration) *
 		return nil
 	}
 	ask := limiter.Request{Upstream: ex.route.portal, Client: ex.client, Urgency: ex.urgency, Wait: wait}
-	if ex.client == clientName(nil, bitrix24.Credential{Kind: "none"}) {
+	if ex.client == clientName(nil, bitrix24.Credential{Kind: bitrix24.CredentialNone}) {
 		ask.Client = ""
 	}
 	if rejected := p.limiter.WouldReject(ask); rejected != nil {

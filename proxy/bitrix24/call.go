@@ -75,7 +75,7 @@ func parse(segments []string) Call {
 		fallthrough
 	default: // without a method, or with too many segments, but with the code
 		c.Webhook = true
-		c.webhook = idOf("webhook", unescapePath(segments[0])+"/"+segments[1])
+		c.webhook = idOf(CredentialWebhook, unescapePath(segments[0])+"/"+segments[1])
 	}
 	return c
 }

@@ -17,15 +17,27 @@ import (
 // whose token comes later counts as a call without one.
 const maxCredentialBody = 64 << 10
 
+// CredentialKind is how a caller proves who he is.
+type CredentialKind string
+
+const (
+	CredentialWebhook CredentialKind = "webhook"
+	CredentialOAuth   CredentialKind = "oauth"
+	CredentialNone    CredentialKind = "none"
+)
+
 // Credential says who calls, and does not hold the secret.
 type Credential struct {
-	Kind string // "webhook", "oauth" or "none"
+	Kind CredentialKind
 
 	// ID is 12 hexadecimal digits, or "" without a credential. It stays the same
 	// for the same secret as long as the process lives. An OAuth token lives for
 	// an hour (README.md#credentials), and the next one has another ID.
 	ID string
 }
+
+// String returns the kind and the ID, such as "webhook 507da47e72b7".
+func (c Credential) String() string { return string(c.Kind) + " " + c.ID }
 
 // idKey is the key of the hash that makes IDs. With a plain hash, whoever sees the
 // status page could test weak codes and known tokens against it. With a random key
@@ -40,9 +52,9 @@ var idKey = func() []byte {
 }()
 
 // idOf returns the ID of a secret.
-func idOf(kind, secret string) string {
+func idOf(kind CredentialKind, secret string) string {
 	mac := hmac.New(sha256.New, idKey)
-	io.WriteString(mac, kind+" "+secret)
+	io.WriteString(mac, string(kind)+" "+secret)
 	return hex.EncodeToString(mac.Sum(nil)[:6])
 }
 
@@ -53,7 +65,7 @@ func idOf(kind, secret string) string {
 // auth[access_token]=….
 func FindCredential(c Call, rawQuery, authorization, contentType string, body []byte) Credential {
 	if c.Webhook {
-		return Credential{Kind: "webhook", ID: c.webhook}
+		return Credential{Kind: CredentialWebhook, ID: c.webhook}
 	}
 	token := bearer(authorization)
 	if token == "" {
@@ -63,9 +75,9 @@ func FindCredential(c Call, rawQuery, authorization, contentType string, body []
 		token = tokenInBody(contentType, body)
 	}
 	if token == "" {
-		return Credential{Kind: "none"}
+		return Credential{Kind: CredentialNone}
 	}
-	return Credential{Kind: "oauth", ID: idOf("oauth", token)}
+	return Credential{Kind: CredentialOAuth, ID: idOf(CredentialOAuth, token)}
 }
 
 func bearer(authorization string) string {
