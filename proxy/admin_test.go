@@ -16,7 +16,7 @@ import (
 // get asks the admin handler.
 func (p *Proxy) get(path string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	r := httptest.NewRequest("GET", path, nil)
+	r := httptest.NewRequest(http.MethodGet, path, nil)
 	r.Host = "127.0.0.1:8081"
 	p.Admin().ServeHTTP(w, r)
 	return w
@@ -136,7 +136,7 @@ func TestAdminPanic(t *testing.T) {
 	var log bytes.Buffer
 	p := newProxy(t, func(c *Config) { c.Log = debugLog(&log) })
 	w := httptest.NewRecorder()
-	r := httptest.NewRequest("GET", "/", nil)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Host = "localhost"
 	r.Header.Set("X-Request-Id", "r1")
 	p.withoutPanics(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oh") })).ServeHTTP(w, r)

@@ -33,15 +33,15 @@ func jsonLog(to *bytes.Buffer, level slog.Level) func(*Config) {
 	return func(c *Config) { c.Log = slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level})) }
 }
 
-// about lists the lines about a request.
-func about(t *testing.T, log *bytes.Buffer, id string) (lines []logged) {
+// linesOfR1 returns the lines about the request r1.
+func linesOfR1(t *testing.T, log *bytes.Buffer) (lines []logged) {
 	t.Helper()
 	for line := range strings.Lines(log.String()) {
 		var l logged
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		if l.RequestID == id {
+		if l.RequestID == "r1" {
 			lines = append(lines, l)
 		}
 	}
@@ -70,7 +70,7 @@ func TestCallLog(t *testing.T) {
 				var log bytes.Buffer
 				p := newProxy(t, jsonLog(&log, slog.LevelInfo)).behind(simulate(t, strings.Fields(c.portal)...))
 				p.call("POST", c.target, "{}", "X-Request-Id", "r1", "B24-Client", "crm-sync", cmp.Or(c.header[0], "X-None"), c.header[1])
-				lines := about(t, &log, "r1")
+				lines := linesOfR1(t, &log)
 				if len(lines) != 1 {
 					t.Fatalf("%d lines, want one:\n%s", len(lines), log.String())
 				}
@@ -112,7 +112,7 @@ func TestSendingAgainIsLogged(t *testing.T) {
 				p.call("POST", c.target, "{}", "X-Request-Id", "r1", "B24-Client", "crm-sync")
 				want := c.want
 				want.Level, want.Msg, want.RequestID, want.Portal, want.Client, want.HTTPMethod, want.Attempts = "INFO", "sending again", "r1", "acme.bitrix24.com", "crm-sync", "POST", 1
-				if lines := about(t, &log, "r1"); len(lines) != 1 || lines[0] != want {
+				if lines := linesOfR1(t, &log); len(lines) != 1 || lines[0] != want {
 					t.Errorf("got  %+v\nwant %+v", lines, want)
 				}
 				time.Sleep(time.Hour)
@@ -131,7 +131,7 @@ func TestCallLogOfARejection(t *testing.T) {
 			p.call("POST", deal, "{}")
 		}
 		w := p.call("POST", deal, "{}", "Prefer", "wait=0", "X-Request-Id", "r1")
-		lines := about(t, &log, "r1")
+		lines := linesOfR1(t, &log)
 		if len(lines) != 1 || w.Header().Get("Retry-After") != "1" || lines[0].RetryAfter != 1 || strings.Contains(log.String(), "try again in") ||
 			lines[0].Executed != "no" || lines[0].Reason != "queue_wait" || lines[0].Attempts != 0 {
 			t.Errorf("%v:\n%s", w.Header(), log.String())
@@ -159,7 +159,7 @@ func TestCallLogWithoutAnObject(t *testing.T) {
 				defer func() { recover() }() // half an answer cuts the connection
 				p.call("POST", c.target, "", "X-Request-Id", "r1")
 			}()
-			lines := about(t, &log, "r1")
+			lines := linesOfR1(t, &log)
 			if len(lines) != 1 || lines[0].Outcome != metrics.PortalError || lines[0].Reason != c.reason || lines[0].Code != c.code || lines[0].Executed != "unknown" {
 				t.Errorf("%s", log.String())
 			}
@@ -175,7 +175,7 @@ func TestCallLogOfAbandoned(t *testing.T) {
 		ctx, leave := context.WithTimeout(t.Context(), time.Second)
 		defer leave()
 		p.callContext(ctx, "POST", deal, "{}", "X-Request-Id", "r1")
-		lines := about(t, &log, "r1")
+		lines := linesOfR1(t, &log)
 		if len(lines) != 1 || lines[0].Outcome != metrics.Abandoned || lines[0].Reason != "client_left" || lines[0].Executed != "unknown" || lines[0].Status != 0 {
 			t.Errorf("%s", log.String())
 		}
@@ -197,7 +197,7 @@ func TestCallLogOfSuccess(t *testing.T) {
 		edit := jsonLog(&log, c.level)
 		p := newProxy(t, func(config *Config) { edit(config); config.LogAllCalls = c.all }).behind(good)
 		p.call("GET", deal, "", "X-Request-Id", "r1")
-		lines := about(t, &log, "r1")
+		lines := linesOfR1(t, &log)
 		if c.want == "" {
 			if len(lines) != 0 {
 				t.Errorf("all=%v from %v: %s", c.all, c.level, log.String())

@@ -34,7 +34,7 @@ func TestUnprocessedIsSentAgain(t *testing.T) {
 						ran.Add(1)
 						success(w, stream)
 					})
-					p := portal.before(t, nil)
+					p := portal.before(t)
 					for range earlier {
 						p.call("POST", deal, "{}")
 					}
@@ -67,7 +67,7 @@ func TestResetStreamIsNotSentAgain(t *testing.T) {
 				seen.Add(1)
 				frame(w, frameReset, 0, stream, uint32s(code))
 			})
-			w := portal.before(t, nil).call("POST", deal, strings.Repeat("x", size))
+			w := portal.before(t).call("POST", deal, strings.Repeat("x", size))
 			if e := tell(t, w); seen.Load() != 1 || w.Code != 500 || e.Proxy.Reason != "reset" || e.Proxy.Executed != "unknown" {
 				t.Errorf("code %d, %d bytes: got %d %s after %d requests, want 500 with the reason reset after one", code, size, w.Code, w.Body, seen.Load())
 			}
@@ -83,7 +83,7 @@ func TestPortalThatRefusesEveryStream(t *testing.T) {
 		seen.Add(1)
 		frame(w, frameReset, 0, stream, uint32s(7))
 	})
-	w := portal.before(t, nil).call("POST", deal, "x")
+	w := portal.before(t).call("POST", deal, "x")
 	e := tell(t, w)
 	if w.Code != 503 || e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Executed != "no" || seen.Load() > maxSendings {
 		t.Errorf("got %d %s after %d requests, want PORTAL_UNREACHABLE after at most %d", w.Code, w.Body, seen.Load(), maxSendings)
@@ -121,7 +121,7 @@ func TestNetHTTPRepeatsNothing(t *testing.T) {
 						}
 					}
 				})
-				p := portal.before(t, nil)
+				p := portal.before(t)
 				p.call("POST", deal, "first")
 				w := p.call(c.method, c.target, c.body, header, "key")
 				if seen.Load() != 2 || w.Code != 500 {
@@ -146,7 +146,7 @@ func TestClosedIdleConnection(t *testing.T) {
 			c.Close()
 			closed <- true
 		})
-		p := portal.before(t, nil)
+		p := portal.before(t)
 		for i := range 3 {
 			if w := p.call("POST", deal, strings.Repeat("x", size)); w.Code != 200 {
 				t.Fatalf("call %d: got %d %s, want 200", i, w.Code, w.Body)
@@ -169,7 +169,7 @@ func TestNoBodyLeavesAsNone(t *testing.T) {
 			requests <- strings.ToLower(raw)
 		}
 	})
-	p := portal.before(t, nil)
+	p := portal.before(t)
 	for _, method := range []string{"GET", "HEAD", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "CUSTOM", "POST", "PUT", "PATCH"} {
 		for _, key := range []string{"", "k"} {
 			p.call(method, "/rest/api/tasks.task.add", "", "Idempotency-Key", key)
@@ -214,7 +214,7 @@ func TestOnlyWhatLeavesDecides(t *testing.T) {
 			})
 			front := must(net.Listen("tcp", "127.0.0.1:0"))
 			defer front.Close()
-			p := portal.before(t, nil)
+			p := portal.before(t)
 			server := p.server(t.Context(), p)
 			go server.Serve(front)
 			defer server.Close()

@@ -88,6 +88,7 @@ func closeAll(listener net.Listener) {
 
 // resolveToLoopback has every name resolve to 127.0.0.1 while a test runs.
 func resolveToLoopback(t *testing.T) {
+	t.Helper()
 	before := net.DefaultResolver
 	t.Cleanup(func() { net.DefaultResolver = before })
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {

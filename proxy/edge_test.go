@@ -72,7 +72,7 @@ func TestLostThenRefused(t *testing.T) {
 		if sent++; sent == 1 {
 			panic(http.ErrAbortHandler)
 		}
-		w.WriteHeader(503)
+		w.WriteHeader(http.StatusServiceUnavailable)
 		io.WriteString(w, `{"error":"QUERY_LIMIT_EXCEEDED","error_description":"Too many requests"}`)
 	}))
 	w := p.call("POST", "/rest/api/tasks.task.add", "{}", "Idempotency-Key", "k", "Prefer", "wait=0")

@@ -233,7 +233,7 @@ func TestPlainInPieces(t *testing.T) {
 		resp := &http.Response{
 			StatusCode: status, Header: http.Header{"Content-Encoding": {"gzip"}},
 			Body:    io.NopCloser(iotest.OneByteReader(strings.NewReader(text))),
-			Request: httptest.NewRequest("POST", deal, nil),
+			Request: httptest.NewRequest(http.MethodPost, deal, nil),
 		}
 		if a := examine(resp, bitrix24.ParseCall(deal), func(bitrix24.Answer) {}); a.Kind != want {
 			t.Errorf("%s: got %v, want %v", text, a.Kind, want)

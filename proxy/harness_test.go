@@ -26,8 +26,8 @@ func must[T any](v T, err error) T {
 }
 
 // newProxy makes a proxy for the portal acme.bitrix24.com and the cloud.
-func newProxy(t testing.TB, edit func(*Config)) *Proxy {
-	t.Helper()
+func newProxy(tb testing.TB, edit func(*Config)) *Proxy {
+	tb.Helper()
 	c := Config{
 		Upstream:        must(url.Parse("https://acme.bitrix24.com")),
 		Portals:         CloudPortals(),
@@ -39,14 +39,14 @@ func newProxy(t testing.TB, edit func(*Config)) *Proxy {
 		SpoolLimit:      1 << 30,
 		Normalize:       true,
 		MetricsPortals:  100,
-		Log:             debugLog(t.Output()),
+		Log:             debugLog(tb.Output()),
 	}
 	if edit != nil {
 		edit(&c)
 	}
 	p := New(c)
 	if c.Observe { // shadows may wait still
-		t.Cleanup(p.limiter.Close)
+		tb.Cleanup(p.limiter.Close)
 	}
 	return p
 }

@@ -20,7 +20,7 @@ func TestHeadersThatImitateOthers(t *testing.T) {
 	defer portal.Close()
 	server := httptest.NewServer(newProxy(t, func(c *Config) { c.Upstream = mustURL(portal.URL) }))
 	defer server.Close()
-	req := must(http.NewRequest("GET", server.URL+"/rest/profile", nil))
+	req := must(http.NewRequest(http.MethodGet, server.URL+"/rest/profile", nil))
 	req.Header = http.Header{"Accept-Encoding": {"br"}, "User-Agent": {"test"}}
 	for _, name := range []string{
 		"X_Forwarded_For", "x-forwarded_HOST", "X.Forwarded.For", "X-Forwarded", "X-FORWARDED-PROTO", "Forwarded",
@@ -45,11 +45,11 @@ func TestErrorsCarryTheOriginHeader(t *testing.T) {
 	portal := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/rest/page":
-			w.WriteHeader(502)
+			w.WriteHeader(http.StatusBadGateway)
 			io.WriteString(w, "<html>")
 		case "/rest/named":
 			w.Header().Set("Access-Control-Allow-Origin", "https://app.example")
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 			io.WriteString(w, `{"error":"expired_token","error_description":""}`)
 		case "/rest/add":
 			panic(http.ErrAbortHandler)

@@ -32,13 +32,16 @@ func TestEndOfACallMakesRoomForTheNext(t *testing.T) {
 			w.Header().Set("Content-Type", "image/png")
 			w.Write(make([]byte, 8<<20))
 		}},
-		"it ends with a page": {portal: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); io.WriteString(w, "<html>") }},
+		"it ends with a page": {portal: func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadGateway)
+			io.WriteString(w, "<html>")
+		}},
 		"it ends with an error": {portal: func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 			io.WriteString(w, `{"error":"expired_token","error_description":""}`)
 		}},
 		"it is refused and sent again": {portal: func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			io.WriteString(w, `{"error":"QUERY_LIMIT_EXCEEDED","error_description":"Too many requests"}`)
 		}},
 		"it is reset and sent again": {portal: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},

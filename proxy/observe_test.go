@@ -52,6 +52,7 @@ type verdict struct {
 // judge sends a traffic through a proxy, beside another program that sends so many
 // calls per second to the same portal.
 func judge(t *testing.T, observe bool, portal b24sim.Config, c traffic, other float64) (v verdict) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		sim := b24sim.New(portal)
 		p := newProxy(t, func(c *Config) { c.Observe, c.QueueDepth = observe, 40 }).behind(sim)

@@ -113,10 +113,10 @@ func TestWriteDeadline(t *testing.T) {
 		p.reverse.Transport.(*transport).base = roundTripper(func(req *http.Request) (*http.Response, error) {
 			httptrace.ContextClientTrace(req.Context()).GotConn(httptrace.GotConnInfo{Conn: new(countingConn)})
 			body := io.MultiReader(strings.NewReader(`{"result":"`+strings.Repeat("x", bitrix24.HeadLimit)), &slowly{pieces: 20, pause: 10 * time.Second}, strings.NewReader(`"}`))
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(body), Request: req, ContentLength: -1}, nil
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(body), Request: req, ContentLength: -1}, nil
 		})
 		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
-		p.ServeHTTP(w, httptest.NewRequest("GET", deal, nil))
+		p.ServeHTTP(w, httptest.NewRequest(http.MethodGet, deal, nil))
 		var got []time.Duration
 		for _, at := range w.set[:len(w.set)-1] {
 			got = append(got, at.Sub(began))
@@ -212,7 +212,7 @@ func TestHangingUpInAnAnswer(t *testing.T) {
 		server := httptest.NewServer(p)
 		label := strings.TrimPrefix(p.config.Upstream.String(), "http://")
 		ctx, leave := context.WithCancel(t.Context())
-		resp := must(http.DefaultClient.Do(must(http.NewRequestWithContext(ctx, "POST", server.URL+"/rest/crm.deal.add", nil))))
+		resp := must(http.DefaultClient.Do(must(http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/rest/crm.deal.add", nil))))
 		<-arrived
 		must(io.ReadFull(resp.Body, make([]byte, 70<<10)))
 		if n := p.metric(`b24proxy_portal_in_flight_requests{portal="` + label + `"}`); n != 1 {

@@ -76,7 +76,7 @@ func TestOutboundProxyRefuses(t *testing.T) {
 func TestPortalsOwn407(t *testing.T) {
 	p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Proxy-Authenticate", "Basic")
-		w.WriteHeader(407)
+		w.WriteHeader(http.StatusProxyAuthRequired)
 	}))
 	if e := tell(t, p.call("POST", deal, "{}")); e.Error == "PORTAL_UNREACHABLE" || e.Proxy.Source != "portal" {
 		t.Errorf("got %+v, want an error of the portal", e)

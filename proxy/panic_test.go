@@ -31,7 +31,7 @@ func TestPanic(t *testing.T) {
 		}, "unknown", metrics.PortalError},
 		"when its answer is looked at": {func(p *Proxy) {
 			p.reverse.Transport.(*transport).base = panicking(func(req *http.Request) *http.Response {
-				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: panickingBody{}, Request: req}
+				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: panickingBody{}, Request: req}
 			})
 		}, "unknown", metrics.PortalError},
 		"when it is answered": {func(p *Proxy) {
@@ -68,7 +68,7 @@ func TestPanicWhenTheAnswerBegins(t *testing.T) {
 		w.Header().Set("X-Of-The-Portal", "1")
 		w.Write([]byte(`{"result":1}`))
 	}))
-	r := httptest.NewRequest("POST", deal, nil)
+	r := httptest.NewRequest(http.MethodPost, deal, nil)
 	r.Host = "127.0.0.1:8080"
 	w := &panickingWriter{ResponseRecorder: httptest.NewRecorder()}
 	p.ServeHTTP(w, r)
@@ -90,10 +90,10 @@ func (w *panickingWriter) WriteHeader(status int) {
 // An answer begins with its status, and not with the 1xx before it.
 func TestAnswerWriter(t *testing.T) {
 	w := &answerWriter{ResponseWriter: httptest.NewRecorder()}
-	if w.WriteHeader(103); w.wrote {
+	if w.WriteHeader(http.StatusEarlyHints); w.wrote {
 		t.Error("got 103 as an answer, want none yet")
 	}
-	if w.WriteHeader(200); !w.wrote {
+	if w.WriteHeader(http.StatusOK); !w.wrote {
 		t.Error("got no answer at 200, want one")
 	}
 }
@@ -110,7 +110,7 @@ func TestPanicInTheMiddleOfAnAnswer(t *testing.T) {
 	p := newProxy(t, func(c *Config) { c.Log = debugLog(&log) })
 	p.reverse.Transport.(*transport).base = panicking(func(req *http.Request) *http.Response {
 		body := io.MultiReader(strings.NewReader(`{"result":"`+strings.Repeat("x", 1<<20)), panickingBody{})
-		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, ContentLength: 2 << 20, Body: io.NopCloser(body), Request: req}
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, ContentLength: 2 << 20, Body: io.NopCloser(body), Request: req}
 	})
 	server := httptest.NewServer(p)
 	resp := must(http.Post(server.URL+deal, "", nil))

@@ -68,7 +68,7 @@ func TestRequestPassesUnchanged(t *testing.T) {
 	if fmt.Sprint(got.Header) != fmt.Sprint(want) {
 		t.Errorf("got the headers\n%v\nwant\n%v", got.Header, want)
 	}
-	if got.Method != "PATCH" || string(body) != "a=1&b=%zz" || got.Host != "acme.bitrix24.com" {
+	if got.Method != http.MethodPatch || string(body) != "a=1&b=%zz" || got.Host != "acme.bitrix24.com" {
 		t.Errorf("got %s %s %q, want PATCH acme.bitrix24.com and the same body", got.Method, got.Host, body)
 	}
 }
@@ -81,7 +81,7 @@ func TestAnswerPassesUnchanged(t *testing.T) {
 		w.Header().Add("Set-Cookie", "a=1")
 		w.Header().Add("Set-Cookie", "b=2")
 		w.Header().Set("X-Bitrix-Rest-Application", "app.1")
-		w.WriteHeader(201)
+		w.WriteHeader(http.StatusCreated)
 		io.WriteString(w, content)
 	}))
 	w := p.call("POST", "/rest/profile", "", "X-Request-Id", "mine-1")
@@ -350,7 +350,7 @@ func TestLargeBodyArrivesWhole(t *testing.T) {
 			t.Errorf("got %d bytes (%v), want all %d", len(got), err, len(content))
 		}
 		if sent++; sent == 1 {
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			io.WriteString(w, `{"error":"QUERY_LIMIT_EXCEEDED","error_description":"Too many requests"}`)
 			return
 		}

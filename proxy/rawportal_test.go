@@ -24,10 +24,12 @@ type rawPortal struct {
 }
 
 func newRawPortal(t *testing.T, serve func(net.Conn)) *rawPortal {
+	t.Helper()
 	return startRaw(t, must(net.Listen("tcp", "127.0.0.1:0")), serve)
 }
 
 func startRaw(t *testing.T, listener net.Listener, serve func(net.Conn)) *rawPortal {
+	t.Helper()
 	p := &rawPortal{listener: listener, address: listener.Addr().String(), serve: serve}
 	p.all.Go(func() {
 		for {
@@ -126,16 +128,14 @@ func success(w io.Writer, stream uint32) {
 }
 
 // before is a proxy in front of a rawPortal.
-func (r *rawPortal) before(t *testing.T, edit func(*Config)) *Proxy {
+func (r *rawPortal) before(t *testing.T) *Proxy {
+	t.Helper()
 	return newProxy(t, func(c *Config) {
 		c.Upstream = mustURL("http://" + r.address)
 		if r.roots != nil {
 			_, port, _ := net.SplitHostPort(r.address)
 			c.Upstream, c.Roots = mustURL("https://example.com"), r.roots
 			c.ConnectTo = HostMap[string]{{Pattern: must(ParseHostPattern("example.com")), Value: "127.0.0.1:" + port}}
-		}
-		if edit != nil {
-			edit(c)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 // renaming answers for several hosts: the ones in moved are renamed, the others serve.
 func renaming(t *testing.T, moved map[string]string, status int, arrived *[]string) http.Handler {
+	t.Helper()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		*arrived = append(*arrived, r.Method+" "+r.Host+" "+string(body))
@@ -94,6 +95,7 @@ func TestRedirectReachesDirectClients(t *testing.T) {
 // redirected sends one POST to a portal that answers with the given redirect, and
 // returns what arrived anywhere as scheme, host, path and body.
 func redirected(t *testing.T, upstream, portals, portal, target string, status int, location string) (*httptest.ResponseRecorder, []string) {
+	t.Helper()
 	var arrived []string
 	p := newProxy(t, func(c *Config) {
 		c.Upstream, c.Portals = mustURL(upstream), patterns(strings.Fields(portals)...)
@@ -229,7 +231,7 @@ func TestSlashPingPongEnds(t *testing.T) {
 			to += "/"
 		}
 		w.Header().Set("Location", to)
-		w.WriteHeader(301)
+		w.WriteHeader(http.StatusMovedPermanently)
 	}))
 	e := tell(t, p.call("POST", deal, "body"))
 	if e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Reason != "redirect_loop" || e.Proxy.Executed != "no" || sent != maxMoves+1 {

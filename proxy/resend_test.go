@@ -114,7 +114,7 @@ func TestCallWithALostAnswerIsSentOnceMore(t *testing.T) {
 
 func metricsOf(p *Proxy) string {
 	w := httptest.NewRecorder()
-	r := httptest.NewRequest("GET", "/metrics", nil)
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	r.Host = "127.0.0.1"
 	p.Admin().ServeHTTP(w, r)
 	return w.Body.String()
@@ -145,7 +145,7 @@ func TestCallWithALostAnswerIsNotSentOnAndOn(t *testing.T) {
 		"a page that lasts":                {[]answerer{page(404, "text/html", "<html>")}, 1, "html"},
 		"a page for what is too large":     {[]answerer{page(413, "text/html", "<html>")}, 1, "html"},
 		"a page for what is not allowed":   {[]answerer{page(403, "text/html", "<html>")}, 1, "html"},
-		"a redirect to another page":       {[]answerer{func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/auth/", 302) }}, 1, "redirect"},
+		"a redirect to another page":       {[]answerer{func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/auth/", http.StatusFound) }}, 1, "redirect"},
 		"a portal's own error, of the API": {[]answerer{page(500, "application/json", `{"error":"INTERNAL_SERVER_ERROR"}`)}, 1, "internal"},
 	} {
 		t.Run(name, func(t *testing.T) {

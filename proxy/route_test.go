@@ -122,7 +122,7 @@ func TestRoute(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRouter(append(CloudPortals(), patterns("crm.example.org:8443", "krm.example.com")...), c.upstream)
-			req := must(http.NewRequestWithContext(came, "POST", c.target, nil))
+			req := must(http.NewRequestWithContext(came, http.MethodPost, c.target, nil))
 			req.RequestURI = c.target
 			if !req.URL.IsAbs() {
 				req.Host = "127.0.0.1:8080"
@@ -292,11 +292,11 @@ func TestPortalNameThatLeadsToTheProxy(t *testing.T) {
 		"acme.bitrix24.com.evil.test": "upstream.example",
 	} {
 		portal = ""
-		req := must(http.NewRequest("GET", "http://"+address+"/rest/profile", nil))
+		req := must(http.NewRequest(http.MethodGet, "http://"+address+"/rest/profile", nil))
 		req.Host = host
 		resp := must(http.DefaultClient.Do(req))
 		resp.Body.Close()
-		if resp.StatusCode != 200 {
+		if resp.StatusCode != http.StatusOK {
 			portal += strconv.Itoa(resp.StatusCode)
 		}
 		if portal != want {

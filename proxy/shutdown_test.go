@@ -81,7 +81,7 @@ func TestShutdownWaitsForOpenCalls(t *testing.T) {
 			t.Errorf("%s: got %d %v, want 503 with a Retry-After and a request id", name, status, h)
 		}
 	}
-	if resp := must(http.Get(s.admin + "/readyz")); resp.StatusCode != 503 {
+	if resp := must(http.Get(s.admin + "/readyz")); resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("got /readyz %d, want 503", resp.StatusCode)
 	}
 	var storm sync.WaitGroup
@@ -135,7 +135,7 @@ func TestShutdownAnswersACallWhoseBodyIsOnItsWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	var e told
-	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || resp.StatusCode != 503 || e.Proxy.Reason != "draining" || e.Proxy.Executed != "no" {
+	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || resp.StatusCode != http.StatusServiceUnavailable || e.Proxy.Reason != "draining" || e.Proxy.Executed != "no" {
 		t.Errorf("got %d %+v (%v), want 503 for draining, not executed", resp.StatusCode, e, err)
 	}
 	if err := <-s.ended; err != nil {

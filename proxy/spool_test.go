@@ -111,7 +111,7 @@ func TestWhatIsHeldIsGivenBack(t *testing.T) {
 			p.call("POST", deal, small)
 		}
 		p.call("POST", deal, strings.Repeat("x", 1<<20+1))
-		r := httptest.NewRequest("POST", deal, io.MultiReader(strings.NewReader(large), brokenReader{}))
+		r := httptest.NewRequest(http.MethodPost, deal, io.MultiReader(strings.NewReader(large), brokenReader{}))
 		p.ServeHTTP(httptest.NewRecorder(), r)
 		nothingHeld(t, p)
 	})
@@ -225,7 +225,7 @@ func TestLargestBody(t *testing.T) {
 				body = io.MultiReader(body)
 			}
 			w := httptest.NewRecorder()
-			p.ServeHTTP(w, httptest.NewRequest("POST", deal, body))
+			p.ServeHTTP(w, httptest.NewRequest(http.MethodPost, deal, body))
 			if w.Code != want || want == 200 && w.Body.String() != fmt.Sprintf(`{"result":%d}`, size) {
 				t.Errorf("%d bytes, promised %v: got %d %s, want %d", size, promised, w.Code, w.Body, want)
 			}
@@ -239,7 +239,7 @@ func TestReadDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
-		r := httptest.NewRequest("POST", deal, io.MultiReader(&slowly{pieces: 2, pause: 10 * time.Second}))
+		r := httptest.NewRequest(http.MethodPost, deal, io.MultiReader(&slowly{pieces: 2, pause: 10 * time.Second}))
 		newProxy(t, nil).behind(good).ServeHTTP(w, r)
 		var got []time.Duration
 		for _, at := range w.reads[:len(w.reads)-1] {
@@ -284,7 +284,7 @@ func TestRoom(t *testing.T) {
 
 // A long address takes memory as headers do.
 func TestHeaderBytesCountTheAddress(t *testing.T) {
-	r := httptest.NewRequest("GET", "/"+strings.Repeat("x", 999), nil)
+	r := httptest.NewRequest(http.MethodGet, "/"+strings.Repeat("x", 999), nil)
 	if n := headerBytes(r); n != 2000 {
 		t.Errorf("got %d bytes, want 2000", n)
 	}
@@ -312,7 +312,7 @@ func TestSpoolFilesHaveNoName(t *testing.T) {
 		t.Errorf("got %s and the files %q, want all 307200 bytes and no file with a name", w.Body, seen)
 	}
 	p.spool.create = func() (*os.File, string, error) {
-		file, err = os.CreateTemp("", "named-")
+		file, err = os.CreateTemp(os.TempDir(), "named-")
 		return file, file.Name(), err
 	}
 	p.call("POST", deal, strings.Repeat("x", 300<<10))
@@ -335,7 +335,7 @@ func TestFullQueueReadsNoBodyInVain(t *testing.T) {
 		synctest.Wait()
 		isRead := func(client string) bool {
 			body := &readOrNot{Reader: strings.NewReader(`{"auth":"S3cret"}`)}
-			r := httptest.NewRequest("POST", "/rest/crm.deal.add", body)
+			r := httptest.NewRequest(http.MethodPost, "/rest/crm.deal.add", body)
 			r.Header.Set("B24-Client", client)
 			p.ServeHTTP(httptest.NewRecorder(), r)
 			return body.read

@@ -204,6 +204,7 @@ func overTLS(t *testing.T, portal http.Handler, through *relay, edit func(*Confi
 type relay struct{ dark atomic.Int64 } // connections up to this one are dead
 
 func (r *relay) start(t *testing.T, to string) (address string) {
+	t.Helper()
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))
 	t.Cleanup(func() { listener.Close() })
 	go func() {
