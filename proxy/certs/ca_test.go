@@ -165,6 +165,23 @@ func TestNoCertificate(t *testing.T) {
 	}
 }
 
+// A name may be as long as DNS allows, and no longer.
+func TestLongestNames(t *testing.T) {
+	ca, _ := openTest(t, newDir(t), listed)
+	label := strings.Repeat("a", 63)
+	long := strings.Repeat("a.", 120) + "bitrix24.com" // 252 bytes
+	for host, want := range map[string]bool{
+		label + ".bitrix24.com":  true,
+		label + "a.bitrix24.com": false,
+		"b" + long:               true,
+		"bb" + long:              false,
+	} {
+		if _, err := ca.Certificate(host); (err == nil) != want {
+			t.Errorf("%d bytes: got the error %v, want a certificate: %v", len(host), err, want)
+		}
+	}
+}
+
 // A server that asks the CA for each handshake is trusted by a client that
 // trusts the root, in TLS 1.2 and 1.3, and by nobody else.
 func TestHandshake(t *testing.T) {

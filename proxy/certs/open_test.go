@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -360,8 +361,16 @@ func TestListThatDoesNotFit(t *testing.T) {
 	os.Remove(filepath.Join(dir, rootCert))
 	ca, _ = openTest(t, dir, more)
 	certificate(t, ca, "shop.example.org")
-	if got := few(make([]string, 12)); len(got) != 11 || got[10] != "and 2 more" {
-		t.Errorf("got the list %q, want 10 and how many more", got)
+}
+
+// A line of the log lists ten hosts at most, and how many more there are.
+func TestFew(t *testing.T) {
+	for n, want := range map[int]int{0: 0, 10: 10, 11: 11, 12: 11} {
+		got := few(make([]string, n))
+		more := fmt.Sprintf("and %d more", n-10)
+		if len(got) != want || n > 10 && got[10] != more || n == 10 && got[9] != "" {
+			t.Errorf("%d hosts: got %q, want ten at most, and how many more", n, got)
+		}
 	}
 }
 
