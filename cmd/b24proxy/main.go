@@ -59,26 +59,41 @@ func command(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 			return 1
 		}
 	}
-	s, unknown, err := readSettings(environ)
-	warnings := warningsOf(unknown)
-	if err == nil {
-		warnings = append(warnings, s.warnings()...)
-	}
+	s, warnings, err := load(environ)
 	if err == nil && action == "serve" {
 		return exitCode(run(ctx, s, warnings, stderr), stderr)
 	}
+	report(warnings, err, stderr)
+	switch {
+	case err != nil:
+		return 1
+	case action == "-ca":
+		return exitCode(s.printRoot(stdout, newLog(s, stderr)), stderr)
+	}
+	fmt.Fprintln(stdout, "the settings are valid")
+	return 0
+}
+
+// load reads the settings and collects all warnings about them.
+func load(environ []string) (s settings, warnings []string, err error) {
+	s, unknown, err := readSettings(environ)
+	for _, name := range unknown {
+		warnings = append(warnings, name+" is not a setting, see -help")
+	}
+	if err == nil {
+		warnings = append(warnings, s.warnings()...)
+	}
+	return s, warnings, err
+}
+
+// report prints what is wrong with the settings.
+func report(warnings []string, err error, stderr io.Writer) {
 	for _, warning := range warnings {
 		fmt.Fprintln(stderr, "b24proxy: warning:", warning)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "b24proxy: wrong settings:\n  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
-		return 1
 	}
-	if action == "-ca" {
-		return exitCode(s.printRoot(stdout, newLog(s, stderr)), stderr)
-	}
-	fmt.Fprintln(stdout, "the settings are valid")
-	return 0
 }
 
 // exitCode returns the exit code for an error, which it prints.
@@ -88,14 +103,6 @@ func exitCode(err error, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stderr, "b24proxy:", err)
 	return 1
-}
-
-// warningsOf returns a warning for each unknown variable.
-func warningsOf(unknown []string) (all []string) {
-	for _, name := range unknown {
-		all = append(all, name+" is not a setting, see -help")
-	}
-	return all
 }
 
 // run serves until ctx ends and every call has its answer.

@@ -20,42 +20,60 @@ const (
 
 // warnings lists settings that are valid but probably wrong, each with its
 // variable.
-func (s settings) warnings() (all []string) {
-	warn := func(isWrong bool, name, format string, args ...any) {
-		if isWrong {
-			all = append(all, prefix+name+": "+fmt.Sprintf(format, args...))
-		}
+func (s settings) warnings() []string {
+	var w warnings
+	s.warnOfPlans(&w)
+	s.warnOfAddresses(&w)
+	s.warnOfTimes(&w)
+	w.add(s.MaxBody < smallestBody, "MAX_BODY", "requests of more than %d bytes get 413; write a unit (KiB, MiB, GiB) behind the number if you mean one", s.MaxBody)
+	w.add(s.QueueDepth == 0, "QUEUE_DEPTH", "0: no call may wait; each that finds no slot is rejected at once")
+	w.add(s.MetricsPortals == 0, "METRICS_PORTALS", "0: every portal counts as other, so dashboards and alerts show no single portal")
+	w.add(bool(s.PProf) && isEverywhere(s.AdminListen), "PPROF", "every network could read the profiles: %sADMIN_LISTEN is %s", prefix, s.AdminListen)
+	w.add(s.LogCalls == logAll && slog.Level(s.LogLevel) > slog.LevelInfo, "LOG_CALLS", "all has no effect: these lines have the level info, and %sLOG_LEVEL is higher", prefix)
+	return w
+}
+
+type warnings []string
+
+func (w *warnings) add(isWrong bool, name, format string, args ...any) {
+	if isWrong {
+		*w = append(*w, prefix+name+": "+fmt.Sprintf(format, args...))
 	}
-	standard, _, _ := readSettings(nil)
-	warn(isSwapped(s.Plan), "PLAN", "%v", swapped(s.Plan))
+}
+
+func (s settings) warnOfPlans(w *warnings) {
+	w.add(isSwapped(s.Plan), "PLAN", "%v", swapped(s.Plan))
 	for _, entry := range s.PortalPlans {
-		warn(isSwapped(plan(entry.Value)), "PORTAL_PLANS", "%v: %v", entry.Pattern, swapped(plan(entry.Value)))
-		warn(!s.serves(entry.Pattern), "PORTAL_PLANS", "%v is not a portal that may be called; is it spelled right, and listed in %sPORTALS?", entry.Pattern, prefix)
+		w.add(isSwapped(plan(entry.Value)), "PORTAL_PLANS", "%v: %v", entry.Pattern, swapped(plan(entry.Value)))
+		w.add(!s.serves(entry.Pattern), "PORTAL_PLANS", notServed, entry.Pattern, prefix)
 	}
 	for _, entry := range s.ConnectTo {
-		warn(!s.serves(entry.Pattern), "CONNECT_TO", "%v is not a portal that may be called; is it spelled right, and listed in %sPORTALS?", entry.Pattern, prefix)
+		w.add(!s.serves(entry.Pattern), "CONNECT_TO", notServed, entry.Pattern, prefix)
 	}
-	warn(s.MaxBody < smallestBody, "MAX_BODY", "requests of more than %d bytes get 413; write a unit (KiB, MiB, GiB) behind the number if you mean one", s.MaxBody)
+}
+
+const notServed = "%v is not a portal that may be called; is it spelled right, and listed in %sPORTALS?"
+
+func (s settings) warnOfAddresses(w *warnings) {
 	if u := s.Upstream.URL; u != nil {
-		warn(u.Scheme == "http" && proxy.Listed(proxy.CloudPortals(), u.Hostname()), "UPSTREAM", "calls and their secrets would travel unencrypted to a portal of the cloud; write https://%s", u.Hostname())
-		warn(u.Scheme == "http" && u.Port() == "443", "UPSTREAM", "port 443 is the port of https; write https://%s", u.Hostname())
-		warn(u.Scheme == "https" && u.Port() == "80", "UPSTREAM", "port 80 is the port of http; write http://%s, or https:// without the port", u.Hostname())
-		warn(u.Host == string(s.Listen), "UPSTREAM", "%s is the address of the proxy itself: it would call itself", u.Host)
+		w.add(u.Scheme == "http" && proxy.Listed(proxy.CloudPortals(), u.Hostname()), "UPSTREAM", "calls and their secrets would travel unencrypted to a portal of the cloud; write https://%s", u.Hostname())
+		w.add(u.Scheme == "http" && u.Port() == "443", "UPSTREAM", "port 443 is the port of https; write https://%s", u.Hostname())
+		w.add(u.Scheme == "https" && u.Port() == "80", "UPSTREAM", "port 80 is the port of http; write http://%s, or https:// without the port", u.Hostname())
+		w.add(u.Host == string(s.Listen), "UPSTREAM", "%s is the address of the proxy itself: it would call itself", u.Host)
 	}
 	if u := s.OutboundProxy.URL; u != nil {
-		warn(u.Host == string(s.Listen), "OUTBOUND_PROXY", "%s is the address of this proxy itself: it would call itself", u.Host)
+		w.add(u.Host == string(s.Listen), "OUTBOUND_PROXY", "%s is the address of this proxy itself: it would call itself", u.Host)
 	}
+}
+
+func (s settings) warnOfTimes(w *warnings) {
+	standard, _, _ := readSettings(nil)
 	isStandard := s.DrainTimeout == standard.DrainTimeout && s.UpstreamTimeout == standard.UpstreamTimeout
-	warn(s.DrainTimeout < s.UpstreamTimeout && !isStandard, "DRAIN_TIMEOUT", "%s is shorter than %sUPSTREAM_TIMEOUT (%s): a stop ends calls that the portal would still answer",
+	w.add(s.DrainTimeout < s.UpstreamTimeout && !isStandard, "DRAIN_TIMEOUT", "%s is shorter than %sUPSTREAM_TIMEOUT (%s): a stop ends calls that the portal would still answer",
 		short(s.DrainTimeout), prefix, short(s.UpstreamTimeout))
-	warn(time.Duration(s.UpstreamTimeout) < longestRequest, "UPSTREAM_TIMEOUT", "%s is shorter than the %s that a call may run in the cloud: the proxy would give up on calls that go on running", short(s.UpstreamTimeout), short(longestRequest))
-	warn(s.QueueWait == 0, "QUEUE_WAIT", "0s: no call waits; each that finds no slot is rejected at once")
-	warn(s.QueueDepth == 0, "QUEUE_DEPTH", "0: no call may wait; each that finds no slot is rejected at once")
-	warn(time.Duration(s.OperatingLimit) > cloudOperating, "OPERATING_LIMIT", "%s is more than the %s after which the cloud blocks a method", short(s.OperatingLimit), short(cloudOperating))
-	warn(s.MetricsPortals == 0, "METRICS_PORTALS", "0: every portal counts as other, so dashboards and alerts show no single portal")
-	warn(bool(s.PProf) && isEverywhere(s.AdminListen), "PPROF", "every network could read the profiles: %sADMIN_LISTEN is %s", prefix, s.AdminListen)
-	warn(s.LogCalls == logAll && slog.Level(s.LogLevel) > slog.LevelInfo, "LOG_CALLS", "all has no effect: these lines have the level info, and %sLOG_LEVEL is higher", prefix)
-	return all
+	w.add(time.Duration(s.UpstreamTimeout) < longestRequest, "UPSTREAM_TIMEOUT", "%s is shorter than the %s that a call may run in the cloud: the proxy would give up on calls that go on running", short(s.UpstreamTimeout), short(longestRequest))
+	w.add(s.QueueWait == 0, "QUEUE_WAIT", "0s: no call waits; each that finds no slot is rejected at once")
+	w.add(time.Duration(s.OperatingLimit) > cloudOperating, "OPERATING_LIMIT", "%s is more than the %s after which the cloud blocks a method", short(s.OperatingLimit), short(cloudOperating))
 }
 
 // isSwapped reports whether a plan's rate is above its burst. No portal has such
