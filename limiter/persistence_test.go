@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A fakePersister saves nothing, and fails if it is told to.
+// A fakePersister saves nothing, and fails with err.
 type fakePersister struct{ err error }
 
 func (fakePersister) Load(string) (time.Time, bool)           { return time.Time{}, false }

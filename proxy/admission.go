@@ -41,32 +41,18 @@ func (t *transport) admit(ctx context.Context, ex *exchange, wasRefused bool) (a
 func (t *transport) acquire(ctx context.Context, ex *exchange, wasRefused bool) (a admission, err error) {
 	a.key = t.budgetKey(ex)
 	ex.budget = a.key
+	if t.observe {
+		return t.observed(ctx, ex, a)
+	}
 	for {
-		if t.observe {
-			if rejected := t.budgets.WouldReject(time.Now(), a.key, ex.deadline); rejected != nil { // then it would not enter the queue
-				ex.wouldFail = rejection(rejected)
-				return a, nil
-			}
-		} else if err := t.budgets.Wait(ctx, a.key, ex.deadline); err != nil {
+		if err := t.budgets.Wait(ctx, a.key, ex.deadline); err != nil {
 			return a, err
 		}
-		a.slot, err = t.limiter.Acquire(ctx, limiter.Request{
-			Upstream: ex.route.portal,
-			Client:   ex.client,
-			Urgency:  ex.urgency,
-			Wait:     time.Until(ex.deadline),
-			Refused:  wasRefused,
-		})
-		if err != nil {
+		if a.slot, err = t.slot(ctx, ex, wasRefused); err != nil {
 			return a, err
 		}
-		var wait time.Duration
 		var rejected *limiter.Rejection
-		a.pass, wait, rejected = t.budgets.Enter(time.Now(), a.key, ex.deadline)
-		if t.observe {
-			ex.observe(a.slot, wait, rejected)
-			return a, nil
-		}
+		a.pass, _, rejected = t.budgets.Enter(time.Now(), a.key, ex.deadline)
 		if a.pass != nil {
 			return a, nil
 		}
@@ -75,6 +61,35 @@ func (t *transport) acquire(ctx context.Context, ex *exchange, wasRefused bool) 
 			return a, rejected
 		}
 	}
+}
+
+// observed lets a call go at once, and notes what enforcing would have done with it. A
+// call that would be rejected for its operating time would not enter the queue.
+func (t *transport) observed(ctx context.Context, ex *exchange, a admission) (admission, error) {
+	if rejected := t.budgets.WouldReject(time.Now(), a.key, ex.deadline); rejected != nil {
+		ex.wouldFail = rejection(rejected)
+		return a, nil
+	}
+	var err error
+	if a.slot, err = t.slot(ctx, ex, false); err != nil {
+		return a, err
+	}
+	var wait time.Duration
+	var rejected *limiter.Rejection
+	a.pass, wait, rejected = t.budgets.Enter(time.Now(), a.key, ex.deadline)
+	ex.observe(a.slot, wait, rejected)
+	return a, nil
+}
+
+// slot waits for a slot of the portal.
+func (t *transport) slot(ctx context.Context, ex *exchange, wasRefused bool) (*limiter.Slot, error) {
+	return t.limiter.Acquire(ctx, limiter.Request{
+		Upstream: ex.route.portal,
+		Client:   ex.client,
+		Urgency:  ex.urgency,
+		Wait:     time.Until(ex.deadline),
+		Refused:  wasRefused,
+	})
 }
 
 // budgetKey names the operating-time budget of a call as the portal keeps it: by

@@ -42,7 +42,7 @@ func TestMethodIsHeldForItsOperatingTime(t *testing.T) {
 				if served < 10 || served > 12 {
 					t.Errorf("got %d calls of 40 s served within 480 s, want 10 to 12", served)
 				}
-				e := tell(t, w)
+				e := errorOf(t, w)
 				if w.Code != 429 || e.Error != "OPERATION_TIME_LIMIT" || e.Proxy.Source != "proxy" || e.Proxy.Reason != "operating_time" || e.Proxy.Executed != "no" {
 					t.Errorf("got %d %+v, want 429 OPERATION_TIME_LIMIT of the proxy, reason operating_time, not executed", w.Code, e)
 				}
@@ -101,10 +101,10 @@ func TestMethodThatThePortalRefusesIsHeld(t *testing.T) {
 		portal := simulate(t, "crm.deal.list:OPERATION_TIME_LIMIT:first=1")
 		p := newProxy(t, func(c *Config) { c.OperatingLimit = 480 * time.Second }).behind(portal)
 		w := p.call("POST", list, "")
-		if e := tell(t, w); w.Code != 429 || e.Proxy.Source != "portal" || w.Header().Get("Retry-After") == "" {
+		if e := errorOf(t, w); w.Code != 429 || e.Proxy.Source != "portal" || w.Header().Get("Retry-After") == "" {
 			t.Errorf("got %d %+v %v, want 429 of the portal with a Retry-After", w.Code, e, w.Header())
 		}
-		if e := tell(t, p.call("POST", list, "")); e.Proxy.Source != "proxy" {
+		if e := errorOf(t, p.call("POST", list, "")); e.Proxy.Source != "proxy" {
 			t.Errorf("the next call: got %+v, want an error of the proxy", e)
 		}
 		if w := p.call("POST", deal, ""); w.Code != 200 {
@@ -133,7 +133,7 @@ func TestFewCallsWaitForTheReset(t *testing.T) {
 			go p.callContext(ctx, "POST", list, "")
 		}
 		synctest.Wait()
-		if e := tell(t, p.call("POST", list, "")); e.Proxy.Reason != "queue_full" {
+		if e := errorOf(t, p.call("POST", list, "")); e.Proxy.Reason != "queue_full" {
 			t.Errorf("the third call: got the reason %q, want queue_full", e.Proxy.Reason)
 		}
 		leave()
@@ -153,12 +153,12 @@ func TestBlockedPortalGetsOneCallAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		portal := simulate(t, "*:OVERLOAD_LIMIT")
 		p := newProxy(t, nil).behind(portal)
-		if e := tell(t, p.call("POST", deal, "")); e.Error != "OVERLOAD_LIMIT" || e.Proxy.Source != "portal" {
+		if e := errorOf(t, p.call("POST", deal, "")); e.Error != "OVERLOAD_LIMIT" || e.Proxy.Source != "portal" {
 			t.Errorf("got %+v, want OVERLOAD_LIMIT of the portal", e)
 		}
 		for range 30 {
 			w := p.call("POST", deal, "")
-			e := tell(t, w)
+			e := errorOf(t, w)
 			if w.Code != 503 || e.Error != "OVERLOAD_LIMIT" || e.Proxy.Retryable || e.Proxy.Executed != "no" {
 				t.Fatalf("got %d %+v, want 503 OVERLOAD_LIMIT, not executed and not to be repeated", w.Code, e)
 			}
@@ -208,7 +208,7 @@ func TestCallThatDoesNotWait(t *testing.T) {
 			switch {
 			case i < 49 && w.Code != 200:
 				t.Fatalf("call %d: got %d %s, want 200", i, w.Code, w.Body)
-			case i == 49 && tell(t, w).Proxy.Reason != "queue_wait":
+			case i == 49 && errorOf(t, w).Proxy.Reason != "queue_wait":
 				t.Errorf("call %d: got %d %s, want the reason queue_wait", i, w.Code, w.Body)
 			}
 		}

@@ -68,7 +68,7 @@ func TestResetStreamIsNotSentAgain(t *testing.T) {
 				frame(w, frameReset, 0, stream, uint32s(code))
 			})
 			w := portal.before(t).call("POST", deal, strings.Repeat("x", size))
-			if e := tell(t, w); seen.Load() != 1 || w.Code != 500 || e.Proxy.Reason != "reset" || e.Proxy.Executed != "unknown" {
+			if e := errorOf(t, w); seen.Load() != 1 || w.Code != 500 || e.Proxy.Reason != "reset" || e.Proxy.Executed != "unknown" {
 				t.Errorf("code %d, %d bytes: got %d %s after %d requests, want 500 with the reason reset after one", code, size, w.Code, w.Body, seen.Load())
 			}
 		}
@@ -84,7 +84,7 @@ func TestPortalThatRefusesEveryStream(t *testing.T) {
 		frame(w, frameReset, 0, stream, uint32s(7))
 	})
 	w := portal.before(t).call("POST", deal, "x")
-	e := tell(t, w)
+	e := errorOf(t, w)
 	if w.Code != 503 || e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Executed != "no" || seen.Load() > maxSendings {
 		t.Errorf("got %d %s after %d requests, want PORTAL_UNREACHABLE after at most %d", w.Code, w.Body, seen.Load(), maxSendings)
 	}

@@ -67,7 +67,7 @@ func TestCloudNameWithPrivateAddressIsNotDialled(t *testing.T) {
 				c.edit(config)
 				jsonLog(&log, slog.LevelInfo)(config)
 			})
-			e := tell(t, p.call("POST", deal, "{}", "B24-Portal", "acme.bitrix24.com"+c.port))
+			e := errorOf(t, p.call("POST", deal, "{}", "B24-Portal", "acme.bitrix24.com"+c.port))
 			if e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Executed != "no" {
 				t.Errorf("got %+v, want PORTAL_UNREACHABLE, executed no", e)
 			}

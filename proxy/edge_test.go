@@ -59,7 +59,7 @@ func TestRenamedWithoutASlot(t *testing.T) {
 			must(p.limiter.Acquire(t.Context(), limiter.Request{Upstream: "b.bitrix24.com"})).Answered(limiter.Accepted)
 		}
 		w := p.call("POST", deal, "", "Prefer", "wait=0")
-		if e := tell(t, w); w.Code != 503 || e.Proxy.Reason != "queue_wait" || e.Proxy.Executed != "no" {
+		if e := errorOf(t, w); w.Code != 503 || e.Proxy.Reason != "queue_wait" || e.Proxy.Executed != "no" {
 			t.Errorf("got %d %+v, want 503 with the reason queue_wait, executed no", w.Code, e)
 		}
 	})
@@ -76,7 +76,7 @@ func TestLostThenRefused(t *testing.T) {
 		io.WriteString(w, `{"error":"QUERY_LIMIT_EXCEEDED","error_description":"Too many requests"}`)
 	}))
 	w := p.call("POST", "/rest/api/tasks.task.add", "{}", "Idempotency-Key", "k", "Prefer", "wait=0")
-	if e := tell(t, w); sent != 2 || e.Proxy.Executed != "unknown" {
+	if e := errorOf(t, w); sent != 2 || e.Proxy.Executed != "unknown" {
 		t.Errorf("got %+v after %d requests, want executed unknown after 2", e, sent)
 	}
 }
@@ -118,7 +118,7 @@ func TestLostThroughAnHTTPSProxy(t *testing.T) {
 		c.Upstream, c.OutboundProxy, c.Roots = mustURL("https://example.com"), mustURL(via.URL), roots
 	})
 	w := p.call("POST", deal, "x")
-	if e := tell(t, w); ran != 1 || w.Code != 500 || e.Proxy.Executed != "unknown" {
+	if e := errorOf(t, w); ran != 1 || w.Code != 500 || e.Proxy.Executed != "unknown" {
 		t.Errorf("got %d %+v after it ran %d times, want 500, executed unknown, after one", w.Code, e, ran)
 	}
 }
@@ -156,7 +156,7 @@ func TestSwitchedProtocols(t *testing.T) {
 		}
 	}()
 	p := newProxy(t, func(c *Config) { c.Upstream = mustURL("http://" + listener.Addr().String()) })
-	if w := p.call("POST", deal, "x"); w.Code != 500 || tell(t, w).Proxy.Reason != "reset" {
+	if w := p.call("POST", deal, "x"); w.Code != 500 || errorOf(t, w).Proxy.Reason != "reset" {
 		t.Errorf("got %d %s, want 500 with the reason reset", w.Code, w.Body)
 	}
 }
@@ -197,7 +197,7 @@ func TestSilenceInAnAnswer(t *testing.T) {
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 	}), func(c *Config) { c.UpstreamTimeout = 100 * time.Millisecond })
-	if e := tell(t, p.call("POST", deal, "x")); e.Proxy.Reason != "timeout" {
+	if e := errorOf(t, p.call("POST", deal, "x")); e.Proxy.Reason != "timeout" {
 		t.Errorf("got %+v, want the reason timeout", e)
 	}
 }
@@ -206,7 +206,7 @@ func TestSilenceInAnAnswer(t *testing.T) {
 func TestNoRoomForABody(t *testing.T) {
 	t.Setenv("TMPDIR", "/nonexistent")
 	w := newProxy(t, nil).behind(good).call("POST", deal, strings.Repeat("x", 300<<10))
-	if e := tell(t, w); w.Code != 503 || e.Error != "REQUEST_NOT_KEPT" || !e.Proxy.Retryable || w.Header().Get("Retry-After") == "" {
+	if e := errorOf(t, w); w.Code != 503 || e.Error != "REQUEST_NOT_KEPT" || !e.Proxy.Retryable || w.Header().Get("Retry-After") == "" {
 		t.Errorf("got %d %+v, want 503 REQUEST_NOT_KEPT, retryable, with Retry-After", w.Code, e)
 	}
 }
@@ -248,7 +248,7 @@ func TestHalfAnAnswerWithoutALength(t *testing.T) {
 func TestResultAt502IsAnError(t *testing.T) {
 	for _, body := range []string{`{"result":true,"time":{}}`, `{"error":"","error_description":"z"}`} {
 		w := newProxy(t, nil).behind(fixed(502, "application/json", []byte(body))).call("POST", deal, "")
-		if e := tell(t, w); w.Code != 500 || e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.PortalStatus != 502 {
+		if e := errorOf(t, w); w.Code != 500 || e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.PortalStatus != 502 {
 			t.Errorf("%s: got %d %+v, want 500 ERROR_UNEXPECTED_ANSWER with the portal's status", body, w.Code, e)
 		}
 	}

@@ -61,16 +61,16 @@ func TestErrorsMadeHereAreThoseOfTheREADME(t *testing.T) {
 		}
 		key := fmt.Sprint(row.status, " ", row.code, " ", row.reason)
 		made[key] = true
-		told, found := inREADME[key]
+		documented, found := inREADME[key]
 		switch {
 		case !found:
 			t.Errorf("README does not have %s", key)
-		case told.sent == "no" && row.executed != bitrix24.RanNo:
+		case documented.sent == "no" && row.executed != bitrix24.RanNo:
 			t.Errorf("%s: README says that it was not sent, executed is %v", key, row.executed)
-		case strings.Contains(told.todo, "Retry-After") != row.retryable:
-			t.Errorf("%s: README says %q, retryable is %v", key, told.todo, row.retryable)
-		case strings.Contains(told.todo, "may have run") != (row.executed == bitrix24.RanUnknown) && row.reason != bitrix24.ReasonRedirect && told.sent != "perhaps":
-			t.Errorf("%s: README says %q, executed is %v", key, told.todo, row.executed)
+		case strings.Contains(documented.todo, "Retry-After") != row.retryable:
+			t.Errorf("%s: README says %q, retryable is %v", key, documented.todo, row.retryable)
+		case strings.Contains(documented.todo, "may have run") != (row.executed == bitrix24.RanUnknown) && row.reason != bitrix24.ReasonRedirect && documented.sent != "perhaps":
+			t.Errorf("%s: README says %q, executed is %v", key, documented.todo, row.executed)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(inREADME)) {

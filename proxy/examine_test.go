@@ -90,7 +90,7 @@ func TestCompressedAnswers(t *testing.T) {
 		packed := compress(t, encoding, []byte(`{"error":"expired_token","error_description":"The access token provided has expired"}`))
 		p := newProxy(t, nil).behind(fixed(200, "application/json", packed, "Content-Encoding", encoding))
 		w := p.call("POST", "/rest/crm.deal.list", "")
-		if e := tell(t, w); w.Code != 401 || e.Error != "expired_token" || w.Header().Get("Content-Encoding") != "" {
+		if e := errorOf(t, w); w.Code != 401 || e.Error != "expired_token" || w.Header().Get("Content-Encoding") != "" {
 			t.Errorf("%s: got %d %+v, want 401 expired_token without an encoding", encoding, w.Code, e)
 		}
 	}
@@ -136,7 +136,7 @@ func TestFiles(t *testing.T) {
 		for _, header := range []string{"", "attachment"} {
 			p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(503, "application/json", []byte(`{"error":"QUERY_LIMIT_EXCEEDED"}`), "Content-Disposition", header))
 			w := p.call("POST", path, "")
-			if e := tell(t, w); w.Code != 503 || e.Error != "QUERY_LIMIT_EXCEEDED" || e.Proxy.Executed != "no" || w.Header().Get("Content-Disposition") != "" {
+			if e := errorOf(t, w); w.Code != 503 || e.Error != "QUERY_LIMIT_EXCEEDED" || e.Proxy.Executed != "no" || w.Header().Get("Content-Disposition") != "" {
 				t.Errorf("%s: got %d %s, want 503 QUERY_LIMIT_EXCEEDED", path, w.Code, w.Body)
 			}
 			if p.metric(errorsTotal("QUERY_LIMIT_EXCEEDED", "portal")) != 1 || p.metric(`b24proxy_requests_total{outcome="rejected",portal="acme.bitrix24.com",status_class="5xx"}`) != 1 {
@@ -218,7 +218,7 @@ func TestAnswersThatCannotBeDecoded(t *testing.T) {
 			switch {
 			case a.want == 0 && (w.Code != a.status || !bytes.Equal(w.Body.Bytes(), a.body) || w.Header().Get("Content-Encoding") != a.encoding):
 				t.Errorf("got %d with %d bytes, want %d with the same %d", w.Code, w.Body.Len(), a.status, len(a.body))
-			case a.want != 0 && (w.Code != a.want || tell(t, w).Error != a.code):
+			case a.want != 0 && (w.Code != a.want || errorOf(t, w).Error != a.code):
 				t.Errorf("got %d %s, want %d %s", w.Code, w.Body, a.want, a.code)
 			}
 		})
@@ -302,7 +302,7 @@ func TestSystemErrors(t *testing.T) {
 			description := code.Text
 			p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(status, "application/json", fmt.Appendf(nil, `{"error":%q,"error_description":%q,"more":1}`, code.Code, description)))
 			w := p.call("POST", deal, "")
-			e := tell(t, w)
+			e := errorOf(t, w)
 			if w.Code != code.Status || e.Error != string(code.Code) || e.Description != description || e.Proxy.Source != "portal" ||
 				e.Proxy.Executed != code.Ran.String() || e.Proxy.PortalStatus != status || e.Proxy.RequestID == "" || w.Header().Get("B24-Error-Source") != "portal" {
 				t.Errorf("%s at %d: got %d %+v, want %d and the portal's own words", code.Code, status, w.Code, e, code.Status)
@@ -363,7 +363,7 @@ func TestSamples(t *testing.T) {
 		known := bitrix24.Lookup(bitrix24.Code(code))
 		switch {
 		case name == "redirect-302.html":
-			if w.Code != 500 || tell(t, w).Proxy.Reason != "redirect" {
+			if w.Code != 500 || errorOf(t, w).Proxy.Reason != "redirect" {
 				t.Errorf("%s: got %d %s, want 500 with the reason redirect", name, w.Code, w.Body)
 			}
 		case code == "-", strings.HasPrefix(name, "batch"), name == "xml-batch-partial-200.xml":
@@ -371,7 +371,7 @@ func TestSamples(t *testing.T) {
 				t.Errorf("%s: got %d %s, want it unchanged", name, w.Code, w.Body)
 			}
 		case strings.HasPrefix(code, "(http_"), strings.HasPrefix(code, "(html_"), code == "(truncated)":
-			if e := tell(t, w); w.Code != 500 || e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.Executed != "unknown" {
+			if e := errorOf(t, w); w.Code != 500 || e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.Executed != "unknown" {
 				t.Errorf("%s: got %d %s, want 500 ERROR_UNEXPECTED_ANSWER, executed unknown", name, w.Code, w.Body)
 			}
 		case known != nil:

@@ -116,8 +116,8 @@ func (p *Proxy) callContext(ctx context.Context, method, target, body string, he
 	return w
 }
 
-// told is an error as a caller reads it.
-type told struct {
+// A shownError is an error as a caller reads it.
+type shownError struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
 	Proxy       struct {
@@ -128,7 +128,8 @@ type told struct {
 	}
 }
 
-func tell(t *testing.T, w *httptest.ResponseRecorder) (e told) {
+// errorOf reads the error of an answer.
+func errorOf(t *testing.T, w *httptest.ResponseRecorder) (e shownError) {
 	t.Helper()
 	if err := json.Unmarshal(w.Body.Bytes(), &e); err != nil {
 		t.Fatalf("%d %s: %v", w.Code, w.Body, err)

@@ -13,7 +13,7 @@ import (
 	"b24proxy/proxy/operator"
 )
 
-// A tape is a journal that keeps what it is told, as the names of events.
+// A tape is a journal that keeps the names of the events that it records.
 type tape struct {
 	mu    sync.Mutex
 	names []string

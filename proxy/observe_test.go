@@ -245,7 +245,7 @@ func TestObservingSendsNoCallAgain(t *testing.T) {
 		t.Run(reason, func(t *testing.T) {
 			var sent atomic.Int64
 			p := newProxy(t, func(c *Config) { c.Observe = true }).behind(script(&sent, first))
-			if w := p.call("POST", read, ""); sent.Load() != 1 || tell(t, w).Proxy.Reason != reason {
+			if w := p.call("POST", read, ""); sent.Load() != 1 || errorOf(t, w).Proxy.Reason != reason {
 				t.Errorf("got it sent %d times and %d %s, want once and the reason %s", sent.Load(), w.Code, w.Body, reason)
 			}
 		})

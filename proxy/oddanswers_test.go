@@ -83,7 +83,7 @@ func TestOddAnswers(t *testing.T) {
 				t.Fatalf("got %d %s, want %d", w.Code, w.Body, a.want)
 			}
 			if a.reason != "" && a.reason != "-" {
-				if e := tell(t, w); e.Proxy.Reason != a.reason || e.Proxy.Executed == "yes" {
+				if e := errorOf(t, w); e.Proxy.Reason != a.reason || e.Proxy.Executed == "yes" {
 					t.Errorf("got %+v, want the reason %s and not executed yes", e, a.reason)
 				}
 			}

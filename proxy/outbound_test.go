@@ -61,7 +61,7 @@ func TestOutboundProxyRefuses(t *testing.T) {
 				jsonLog(&log, slog.LevelDebug)(config)
 			})
 			w := p.call("POST", deal, "{}")
-			e := tell(t, w)
+			e := errorOf(t, w)
 			if w.Code != 503 || e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Executed != "no" || asked != 1 || e.Description != "The portal could not be reached: "+c.want {
 				t.Errorf("got %d %+v after %d requests, want PORTAL_UNREACHABLE after one, with %q", w.Code, e, asked, c.want)
 			}
@@ -78,7 +78,7 @@ func TestPortalsOwn407(t *testing.T) {
 		w.Header().Set("Proxy-Authenticate", "Basic")
 		w.WriteHeader(http.StatusProxyAuthRequired)
 	}))
-	if e := tell(t, p.call("POST", deal, "{}")); e.Error == "PORTAL_UNREACHABLE" || e.Proxy.Source != "portal" {
+	if e := errorOf(t, p.call("POST", deal, "{}")); e.Error == "PORTAL_UNREACHABLE" || e.Proxy.Source != "portal" {
 		t.Errorf("got %+v, want an error of the portal", e)
 	}
 }

@@ -43,7 +43,7 @@ func TestPanic(t *testing.T) {
 			p := newProxy(t, func(c *Config) { c.Log = debugLog(&log) })
 			c.edit(p)
 			w := p.call("POST", "/rest/1/s3cretcode/crm.deal.add", "{}", "X-Request-Id", "r1")
-			e := tell(t, w)
+			e := errorOf(t, w)
 			if w.Code != 500 || e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.Reason != "internal" || e.Proxy.Executed != c.executed || w.Header().Get("X-Request-Id") != "r1" {
 				t.Errorf("got %d %s %v, want 500 with the reason internal, executed %s", w.Code, w.Body, w.Header(), c.executed)
 			}
@@ -72,7 +72,7 @@ func TestPanicWhenTheAnswerBegins(t *testing.T) {
 	r.Host = "127.0.0.1:8080"
 	w := &panickingWriter{ResponseRecorder: httptest.NewRecorder()}
 	p.ServeHTTP(w, r)
-	if w.Code != 500 || w.Header().Get("X-Of-The-Portal") != "" || tell(t, w.ResponseRecorder).Proxy.Executed != "unknown" {
+	if w.Code != 500 || w.Header().Get("X-Of-The-Portal") != "" || errorOf(t, w.ResponseRecorder).Proxy.Executed != "unknown" {
 		t.Errorf("got %d %v %s, want 500, executed unknown, without the portal's header", w.Code, w.Header(), w.Body)
 	}
 }

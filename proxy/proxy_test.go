@@ -124,7 +124,7 @@ func TestRefusedUntilTheWaitIsOver(t *testing.T) {
 		p := newProxy(t, nil).behind(portal)
 		began := time.Now()
 		w := p.call("POST", deal, `{}`, "Prefer", "wait=5")
-		e := tell(t, w)
+		e := errorOf(t, w)
 		if took := time.Since(began); took > 6*time.Second || took < 3*time.Second {
 			t.Errorf("the call took %v, want 3 to 6 s", took)
 		}
@@ -196,7 +196,7 @@ func TestCallsWhoseAnswerWasLost(t *testing.T) {
 				if c.status == 200 {
 					return
 				}
-				if e := tell(t, w); e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.Reason != c.reason || e.Proxy.Executed != "unknown" {
+				if e := errorOf(t, w); e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.Reason != c.reason || e.Proxy.Executed != "unknown" {
 					t.Errorf("got %+v, want ERROR_UNEXPECTED_ANSWER, reason %s, unknown whether executed", e, c.reason)
 				}
 			})
@@ -210,7 +210,7 @@ func TestTimeout(t *testing.T) {
 		portal := simulate(t, "*:slow=100s")
 		p := newProxy(t, nil).behind(portal)
 		w := p.call("POST", deal, "")
-		if e := tell(t, w); w.Code != 500 || e.Proxy.Reason != "timeout" || e.Proxy.Executed != "unknown" || e.Proxy.Source != "network" {
+		if e := errorOf(t, w); w.Code != 500 || e.Proxy.Reason != "timeout" || e.Proxy.Executed != "unknown" || e.Proxy.Source != "network" {
 			t.Errorf("got %d %+v, want 500 of the network for timeout, unknown whether executed", w.Code, e)
 		}
 		time.Sleep(time.Minute) // the portal ends
@@ -225,7 +225,7 @@ func TestUnreachable(t *testing.T) {
 	p := newProxy(t, func(c *Config) { c.Upstream = mustURL(portal.URL) })
 	for range 100 { // more than the burst, so that a slot that was kept would show
 		w := p.call("POST", deal, "")
-		if e := tell(t, w); w.Code != 503 || e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Executed != "no" || !e.Proxy.Retryable || w.Header().Get("Retry-After") == "" {
+		if e := errorOf(t, w); w.Code != 503 || e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Executed != "no" || !e.Proxy.Retryable || w.Header().Get("Retry-After") == "" {
 			t.Fatalf("got %d %+v, want 503 PORTAL_UNREACHABLE, not executed, to be repeated", w.Code, e)
 		}
 	}
@@ -262,7 +262,7 @@ func TestQueueRejects(t *testing.T) {
 		check := func(reason string, headers ...string) {
 			t.Helper()
 			w := p.call("POST", deal, "", headers...)
-			e := tell(t, w)
+			e := errorOf(t, w)
 			if w.Code != 503 || e.Error != "QUERY_LIMIT_EXCEEDED" || e.Proxy.Reason != reason || e.Proxy.Source != "proxy" || e.Proxy.Executed != "no" || !e.Proxy.Retryable {
 				t.Errorf("%s: got %d %+v, want 503 QUERY_LIMIT_EXCEEDED of the proxy, not executed, to be repeated", reason, w.Code, e)
 			}
@@ -324,7 +324,7 @@ func TestRequestsThatCannotBeSent(t *testing.T) {
 		{"CONNECT", "acme.bitrix24.com:443", "", nil, 501, "CONNECT_NOT_ENABLED"},
 	} {
 		w := p.call(c.method, c.target, c.body, c.headers...)
-		e := tell(t, w)
+		e := errorOf(t, w)
 		if w.Code != c.status || e.Error != c.code || e.Description == "" || e.Proxy.Executed != "no" || e.Proxy.Source != "proxy" || e.Proxy.Retryable || e.Proxy.RequestID == "" {
 			t.Errorf("%s %s: got %d %+v, want %d %s of the proxy, not executed", c.method, c.target, w.Code, e, c.status, c.code)
 		}

@@ -65,7 +65,7 @@ func TestRedirectsThatEnd(t *testing.T) {
 			var arrived []string
 			p := newProxy(t, nil).behind(renaming(t, c.moved, 302, &arrived))
 			w := p.call("POST", deal, "body")
-			e := tell(t, w)
+			e := errorOf(t, w)
 			if w.Code != c.status || e.Error != c.code || e.Proxy.Reason != c.reason || len(arrived) != c.sent {
 				t.Errorf("got %d %+v after %d requests, want %d %s %s after %d", w.Code, e, len(arrived), c.status, c.code, c.reason, c.sent)
 			}
@@ -190,7 +190,7 @@ func TestRedirectsThatAreNotFollowed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, arrived := redirected(t, "http://box:8000", "*.example.org 10.0.0.1", "a.example.org", call, c.status, c.location)
-			e := tell(t, w)
+			e := errorOf(t, w)
 			if len(arrived) != 1 || e.Error != c.code || e.Proxy.Executed != c.executed || e.Proxy.Retryable || e.Proxy.PortalStatus != c.status {
 				t.Errorf("got %d %+v after %q, want %s, executed %s", w.Code, e, arrived, c.code, c.executed)
 			}
@@ -206,7 +206,7 @@ func TestRedirectsThatAreNotFollowed(t *testing.T) {
 func TestRedirectToListedPlainUpstreamIsNotFollowed(t *testing.T) {
 	for _, location := range []string{"http://box.example.org" + deal, "https://box.example.org" + deal} {
 		w, arrived := redirected(t, "http://box.example.org", "*.example.org", "a.example.org", deal, 302, location)
-		if e := tell(t, w); len(arrived) != 1 || e.Proxy.Reason != "redirect" || e.Proxy.Executed != "no" {
+		if e := errorOf(t, w); len(arrived) != 1 || e.Proxy.Reason != "redirect" || e.Proxy.Executed != "no" {
 			t.Errorf("%s: got %+v after %q, want the reason redirect, executed no", location, e, arrived)
 		}
 	}
@@ -216,7 +216,7 @@ func TestRedirectToListedPlainUpstreamIsNotFollowed(t *testing.T) {
 func TestNewNameOffTheListIsNamed(t *testing.T) {
 	w, _ := redirected(t, "https://a.example.org", "a.example.org", "", deal, 302, "https://b.example.org"+deal)
 	const want = "a.example.org was renamed to b.example.org; add b.example.org to B24PROXY_PORTALS"
-	if e := tell(t, w); e.Description != want {
+	if e := errorOf(t, w); e.Description != want {
 		t.Errorf("got %q, want %q", e.Description, want)
 	}
 }
@@ -233,7 +233,7 @@ func TestSlashPingPongEnds(t *testing.T) {
 		w.Header().Set("Location", to)
 		w.WriteHeader(http.StatusMovedPermanently)
 	}))
-	e := tell(t, p.call("POST", deal, "body"))
+	e := errorOf(t, p.call("POST", deal, "body"))
 	if e.Error != "PORTAL_UNREACHABLE" || e.Proxy.Reason != "redirect_loop" || e.Proxy.Executed != "no" || sent != maxMoves+1 {
 		t.Errorf("got %+v after %d requests, want PORTAL_UNREACHABLE redirect_loop after %d", e, sent, maxMoves+1)
 	}

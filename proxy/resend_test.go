@@ -95,7 +95,7 @@ func TestCallWithALostAnswerIsSentOnceMore(t *testing.T) {
 					p := newProxy(t, nil).behind(script(&sent, l.first))
 					w := p.call("POST", c.target, c.body, c.headers...)
 					if !c.again {
-						if e := tell(t, w); sent.Load() != 1 || w.Code != 500 || e.Proxy.Executed != "unknown" || e.Proxy.Retryable {
+						if e := errorOf(t, w); sent.Load() != 1 || w.Code != 500 || e.Proxy.Executed != "unknown" || e.Proxy.Retryable {
 							t.Errorf("got it sent %d times and %d %s, want once and 500, not to be repeated", sent.Load(), w.Code, w.Body)
 						}
 						return
@@ -153,7 +153,7 @@ func TestCallWithALostAnswerIsNotSentOnAndOn(t *testing.T) {
 				var sent atomic.Int64
 				p := newProxy(t, nil).behind(script(&sent, c.first...))
 				w := p.call("POST", read, "")
-				if e := tell(t, w); sent.Load() != int64(c.sent) || e.Proxy.Reason != c.reason || e.Proxy.Executed != "unknown" {
+				if e := errorOf(t, w); sent.Load() != int64(c.sent) || e.Proxy.Reason != c.reason || e.Proxy.Executed != "unknown" {
 					t.Errorf("got it sent %d times and %d %s, want %d times and the reason %s", sent.Load(), w.Code, w.Body, c.sent, c.reason)
 				}
 				time.Sleep(2 * time.Hour)
@@ -175,7 +175,7 @@ func TestCallWithALostAnswerAndNoOtherSlot(t *testing.T) {
 				}
 				began := time.Now()
 				w := p.call("POST", read, "", "Prefer", "wait=0")
-				e := tell(t, w)
+				e := errorOf(t, w)
 				if sent.Load() != 1 || w.Code != 500 || e.Proxy.Reason != reason || e.Proxy.Executed != "unknown" || !e.Proxy.Retryable || time.Since(began) > time.Second {
 					t.Errorf("got it sent %d times and %d %s after %v, want once and 500 for %s at once, to be repeated", sent.Load(), w.Code, w.Body, time.Since(began), reason)
 				}
@@ -234,7 +234,7 @@ func TestIdempotencyKey(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}))
 		w := p.call("POST", path, "{}", "Idempotency-Key", "key-1")
-		if e := tell(t, w); w.Code != 500 || e.Proxy.Retryable != (sent == 2) || n != sent {
+		if e := errorOf(t, w); w.Code != 500 || e.Proxy.Retryable != (sent == 2) || n != sent {
 			t.Errorf("%s: got it sent %d times and %d %+v, want %d times and 500", path, n, w.Code, e, sent)
 		}
 	}
@@ -245,7 +245,7 @@ func TestIdempotencyKey(t *testing.T) {
 func TestIdempotencyKeyMakesRetryable(t *testing.T) {
 	for path, want := range map[string]bool{"/rest/api/tasks.task.add": true, "/rest/tasks.task.add": false} {
 		p := newProxy(t, nil).behind(fixed(502, "text/html", []byte("<html>")))
-		if e := tell(t, p.call("POST", path, "{}", "Idempotency-Key", "key-1")); e.Proxy.Retryable != want || e.Proxy.Executed != "unknown" {
+		if e := errorOf(t, p.call("POST", path, "{}", "Idempotency-Key", "key-1")); e.Proxy.Retryable != want || e.Proxy.Executed != "unknown" {
 			t.Errorf("%s: got %+v, want to be repeated: %v", path, e, want)
 		}
 	}

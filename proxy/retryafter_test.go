@@ -44,7 +44,7 @@ func TestRetryAfterIsSpread(t *testing.T) {
 					if w.Code == http.StatusOK {
 						return
 					}
-					if e := tell(t, w); e.Proxy.Reason != string(c.reason) {
+					if e := errorOf(t, w); e.Proxy.Reason != string(c.reason) {
 						t.Errorf("got %d %+v, want the reason %s", w.Code, e, c.reason)
 					}
 					afters <- must(strconv.Atoi(w.Header().Get("Retry-After")))

@@ -134,7 +134,7 @@ func TestShutdownAnswersACallWhoseBodyIsOnItsWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var e told
+	var e shownError
 	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || resp.StatusCode != http.StatusServiceUnavailable || e.Proxy.Reason != "draining" || e.Proxy.Executed != "no" {
 		t.Errorf("got %d %+v (%v), want 503 for draining, not executed", resp.StatusCode, e, err)
 	}
@@ -165,7 +165,7 @@ func TestShutdownAnswersCallsThatAreWithTheirPortal(t *testing.T) {
 			p.drain(p.calls.close(), 2500*time.Millisecond, func() { cut(errStopped) })
 		}()
 		w := p.callContext(calls, "POST", deal, "{}")
-		e := tell(t, w)
+		e := errorOf(t, w)
 		if w.Code != 500 || e.Proxy.Reason != "draining" || e.Proxy.Executed != "unknown" || !strings.Contains(e.Description, "for 3.0 s") ||
 			!strings.Contains(w.Header().Get("Server-Timing"), "portal;dur=3000.0") || w.Header().Get("Connection") != "close" {
 			t.Errorf("got %d %s %v, want 500 for draining, unknown whether executed, after 3 s at the portal, and a closed connection", w.Code, w.Body, w.Header())
@@ -186,7 +186,7 @@ func TestShutdownRefusesCallsThatStillWait(t *testing.T) {
 		synctest.Wait() // it is in the queue
 		go p.drain(p.calls.close(), 10*time.Second, func() { t.Error("calls were cut, want none: no call was with its portal") })
 		w := <-answered
-		if e := tell(t, w); w.Code != 503 || e.Proxy.Reason != "draining" || e.Proxy.Executed != "no" || time.Since(began) != 7*time.Second {
+		if e := errorOf(t, w); w.Code != 503 || e.Proxy.Reason != "draining" || e.Proxy.Executed != "no" || time.Since(began) != 7*time.Second {
 			t.Errorf("got %d %s after %v, want 503 for draining, not executed, after 7s", w.Code, w.Body, time.Since(began))
 		}
 	})

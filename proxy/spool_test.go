@@ -144,7 +144,7 @@ func TestRoomForRequests(t *testing.T) {
 	portal := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, disk = p.held(); echo(w, r) })
 	refused := func(t *testing.T, w *httptest.ResponseRecorder) {
 		t.Helper()
-		if e := tell(t, w); w.Code != 503 || e.Error != "REQUEST_NOT_KEPT" || e.Proxy.Reason != "request_not_kept" || e.Proxy.Executed != "no" ||
+		if e := errorOf(t, w); w.Code != 503 || e.Error != "REQUEST_NOT_KEPT" || e.Proxy.Reason != "request_not_kept" || e.Proxy.Executed != "no" ||
 			!e.Proxy.Retryable || w.Header().Get("Retry-After") == "" {
 			t.Errorf("got %d %+v %v, want 503 REQUEST_NOT_KEPT, retryable, with Retry-After", w.Code, e, w.Header())
 		}

@@ -110,7 +110,7 @@ func TestSlowUploadIsNoSilence(t *testing.T) {
 				case c.reason == "" && w.Code != 200:
 					t.Errorf("got %d %s after %v, want 200", w.Code, w.Body, took)
 				case c.reason != "":
-					e := tell(t, w)
+					e := errorOf(t, w)
 					if e.Proxy.Reason != c.reason || e.Proxy.Executed != "unknown" || !strings.Contains(e.Description, "silent for 2s (B24PROXY_UPSTREAM_TIMEOUT)") {
 						t.Errorf("got %d %s after %v, want the reason %s with the setting", w.Code, w.Body, took, c.reason)
 					}
@@ -163,7 +163,7 @@ func TestSlowUploadOverHTTP2(t *testing.T) {
 	} {
 		p := overTLS(t, portal, nil, func(c *Config) { c.UpstreamTimeout, c.MaxBody = timeout, 100<<20 })
 		w := p.call("POST", deal, strings.Repeat("x", 3<<20))
-		if reason == "" && w.Code != 200 || reason != "" && tell(t, w).Proxy.Reason != reason {
+		if reason == "" && w.Code != 200 || reason != "" && errorOf(t, w).Proxy.Reason != reason {
 			t.Errorf("got %d %s, want the reason %q", w.Code, w.Body, reason)
 		}
 	}
@@ -255,7 +255,7 @@ func TestDeadConnection(t *testing.T) {
 			began := time.Now()
 			if w := p.call("POST", hook+"/"+method, "x"); w.Code != 200 {
 				lost++
-				if e := tell(t, w); i > 0 || e.Proxy.Executed != "unknown" {
+				if e := errorOf(t, w); i > 0 || e.Proxy.Executed != "unknown" {
 					t.Errorf("call %d after %v: got %d %s, want 200, or executed unknown for the first", i, time.Since(began), w.Code, w.Body)
 				}
 			}
