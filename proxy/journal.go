@@ -39,8 +39,8 @@ func (p *Proxy) ended(ex *exchange, r *http.Request) {
 	p.journal.Record(e)
 }
 
-// sentAgain records that a call is sent once more, for what came of the attempt
-// before: an answer of this status, or none.
+// sentAgain records that a call is sent once more, because the attempt before got
+// an answer of this status, or none (0).
 func (t *transport) sentAgain(ex *exchange, httpMethod string, reason bitrix24.Reason, status int) {
 	executed := bitrix24.RanNo // refused, or redirected
 	if ex.mayHaveRun {
@@ -71,7 +71,7 @@ func (ex *exchange) source() metrics.Source {
 	return metrics.FromPortal
 }
 
-// reason is why a call failed: the one that its caller read, where there is one.
+// reason is why a call failed: the reason that its caller read, if there is one.
 func (ex *exchange) reason(outcome metrics.Outcome) bitrix24.Reason {
 	switch {
 	case outcome == metrics.OK:
@@ -88,8 +88,7 @@ func (ex *exchange) reason(outcome metrics.Outcome) bitrix24.Reason {
 	return cmp.Or(ex.answer.ErrorInfo().Reason, operator.ReasonStatus)
 }
 
-// rejection is why a call got no slot, or would have got none; "" where it got
-// one.
+// rejection is why a call got no slot, or would have got none; "" if it got one.
 func (ex *exchange) rejection() bitrix24.Reason {
 	switch {
 	case ex.failed != nil && ex.failed.outcome == metrics.Rejected:

@@ -18,7 +18,7 @@ func (p *Proxy) snapshot() operator.Snapshot {
 	}
 }
 
-// portals is what operators see of the portals in use, and of the named ones.
+// portals is what operators see of the portals in use, and of those that names has.
 func (p *Proxy) portals(now time.Time, names []string) []operator.Portal {
 	inUse := make(map[string]bool)
 	var all []operator.Portal
@@ -40,29 +40,29 @@ func (p *Proxy) portal(now time.Time, s limiter.State) operator.Portal {
 	return operator.Portal{State: s, Clients: p.limiter.Clients(s.Upstream), Budgets: p.budgets.List(now, s.Upstream, shownBudgets)}
 }
 
-// resting is the state of a portal that the limiter has forgotten: nothing
-// waits, and its counter is back at zero.
+// resting is the state of a portal that the limiter has forgotten: no call waits,
+// and the portal counts no calls any more.
 func (p *Proxy) resting(portal string) limiter.State {
 	plan := p.config.PlanOf(portal)
 	return limiter.State{Upstream: portal, Plan: plan, Rate: plan.Rate, Capacity: p.config.QueueDepth}
 }
 
 // mode is the setting B24PROXY_MODE.
-func (c *Config) mode() string {
+func (c *Config) mode() operator.Mode {
 	if c.Observe {
-		return "observe"
+		return operator.Observe
 	}
-	return "enforce"
+	return operator.Enforce
 }
 
 func (p *Proxy) operatorConfig() operator.Config {
 	c := &p.config
 	o := operator.Config{
-		Version: c.Version, Revision: c.Revision, Mode: c.mode(), Store: "memory", AdminHost: c.AdminHost, PProf: c.PProf,
+		Version: c.Version, Revision: c.Revision, Mode: c.mode(), Store: operator.InMemory, AdminHost: c.AdminHost, PProf: c.PProf,
 		MetricsPortals: c.MetricsPortals, Log: c.Log, LogAllCalls: c.LogAllCalls, Snapshot: p.snapshot, Portals: p.portals,
 	}
 	if c.StateFile != nil {
-		o.Store = "file"
+		o.Store = operator.InFile
 	}
 	return o
 }

@@ -36,7 +36,8 @@ func (c counts) callEnded(e CallEnded) {
 	}
 }
 
-// codeLabel bounds the codes of portals. The proxy's own are few.
+// codeLabel is the code if it is in the table or one of our own, else a word for
+// all others: a portal may send anything.
 func codeLabel(e ErrorSeen) string {
 	if e.IsOurs {
 		return string(e.Code)

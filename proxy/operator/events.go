@@ -15,7 +15,7 @@ type Event interface{ about() Call }
 // A Call is a client's call, as far as it is known when something happens to it.
 type Call struct {
 	RequestID  string
-	Portal     string // "" where it named none that is allowed
+	Portal     string // "" if it named none that is allowed
 	Client     string // whose share of the slots it takes
 	HTTPMethod string // as the client wrote it
 	API        bitrix24.Call
@@ -41,13 +41,13 @@ type CallEnded struct {
 	Estimated time.Duration   // that it would have waited, if the limit were enforced
 	GotSlot   bool            // or would have got one
 	LeftQueue bool            // the caller left while it waited for a slot
-	Rejection bitrix24.Reason // why it got no slot, or would have got none; "" where it got one
+	Rejection bitrix24.Reason // why it got no slot, or would have got none; "" if it got one
 
 	PortalTime   time.Duration // spent waiting for the portal's answers
 	PortalStatus int           // of the portal's answer, if that was an error; else 0
 
-	// Of a call whose caller did not get the portal's whole answer:
-	Lost            bool
+	// If the caller did not get the whole answer of the portal:
+	Lost            bool   // it did not
 	Error           string // what happened instead, for the log
 	RetryAfter      int    // seconds, as the caller read; 0: none
 	RequestedPortal string // the host that it named and may not call
@@ -78,8 +78,8 @@ type (
 	}
 )
 
-// Reasons that an event may have beside those that callers read: these calls got
-// no object of ours.
+// Reasons that an event may have beside those that callers read: the answers to
+// these calls have no "proxy" object.
 const (
 	ReasonMethodError bitrix24.Reason = "method_error" // the method answered with an error of its own
 	ReasonClientLeft  bitrix24.Reason = "client_left"
@@ -108,7 +108,7 @@ type PortalMoved struct {
 type ErrorSeen struct {
 	Call
 	Source metrics.Source
-	Code   bitrix24.Code // as its sender spelt it
+	Code   bitrix24.Code // as its sender spelled it
 	IsOurs bool          // the code is one of the proxy's own
 }
 

@@ -13,13 +13,13 @@ import (
 	"b24proxy/proxy/bitrix24"
 )
 
-// What is kept for operators: the portals used last, of each the errors that
-// came last. About 3 KB a portal.
+// What is kept for operators: the portals that were used last, and the last
+// errors of each. That takes about 3 KB per portal.
 const (
 	keptPortals = 1000
 	keptFor     = time.Hour // after the last call
-	keptErrors  = 10        // a portal
-	keptCodes   = 16        // a portal; the one not seen for longest goes
+	keptErrors  = 10        // per portal
+	keptCodes   = 16        // per portal; the one that was not seen for longest goes
 )
 
 // A history is what happened lately, for the status page. It is safe for
@@ -30,7 +30,7 @@ type history struct {
 	mu       sync.Mutex
 	portals  *simplelru.LRU[string, *notes]
 	all      series
-	unrouted notes // of requests that named no portal, or one off the list
+	unrouted notes // of requests that named no portal, or one that is not allowed
 }
 
 // notes are what is remembered of one portal.
@@ -70,7 +70,7 @@ func (h *history) ofLocked(now time.Time, portal string) *notes {
 	return n
 }
 
-// News are events that history makes of others: what was not so before.
+// News are the events that history derives from others: something has changed.
 type (
 	portalLost struct{ PortalUnreachable }
 	portalBack struct {
@@ -80,7 +80,7 @@ type (
 	portalRenamed struct{ PortalMoved }
 )
 
-// note takes an event down. It returns what is new about it, nil if nothing is.
+// note keeps what an event says. It returns what is new about it, or nil.
 func (h *history) note(now time.Time, e Event) (news Event) {
 	switch e := e.(type) {
 	case CallEnded:
@@ -111,7 +111,7 @@ func (h *history) ended(now time.Time, e CallEnded) {
 	if failed {
 		n.last = failure{shownCode(e.Code), e.Source, e.Reason, e.Status}
 	}
-	for _, s := range []*slot{n.series.at(now.Sub(h.began)), h.all.at(now.Sub(h.began))} {
+	for _, s := range []*interval{n.series.at(now.Sub(h.began)), h.all.at(now.Sub(h.began))} {
 		s.calls++
 		s.longest = max(s.longest, e.wait())
 		switch {
@@ -151,8 +151,9 @@ func (n *notes) errorSeen(e errorStatus) {
 	n.errors = append(n.errors, e)
 }
 
-// reached reports whether it is new that a portal can be reached, or that it
-// cannot for some cause, and since when it could not.
+// reached notes that a portal could be reached, or that it could not for some
+// cause. It reports whether that is new, and since when the portal was unreachable
+// before.
 func (h *history) reached(now time.Time, portal, cause string) (since time.Time, changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -178,8 +179,8 @@ func (h *history) moved(now time.Time, e PortalMoved) (isNew bool) {
 	return isNew
 }
 
-// sample notes how many wait at this moment, and forgets the portals that were
-// not called for long.
+// sample notes how many calls wait at this moment, and forgets the portals that
+// were not called for a long time.
 func (h *history) sample(now time.Time, portals []Portal) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -203,7 +204,7 @@ func (h *history) sample(now time.Time, portals []Portal) {
 	}
 }
 
-// overall tells of all portals together, and of the requests without one.
+// overall describes all portals together, and the requests without one.
 func (h *history) overall(now time.Time) (*seriesStatus, errorsStatus) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -273,16 +274,16 @@ func (n *notes) errorsStatus() errorsStatus {
 	return s
 }
 
-func minuteOf(s slot) minuteStatus {
+func minuteOf(s interval) minuteStatus {
 	return minuteStatus{
 		Calls: s.calls, Failed: s.failed, MethodErrors: s.methodErrors, Refused: s.refused,
 		MostWaiting: s.waiting, LongestWaitSeconds: roundTo(s.longest.Seconds(), 3),
 	}
 }
 
-// shownCode is a code as operators may see it: what a portal sends as one is
-// not under our control, so only what is spelt as codes are, and no webhook code
-// or token is, stays as it is.
+// shownCode is a code as operators may see it. A portal may send anything in its
+// place, so it stays as it is only if it is spelt as codes are, and as no webhook
+// code or token is.
 func shownCode(code bitrix24.Code) string {
 	spelt := strings.TrimSpace(string(code))
 	label := bitrix24.Label(bitrix24.Code(spelt))

@@ -34,34 +34,43 @@ const anotherProgram = "Another program behind the same address may use the same
 
 // judge says how a portal does, in a word and in a sentence.
 func (s *portalStatus) judge() (state, string) {
-	m := s.LastMinute
-	if s.BreakerOpen {
-		return isBlocked, "The portal blocks its REST API for overload. The proxy sends one call per minute to see whether the block is over."
-	}
-	if s.unreachable.is() {
-		return isUnreachable, fmt.Sprintf("Unreachable for %s: %s.", span(s.unreachable.since), s.unreachable.cause)
-	}
-	if m.Failed > 0 {
-		return isFailing, fmt.Sprintf("%d of %d calls failed in the last minute. The last failure: %s.", m.Failed, m.Calls, s.lastFailure)
-	}
-	for _, b := range s.Operating {
-		if b.closedFor > 0 {
-			return isHolding, fmt.Sprintf("%s has used up its operating time: its calls are held back for another %s.", b.Method, span(b.closedFor))
-		}
-	}
+	m, held := s.LastMinute, s.held()
 	switch {
+	case s.BreakerOpen:
+		return isBlocked, "The portal blocks its REST API for overload. The proxy sends one call per minute to see whether the block is over."
+	case s.unreachable.is():
+		return isUnreachable, fmt.Sprintf("Unreachable for %s: %s.", span(s.unreachable.since), s.unreachable.cause)
+	case m.Failed > 0:
+		return isFailing, fmt.Sprintf("%d of %d calls failed in the last minute. The last failure: %s.", m.Failed, m.Calls, s.lastFailure)
+	case held != nil:
+		return isHolding, fmt.Sprintf("%s has used up its operating time: its calls are held back for another %s.", held.Method, span(held.closedFor))
 	case m.Refused > 0:
 		return isSlowed, fmt.Sprintf("The portal refused %s in the last minute for its rate limit, and the proxy sent the calls again. "+anotherProgram, count(m.Refused, "attempt"))
 	case s.Bucket != nil && s.Bucket.Rate < s.Bucket.PlanRate:
 		return isSlowed, fmt.Sprintf("The proxy sends only %g of %g calls per second, because the portal refused calls. "+anotherProgram, s.Bucket.Rate, s.Bucket.PlanRate)
-	case s.Queue.Waiting == 1:
-		return isQueueing, fmt.Sprintf("1 call waits; a new one would wait about %.0f s.", math.Ceil(s.Queue.WaitSeconds))
-	case s.Queue.Waiting > 1:
-		return isQueueing, fmt.Sprintf("%d calls wait; a new one would wait about %.0f s.", s.Queue.Waiting, math.Ceil(s.Queue.WaitSeconds))
+	case s.Queue.Waiting > 0:
+		return isQueueing, fmt.Sprintf("%s; a new call would wait about %.0f s.", callsWait(s.Queue.Waiting), math.Ceil(s.Queue.WaitSeconds))
 	case m.Calls == 0:
 		return isIdle, "No calls in the last minute."
 	}
 	return isOK, ""
+}
+
+func callsWait(n int) string {
+	if n == 1 {
+		return "1 call waits"
+	}
+	return count(n, "call") + " wait"
+}
+
+// held is the fullest budget of operating time whose method is held back, or nil.
+func (s *portalStatus) held() *operatingStatus {
+	for i := range s.Operating {
+		if s.Operating[i].closedFor > 0 {
+			return &s.Operating[i]
+		}
+	}
+	return nil
 }
 
 // worse sorts portals by their states, then by how much they fail and wait.
@@ -81,7 +90,8 @@ type failure struct {
 	status int
 }
 
-// String says who caused it: a code of the portal's may also come from our queue.
+// String says whose failure it is: the proxy's queue refuses calls with a code that
+// portals use too.
 func (f failure) String() string {
 	switch from := f.source; {
 	case f.reason == ReasonStatus:
@@ -93,37 +103,11 @@ func (f failure) String() string {
 	}
 }
 
-// unreachable is for how long a portal could not be reached, and why. The zero
-// value is a portal that can be reached.
+// unreachable says for how long a portal could not be reached, and why. The zero
+// value means that it can be reached.
 type unreachable struct {
 	since time.Duration
 	cause string
 }
 
 func (u unreachable) is() bool { return u.cause != "" }
-
-// span is a length of time for people.
-func span(d time.Duration) string {
-	switch s := int(math.Round(d.Seconds())); {
-	case d < 50*time.Millisecond:
-		return "0 s"
-	case d < time.Second:
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	case s < 120:
-		return fmt.Sprintf("%d s", s)
-	case s < 2*60*60:
-		return fmt.Sprintf("%.0f min", d.Minutes())
-	case s < 2*24*60*60:
-		return fmt.Sprintf("%.0f h", d.Hours())
-	default:
-		return fmt.Sprintf("%.0f d", d.Hours()/24)
-	}
-}
-
-// count is a number with its noun.
-func count[N ~int | ~int32 | ~int64](n N, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %ss", n, one)
-}

@@ -19,8 +19,8 @@ func TestSentences(t *testing.T) {
 	}{
 		"nothing happened":               {portalStatus{}, isIdle, "No calls in the last minute."},
 		"all is well":                    {portalStatus{LastMinute: minuteStatus{Calls: 1}}, isOK, ""},
-		"one call waits":                 {portalStatus{Queue: queueStatus{Waiting: 1, WaitSeconds: 0.5}}, isQueueing, "1 call waits; a new one would wait about 1 s."},
-		"calls wait":                     {portalStatus{Queue: queueStatus{Waiting: 35, WaitSeconds: 17.2}}, isQueueing, "35 calls wait; a new one would wait about 18 s."},
+		"one call waits":                 {portalStatus{Queue: queueStatus{Waiting: 1, WaitSeconds: 0.5}}, isQueueing, "1 call waits; a new call would wait about 1 s."},
+		"calls wait":                     {portalStatus{Queue: queueStatus{Waiting: 35, WaitSeconds: 17.2}}, isQueueing, "35 calls wait; a new call would wait about 18 s."},
 		"the portal refused an attempt":  {portalStatus{LastMinute: refusing}, isSlowed, "The portal refused 1 attempt in the last minute for its rate limit, and the proxy sent the calls again. Another program behind the same address may use the same limit."},
 		"the rate is lowered":            {portalStatus{Bucket: &bucketStatus{Rate: 1.5, PlanRate: 2}}, isSlowed, "The proxy sends only 1.5 of 2 calls per second, because the portal refused calls. Another program behind the same address may use the same limit."},
 		"a method used up its time":      {portalStatus{Operating: []operatingStatus{{Method: "crm.deal.list", closedFor: 90 * time.Second}}}, isHolding, "crm.deal.list has used up its operating time: its calls are held back for another 90 s."},
@@ -71,18 +71,6 @@ func TestHeldUntilNow(t *testing.T) {
 		s := portalStatus{Operating: []operatingStatus{{closedFor: left}}}
 		if got, _ := s.judge(); got != want {
 			t.Errorf("held for another %v: got %s, want %s", left, got, want)
-		}
-	}
-}
-
-// Spans are rounded to what people compare.
-func TestSpan(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Second: "0 s", 0: "0 s", 340 * time.Millisecond: "0.3 s", time.Second: "1 s", 58*time.Second + 400*time.Millisecond: "58 s",
-		119 * time.Second: "119 s", 2 * time.Minute: "2 min", 119 * time.Minute: "119 min", 2 * time.Hour: "2 h", 47 * time.Hour: "47 h", 48 * time.Hour: "2 d",
-	} {
-		if got := span(d); got != want {
-			t.Errorf("%v: got %q, want %q", d, got, want)
 		}
 	}
 }

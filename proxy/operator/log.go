@@ -62,9 +62,9 @@ func (l eventLog) callEnded(e CallEnded) {
 	l.to.Log(context.Background(), level, "call", fields...)
 }
 
-// level is how loud the end of a call is. Mistakes of clients and refusals are
-// theirs to see, and what lasts has a line when it begins (portalLost); what is
-// lost on the way is new each time.
+// level is the level of a call's line. Clients see their own mistakes and our
+// refusals, and an unreachable portal has one warning when that begins
+// (portalLost). A call whose answer was lost on the way is a warning each time.
 func (l eventLog) level(e CallEnded) slog.Level {
 	switch {
 	case e.Outcome == metrics.OK && !l.allCalls:
@@ -83,7 +83,7 @@ func named(c Call) []any {
 	}
 }
 
-// verb is a method of HTTP; a client may have put anything in its place.
+// verb is a method of HTTP. A client may have sent anything in its place.
 func verb(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodConnect:
@@ -99,5 +99,5 @@ func codeShown(isError bool, code bitrix24.Code) string {
 	return shownCode(code)
 }
 
-// shown is a duration as Server-Timing has it.
+// shown is a duration as precise as in Server-Timing.
 func shown(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }

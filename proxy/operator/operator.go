@@ -2,7 +2,7 @@
 // status page with its JSON, and health.
 //
 // The flow of calls records here what happens, as events, and gives two
-// functions that say what it holds now. This package knows no more of it.
+// functions that say what it holds now. This package knows nothing else of it.
 package operator
 
 import (
@@ -17,20 +17,36 @@ import (
 // Config is fixed for the life of the process.
 type Config struct {
 	Version, Revision string
-	Mode              string // enforce or observe
-	Store             string // memory, or file: bucket levels survive a restart
+	Mode              Mode
+	Store             Store
 	AdminHost         string // a name under which the listener may be asked; may be empty
 	PProf             bool   // profiles are served
 	MetricsPortals    int    // portals with labels of their own
 	Log               *slog.Logger
 	LogAllCalls       bool // a line at info for every call, not only for failed ones
 
-	// What the proxy holds now. Both must be quick and safe to call at any time.
+	// What the proxy holds now. Both must be quick, and safe for concurrent use.
 	Snapshot func() Snapshot
 	Portals  func(now time.Time, names []string) []Portal // those in use, and those named
 }
 
-// A Snapshot is what the proxy holds at one moment, whatever the portal.
+// A Mode says whether limits are enforced.
+type Mode string
+
+const (
+	Enforce Mode = "enforce"
+	Observe Mode = "observe"
+)
+
+// A Store is where the levels of buckets are kept.
+type Store string
+
+const (
+	InMemory Store = "memory"
+	InFile   Store = "file" // they survive a restart
+)
+
+// A Snapshot is what the proxy holds at one moment, for all portals together.
 type Snapshot struct {
 	Listen                 string // where clients connect; "" before they can
 	IsDraining             bool
@@ -41,12 +57,12 @@ type Snapshot struct {
 type Portal struct {
 	limiter.State
 	IsAtRest bool              // nothing waits, and the portal counts no calls
-	Clients  map[string]int    // waiting calls, by client
-	Budgets  []operating.State // of operating time, the fullest first; not all where there are many
+	Clients  map[string]int    // the calls that wait, by client
+	Budgets  []operating.State // of operating time, the fullest first; the emptiest may be left out
 }
 
-// An Operator is what operators see: it has the events of the flow counted,
-// remembered and logged, and shows what came of them.
+// An Operator is the operators' side of the proxy. It counts, remembers and logs
+// the events of the flow, and shows the result.
 type Operator struct {
 	config  Config
 	began   time.Time
@@ -56,7 +72,7 @@ type Operator struct {
 	viewers viewers
 }
 
-// New begins with nothing recorded.
+// New makes an Operator that has recorded nothing.
 func New(c Config) *Operator {
 	began := time.Now()
 	o := &Operator{
@@ -74,7 +90,7 @@ func New(c Config) *Operator {
 	return o
 }
 
-// Record takes an event down, at the time of now.
+// Record counts, logs and remembers an event as one of this moment.
 func (o *Operator) Record(e Event) {
 	counts{o.metrics}.note(e)
 	o.log.note(e)

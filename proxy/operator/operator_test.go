@@ -23,7 +23,7 @@ func debugLog(w io.Writer) *slog.Logger {
 func newTestOperator(t *testing.T, edit func(*Config)) *Operator {
 	t.Helper()
 	c := Config{
-		Mode: "enforce", Store: "memory", MetricsPortals: 10, Log: debugLog(t.Output()),
+		Mode: Enforce, Store: InMemory, MetricsPortals: 10, Log: debugLog(t.Output()),
 		Snapshot: func() Snapshot { return Snapshot{} },
 		Portals:  func(time.Time, []string) []Portal { return nil },
 	}

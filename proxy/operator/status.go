@@ -11,8 +11,9 @@ import (
 	"b24proxy/metrics"
 )
 
-// The JSON that /status gives. Names stay; new ones may come. Instants are RFC
-// 3339 in UTC, spans are seconds. What is absent does not apply or is unknown.
+// A status is the JSON of /status. Programs rely on its names: they stay, and new
+// ones may come. Instants are RFC 3339 in UTC, spans are seconds. What is absent
+// does not apply or is unknown.
 type status struct {
 	Time     time.Time      `json:"time"`
 	Proxy    proxyStatus    `json:"proxy"`
@@ -25,7 +26,7 @@ type status struct {
 
 type proxyStatus struct {
 	Version       string    `json:"version"`
-	Mode          string    `json:"mode"`             // enforce or observe
+	Mode          Mode      `json:"mode"`
 	Listen        string    `json:"listen,omitempty"` // where clients connect
 	StartedAt     time.Time `json:"started_at"`
 	UptimeSeconds float64   `json:"uptime_seconds"`
@@ -33,7 +34,7 @@ type proxyStatus struct {
 }
 
 type storeStatus struct {
-	Kind string `json:"kind"` // memory, or file: bucket levels survive a restart
+	Kind Store `json:"kind"`
 }
 
 type portalStatus struct {
@@ -59,7 +60,7 @@ type portalStatus struct {
 type bucketStatus struct {
 	Level    float64 `json:"level"` // calls that the portal still counts, as far as is known here
 	Burst    int     `json:"burst"`
-	Rate     float64 `json:"rate"` // calls a second, in force
+	Rate     float64 `json:"rate"` // calls per second, in use
 	PlanRate float64 `json:"plan_rate"`
 }
 
@@ -68,7 +69,7 @@ type queueStatus struct {
 	Capacity     int             `json:"capacity"`
 	WaitSeconds  float64         `json:"wait_seconds"` // of a new call, at the most
 	ByUrgency    []int           `json:"by_urgency"`   // 0, the most urgent, to 7
-	ByClient     []clientWaiting `json:"by_client"`    // the longest first
+	ByClient     []clientWaiting `json:"by_client"`    // those with most first
 	OtherClients int             `json:"other_clients"`
 }
 
@@ -89,7 +90,7 @@ type operatingStatus struct {
 	UnderWay    int  `json:"under_way"`
 }
 
-// minuteStatus counts the last minute and the interval that goes on.
+// minuteStatus counts the last minute and the current interval of a series.
 type minuteStatus struct {
 	Calls              int32   `json:"calls"`
 	Failed             int32   `json:"failed"`        // by the portal, on the network, or refused here
@@ -126,7 +127,7 @@ type seriesStatus struct {
 	End         time.Time          `json:"end"`
 	Calls       [seriesSteps]int32 `json:"calls"`
 	Failed      [seriesSteps]int32 `json:"failed"`
-	Waiting     [seriesSteps]int32 `json:"waiting"` // the most at a time
+	Waiting     [seriesSteps]int32 `json:"waiting"` // the most at one time
 }
 
 const (
@@ -135,7 +136,8 @@ const (
 	shownName     = 64 // bytes of a client's name
 )
 
-// status describes the proxy and the portals called lately, worst first.
+// status describes the proxy and the portals that were called lately, the worst
+// first.
 func (o *Operator) status() *status {
 	now, snapshot := time.Now(), o.config.Snapshot()
 	s := &status{
@@ -206,7 +208,7 @@ func (p *Portal) waiting() (n int) {
 	return n
 }
 
-// moment is an instant as it is shown; the zero one stays.
+// moment is an instant as it is shown. The zero instant stays.
 func moment(t time.Time) time.Time {
 	if t.IsZero() {
 		return t

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -23,7 +22,10 @@ type view struct {
 	Unrouted errorsView
 }
 
-type verdict struct{ Text, Tone string }
+type verdict struct {
+	Text string
+	Tone tone
+}
 
 type viewColumn struct {
 	Title, Href, Order string
@@ -33,7 +35,7 @@ type viewColumn struct {
 type viewRow struct {
 	portalStatus
 	Now       time.Time
-	Tone      string
+	Tone      tone
 	Toggle    string // opens or closes the row
 	IsOpen    bool
 	Fill      meter // of the bucket
@@ -61,15 +63,16 @@ type operatingView struct {
 
 // A meter is a bar that is partly filled.
 type meter struct {
-	Label, Tone string
-	Percent     int
+	Label   string
+	Tone    tone
+	Percent int
 }
 
-func newMeter(label string, ratio float64, tone string) meter {
-	return meter{label, tone, int(100*min(1, ratio) + 0.5)}
+func newMeter(label string, ratio float64, t tone) meter {
+	return meter{label, t, int(100*min(1, ratio) + 0.5)}
 }
 
-// newView shows a status as a viewer chose it, who asked for the page at a host.
+// newView shows a status as a viewer chose it. The viewer knows the proxy by host.
 func newView(s *status, c choice, host string) *view {
 	v := &view{
 		status: *s, Title: "b24proxy", Facts: s.facts(), Notice: s.notice(), Clients: s.clients(host),
@@ -82,7 +85,7 @@ func newView(s *status, c choice, host string) *view {
 	if len(shown) > 0 {
 		v.Verdict = newVerdict(shown, s.Known)
 	}
-	if hurt := inTone("bad", shown); len(hurt) > 0 {
+	if hurt := inTone(bad, shown); len(hurt) > 0 {
 		v.Title = fmt.Sprintf("(%d) b24proxy", len(hurt))
 	}
 	for _, p := range c.sorted(shown) {
@@ -94,11 +97,11 @@ func newView(s *status, c choice, host string) *view {
 func newRow(p portalStatus, c choice, now time.Time) viewRow {
 	r := viewRow{portalStatus: p, Now: now, Tone: tones[p.State], Toggle: c.toggled(p.Portal).href(), IsOpen: slices.Contains(c.open, p.Portal)}
 	if p.Bucket != nil {
-		tone := ""
+		t := plain
 		if p.fill() > 0.9 {
-			tone = "warn"
+			t = warn
 		}
-		r.Fill = newMeter("Bucket of "+p.Portal, p.fill(), tone)
+		r.Fill = newMeter("Bucket of "+p.Portal, p.fill(), t)
 	}
 	r.Queue, r.Errors = newQueueView(p.Queue), errorsView{p.Errors, now}
 	for _, b := range p.Operating {
@@ -123,19 +126,19 @@ func newQueueView(q queueStatus) queueView {
 }
 
 func newOperatingView(b operatingStatus) operatingView {
-	v, tone := operatingView{operatingStatus: b, Until: "open"}, ""
+	v, t := operatingView{operatingStatus: b, Until: "open"}, plain
 	switch {
 	case b.closedFor > 0 && b.Blocked:
-		v.Until, tone = "refused by the portal until "+clock(b.ClosedUntil)+" UTC", "bad"
+		v.Until, t = "refused by the portal until "+clock(b.ClosedUntil)+" UTC", bad
 	case b.closedFor > 0:
-		v.Until, tone = "held back until "+clock(b.ClosedUntil)+" UTC", "bad"
+		v.Until, t = "held back until "+clock(b.ClosedUntil)+" UTC", bad
 	case !b.ResetAt.IsZero():
 		v.Until = "falls at " + clock(b.ResetAt) + " UTC"
 	}
-	if tone == "" && b.Ratio > 0.8 {
-		tone = "warn"
+	if t == plain && b.Ratio > 0.8 {
+		t = warn
 	}
-	v.Fill = newMeter("Operating time used", b.Ratio, tone)
+	v.Fill = newMeter("Operating time used", b.Ratio, t)
 	return v
 }
 
@@ -147,33 +150,42 @@ func (e errorsView) Sum() (n int64) {
 	return n
 }
 
-// tones are the colours of the states.
-var tones = map[state]string{
-	isBlocked: "bad", isUnreachable: "bad", isFailing: "bad",
-	isHolding: "warn", isSlowed: "warn", isQueueing: "warn", isOK: "good",
+// A tone is a colour of the page, and the name of its class there.
+type tone string
+
+const (
+	plain tone = ""
+	good  tone = "good"
+	warn  tone = "warn"
+	bad   tone = "bad"
+)
+
+var tones = map[state]tone{
+	isBlocked: bad, isUnreachable: bad, isFailing: bad,
+	isHolding: warn, isSlowed: warn, isQueueing: warn, isOK: good,
 }
 
-func inTone(tone string, portals []portalStatus) (names []string) {
+func inTone(t tone, portals []portalStatus) (names []string) {
 	for _, p := range portals {
-		if tones[p.State] == tone {
+		if tones[p.State] == t {
 			names = append(names, p.Portal)
 		}
 	}
 	return names
 }
 
-// newVerdict says in a sentence how all portals do, of which some are shown.
+// newVerdict says in a sentence how all known portals do. The worst ones are shown.
 func newVerdict(shown []portalStatus, known int) *verdict {
-	hurt, strained := inTone("bad", shown), inTone("warn", shown)
+	hurt, strained := inTone(bad, shown), inTone(warn, shown)
 	switch {
 	case len(hurt) > 0:
-		return &verdict{count(len(hurt), "portal") + " in trouble: " + someOf(hurt), "bad"}
+		return &verdict{count(len(hurt), "portal") + " in trouble: " + someOf(hurt), bad}
 	case len(strained) > 0:
-		return &verdict{count(len(strained), "portal") + " under strain: " + someOf(strained), "warn"}
+		return &verdict{count(len(strained), "portal") + " under strain: " + someOf(strained), warn}
 	case known == 1:
-		return &verdict{"The portal is OK", ""}
+		return &verdict{"The portal is OK", plain}
 	}
-	return &verdict{fmt.Sprintf("All %d portals are OK", known), ""}
+	return &verdict{fmt.Sprintf("All %d portals are OK", known), plain}
 }
 
 // someOf lists the first three names, and says how many more there are.
@@ -187,11 +199,11 @@ func someOf(names []string) string {
 
 func (s *status) facts() string {
 	store := "state in memory"
-	if s.Store.Kind == "file" {
+	if s.Store.Kind == InFile {
 		store = "state kept in a file"
 	}
 	up := time.Duration(s.Proxy.UptimeSeconds) * time.Second
-	facts := []string{s.Proxy.Version, s.Proxy.Mode, "up " + span(up), store}
+	facts := []string{s.Proxy.Version, string(s.Proxy.Mode), "up " + span(up), store}
 	return strings.Join(facts, " · ")
 }
 
@@ -200,14 +212,14 @@ func (s *status) notice() string {
 	if s.Proxy.Draining {
 		notices = append(notices, "The proxy is stopping: it refuses new calls.")
 	}
-	if s.Proxy.Mode == "observe" {
+	if s.Proxy.Mode == Observe {
 		notices = append(notices, "Mode observe: the limits are not enforced. A call that they would refuse is sent, and counts as failed here. Invalid requests are still refused.")
 	}
 	return strings.Join(notices, " ")
 }
 
 // clients is where clients connect, under the host name that the reader of the
-// page uses: the proxy may listen on all addresses, which are no address to call.
+// page uses. The proxy may listen on all addresses, and [::] is not one to call.
 func (s *status) clients(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -233,87 +245,4 @@ func (s *portalStatus) lastError() (at time.Time) {
 		at = s.Errors.Last[0].At
 	}
 	return at
-}
-
-// A chart shows a number for each interval of the last five minutes as a bar.
-type chart struct {
-	Kind, Title, Peak string
-	Width, Height     int
-	Bars              []bar
-}
-
-type bar struct{ X, Y, Height string }
-
-const chartHeight = 10
-
-func charts(s *seriesStatus) []chart {
-	return []chart{
-		newChart("calls", "Calls", s.Calls, s.StepSeconds, "/s"),
-		newChart("failed", "Failed", s.Failed, s.StepSeconds, "/s"),
-		newChart("waiting", "Waiting", s.Waiting, 1, ""),
-	}
-}
-
-// newChart draws values, each of which counts for so much of a unit.
-func newChart(kind, title string, values [seriesSteps]int32, per float64, unit string) chart {
-	peak := slices.Max(values[:])
-	c := chart{Kind: kind, Title: title, Peak: decimal(float64(peak)/per) + unit, Width: seriesSteps, Height: chartHeight}
-	for i, v := range values {
-		if v == 0 {
-			continue
-		}
-		height := max(0.5, chartHeight*float64(v)/float64(peak))
-		c.Bars = append(c.Bars, bar{tenths(float64(i) + 0.1), tenths(chartHeight - height), tenths(height)})
-	}
-	return c
-}
-
-func tenths(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }
-
-// decimal is a number for people: with at most one digit after the point, and
-// commas between thousands.
-func decimal(number any) string {
-	text := strings.TrimSuffix(tenths(toFloat(number)), ".0")
-	whole, part, isBroken := strings.Cut(text, ".")
-	for i := len(whole) - 3; i > 0; i -= 3 {
-		whole = whole[:i] + "," + whole[i:]
-	}
-	if isBroken {
-		return whole + "." + part
-	}
-	return whole
-}
-
-func toFloat(number any) float64 {
-	switch n := number.(type) {
-	case float64:
-		return n
-	case int:
-		return float64(n)
-	case int32:
-		return float64(n)
-	case int64:
-		return float64(n)
-	}
-	panic(fmt.Sprintf("decimal of %T", number))
-}
-
-func clock(t time.Time) string { return t.UTC().Format(time.TimeOnly) }
-
-// ago is how long before now an instant was.
-func ago(now, t time.Time) string { return span(now.Sub(t)) + " ago" }
-
-func seconds(s float64) string { return span(time.Duration(s * float64(time.Second))) }
-
-// parts are where a code or a method may break into lines.
-func parts(word string) []string {
-	var all []string
-	for rest := word; rest != ""; {
-		end := strings.IndexAny(rest, "._") + 1
-		if end == 0 {
-			end = len(rest)
-		}
-		all, rest = append(all, rest[:end]), rest[end:]
-	}
-	return all
 }

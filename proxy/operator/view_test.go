@@ -31,7 +31,7 @@ func newBusyOperator(t *testing.T) *Operator {
 	failing := Portal{State: limiter.State{Upstream: "failing.example.com", Plan: limiter.Unlimited}}
 	idle := Portal{State: limiter.State{Upstream: "idle.example.com", Plan: plan, Rate: 10}}
 	o := newTestOperator(t, func(c *Config) {
-		c.Version, c.Mode = "v1.2.3", "observe"
+		c.Version, c.Mode = "v1.2.3", Observe
 		c.Snapshot = func() Snapshot { return Snapshot{Listen: "[::]:8080"} }
 		c.Portals = func(time.Time, []string) []Portal { return []Portal{idle, busy, failing} }
 	})
@@ -73,7 +73,7 @@ func TestPageWithoutScript(t *testing.T) {
 		"Calls peak",
 		"failing.example.com failing 1 of 1 calls failed in the last minute. The last failure: INTERNAL_SERVER_ERROR from the portal (internal).", "unlimited",
 		"INTERNAL_ SERVER_ ERROR",
-		"busy.example.com queueing 1234 calls wait; a new one would wait about 12 s.", "48.6 of 50", "1,234 12 s",
+		"busy.example.com queueing 1234 calls wait; a new call would wait about 12 s.", "48.6 of 50", "1,234 12 s",
 		"idle.example.com idle No calls in the last minute.", "0 of 50",
 		"1 request named no portal or one that is not allowed, the last", "PORTAL_ NOT_ NAMED",
 	} {
@@ -187,7 +187,7 @@ func TestVerdict(t *testing.T) {
 		portals []portalStatus
 		want    verdict
 	}{
-		{of(isOK), verdict{"The portal is OK", ""}},
+		{of(isOK), verdict{"The portal is OK", plain}},
 		{of(isOK, isIdle), verdict{"All 2 portals are OK", ""}},
 		{of(isSlowed, isOK), verdict{"1 portal under strain: a", "warn"}},
 		{of(isBlocked, isUnreachable, isFailing, isFailing, isHolding), verdict{"4 portals in trouble: a, b, c and 1 more", "bad"}},
@@ -198,34 +198,14 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// A bar of a chart is as high as its share of the peak, and never too low to be
-// seen.
-func TestChart(t *testing.T) {
-	var values [seriesSteps]int32
-	values[0], values[1], values[seriesSteps-1] = 100, 50, 1
-	c := newChart("calls", "Calls", values, 5, "/s")
-	want := []bar{{"0.1", "0.0", "10.0"}, {"1.1", "5.0", "5.0"}, {"59.1", "9.5", "0.5"}}
-	if c.Peak != "20/s" || fmt.Sprint(c.Bars) != fmt.Sprint(want) {
-		t.Errorf("got a peak of %s and the bars %v, want 20/s and %v", c.Peak, c.Bars, want)
-	}
-}
-
-// Numbers have at most one digit after the point, and commas between thousands.
-func TestDecimal(t *testing.T) {
-	for number, want := range map[any]string{0: "0", 7: "7", int32(999): "999", int64(1000): "1,000", 1234567: "1,234,567", 48.64: "48.6", 1234.56: "1,234.6", 3.0: "3"} {
-		if got := decimal(number); got != want {
-			t.Errorf("%v: got %s, want %s", number, got, want)
-		}
-	}
-}
-
 // What is held back, refused or counted of a method's operating time is said with
 // the time at which that changes.
 func TestOperatingView(t *testing.T) {
 	at := time.Date(2026, 11, 28, 17, 30, 0, 0, time.UTC)
 	for _, c := range []struct {
-		b           operatingStatus
-		until, tone string
+		b     operatingStatus
+		until string
+		tone  tone
 	}{
 		{operatingStatus{Ratio: 0.5}, "open", ""},
 		{operatingStatus{Ratio: 0.9}, "open", "warn"},

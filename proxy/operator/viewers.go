@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// viewers are the streams to open pages, the oldest first. A viewer that has
-// not taken one status when the next comes is dropped; its page connects again.
+// viewers are the streams to open pages, the oldest first. A viewer that has not
+// taken one status when the next one comes is dropped, and its page connects
+// again.
 type viewers struct {
 	mu     sync.Mutex
 	open   []viewer
@@ -21,28 +22,28 @@ type viewer struct {
 
 const maxViewers = 32
 
-// join begins a stream, which ends when the channel is closed. Where no more may
-// watch, the oldest stream of the client that has most makes room, so that none
-// can take all of them; behind one address the newest stream wins. It fails when
-// the proxy stops, and where a stream each of maxViewers clients is open.
-func (w *viewers) join(client netip.Prefix) (stream chan *status, ok bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed || len(w.open) >= maxViewers && !w.makeRoomLocked(client) {
+// join begins a stream, which ends when its channel is closed. If maxViewers are
+// open, the oldest stream of the client with most streams ends, so that no client
+// can take all of them. join fails when the proxy stops, and when maxViewers
+// clients have one stream each.
+func (v *viewers) join(client netip.Prefix) (stream chan *status, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed || len(v.open) >= maxViewers && !v.makeRoomLocked(client) {
 		return nil, false
 	}
 	stream = make(chan *status, 1)
-	w.open = append(w.open, viewer{stream, client})
+	v.open = append(v.open, viewer{stream, client})
 	return stream, true
 }
 
-func (w *viewers) makeRoomLocked(client netip.Prefix) bool {
+func (v *viewers) makeRoomLocked(client netip.Prefix) bool {
 	streams := make(map[netip.Prefix]int)
-	for _, o := range w.open {
+	for _, o := range v.open {
 		streams[o.client]++
 	}
 	most := client
-	for _, o := range w.open {
+	for _, o := range v.open {
 		if streams[o.client] > streams[most] {
 			most = o.client
 		}
@@ -50,31 +51,31 @@ func (w *viewers) makeRoomLocked(client netip.Prefix) bool {
 	if streams[most] == 1 && most != client {
 		return false
 	}
-	w.dropLocked(slices.IndexFunc(w.open, func(o viewer) bool { return o.client == most }))
+	v.dropLocked(slices.IndexFunc(v.open, func(o viewer) bool { return o.client == most }))
 	return true
 }
 
-func (w *viewers) dropLocked(i int) {
-	close(w.open[i].stream)
-	w.open = slices.Delete(w.open, i, i+1)
+func (v *viewers) dropLocked(i int) {
+	close(v.open[i].stream)
+	v.open = slices.Delete(v.open, i, i+1)
 }
 
-func (w *viewers) leave(stream chan *status) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.open = slices.DeleteFunc(w.open, func(o viewer) bool { return o.stream == stream })
+func (v *viewers) leave(stream chan *status) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.open = slices.DeleteFunc(v.open, func(o viewer) bool { return o.stream == stream })
 }
 
-func (w *viewers) any() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.open) > 0
+func (v *viewers) any() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.open) > 0
 }
 
-func (w *viewers) publish(s *status) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.open = slices.DeleteFunc(w.open, func(o viewer) bool {
+func (v *viewers) publish(s *status) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.open = slices.DeleteFunc(v.open, func(o viewer) bool {
 		select {
 		case o.stream <- s:
 			return false
@@ -85,11 +86,11 @@ func (w *viewers) publish(s *status) {
 	})
 }
 
-func (w *viewers) close() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.closed = true
-	for len(w.open) > 0 {
-		w.dropLocked(len(w.open) - 1)
+func (v *viewers) close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.closed = true
+	for len(v.open) > 0 {
+		v.dropLocked(len(v.open) - 1)
 	}
 }
