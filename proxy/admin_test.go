@@ -115,6 +115,7 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 		time.Sleep(time.Minute)
 		p.call("POST", deal, "")
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		for text, want := range map[string]int{
 			"the portal blocks all calls for overload": 1, "no longer blocked": 1, "request_id=call-0": 2,
 		} {

@@ -47,6 +47,7 @@ func TestJournal(t *testing.T) {
 				defer leave()
 				p.callContext(ctx, "POST", c.target, "{}")
 				time.Sleep(time.Hour) // the portal goes on alone
+				synctest.Wait()
 				if !slices.Equal(got.names, c.want) {
 					t.Errorf("got  %v\nwant %v", got.names, c.want)
 				}
