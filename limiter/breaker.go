@@ -3,8 +3,8 @@ package limiter
 import "time"
 
 // probeInterval is the time between two calls that find out whether a blocked
-// upstream answers again. People lift such a block by hand (documented), so it
-// would not help to ask more often.
+// upstream answers again. People lift such a block by hand
+// (proxy/bitrix24/README.md#system-errors), so it would not help to ask more often.
 const probeInterval = time.Minute
 
 // A breaker keeps calls away from an upstream that answers all of them with

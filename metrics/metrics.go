@@ -127,7 +127,7 @@ func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
 }
 
 // Upper bounds in seconds. By default a call may last 60 s at the portal
-// (documented), the proxy waits 65 s for an answer, and a call waits at most 60 s
+// (proxy/bitrix24/README.md#rate-limit), the proxy waits 65 s for an answer, and a call waits at most 60 s
 // for a slot.
 var (
 	durationBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 40, 65, 95, 130}

@@ -93,7 +93,7 @@ func (t *transport) slot(ctx context.Context, ex *exchange, wasRefused bool) (*l
 }
 
 // budgetKey names the operating-time budget of a call as the portal keeps it: by
-// application or webhook, and by method (read in the server's source).
+// application or webhook, and by method (bitrix24/README.md#operating-time).
 func (t *transport) budgetKey(ex *exchange) operating.Key {
 	return operating.Key{Upstream: ex.route.portal, Credential: t.applications.of(ex.cred), Method: ex.route.call.Method}
 }

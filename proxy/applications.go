@@ -12,8 +12,8 @@ import (
 const keptTokens = 20_000
 
 // applications says which application is behind an OAuth token. Tokens change
-// every hour, budgets are kept by application (read in the server's source), and
-// the cloud's answers name it.
+// every hour, budgets are kept by application (bitrix24/README.md#operating-time),
+// and the cloud's answers name it (bitrix24/README.md#credentials).
 type applications struct {
 	mu    sync.Mutex
 	names *simplelru.LRU[string, string] // by token

@@ -6,16 +6,16 @@
 // A call waits with Wait, asks to be let in with Enter, and reports its answer
 // with Pass.Done. What a method has used is what the answers say, plus the
 // expected cost of the calls in flight, which the upstream adds only after they
-// have ended (read in the server's source). Calls of a method are held when it
-// comes close to the limit, or when the upstream has refused it: until the reset
-// that the upstream announced, or, where it announced none, for a pause that
-// doubles from one minute to ten. Only a part of the sum goes at a reset, so
+// have ended. Calls of a method are held when it comes close to the limit, or when
+// the upstream has refused it: until the reset that the upstream announced, or, where
+// it announced none, for a pause that doubles from one minute to ten. Only a part of the sum goes at a reset, so
 // after it one call at a time probes, until an answer shows that the sum is low
 // again, or that a refused method is let in.
 //
 // This holds for servers with ten baskets of a minute each, for newer ones,
-// which ban a method for 300 s and start from zero (both read in the server's
-// source), and for servers that report nothing: there only refusals count.
+// which ban a method for 300 s and start from zero, and for servers that report
+// nothing: there only refusals count. What is known about all this is in
+// proxy/bitrix24/README.md#operating-time.
 package operating
 
 import (
@@ -29,10 +29,11 @@ import (
 	"b24proxy/limiter"
 )
 
-// What the upstream does with operating time, and what we make of it.
+// What the upstream does with operating time (proxy/bitrix24/README.md#operating-time),
+// and what we make of it.
 const (
-	window = 10 * time.Minute // how far back a sum reaches (documented)
-	basket = time.Minute      // the part of a sum that expires at once (documented)
+	window = 10 * time.Minute // how far back a sum reaches
+	basket = time.Minute      // the part of a sum that expires at once
 	slack  = 10 * time.Second // for clocks that differ and for answers on their way
 	share  = 0.99             // of the limit that we plan to spend
 	poll   = time.Second      // between two looks at calls in flight
@@ -61,8 +62,8 @@ type Guard struct {
 	upstreams map[string]map[Key]*budget // the same, by upstream
 }
 
-// A Key names one budget as the upstream keeps it (read in the server's
-// source). It is shown to operators: Credential stands for the application or
+// A Key names one budget as the upstream keeps it
+// (proxy/bitrix24/README.md#operating-time). It is shown to operators: Credential stands for the application or
 // webhook and is never the secret itself; Method is in lower case.
 type Key struct{ Upstream, Credential, Method string }
 
@@ -177,7 +178,7 @@ func (g *Guard) RetryAfter(now time.Time, k Key) time.Duration {
 // Learn takes over what an answer reports of another method than the one that
 // was called, such as a command within a batch. It may raise a sum and never
 // lowers it: some servers report, for each command, the running sum of its batch
-// instead of its own (read in the server's source).
+// instead of its own (proxy/bitrix24/README.md#operating-time).
 func (g *Guard) Learn(now time.Time, k Key, u Usage) {
 	if !u.Known || u.Used <= 0 {
 		return
