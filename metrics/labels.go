@@ -108,7 +108,10 @@ const maxName = 253
 type names struct {
 	mu    sync.RWMutex
 	max   int
-	known map[string]string // each value to a copy that shares no memory with a request
+	known map[string]string  // each value to a copy that shares no memory with a request
+	begin func(label string) // is called once for each label, before it is first returned; may be nil
+
+	beginOther sync.Once
 }
 
 func newNames(limit int) *names {
@@ -135,11 +138,19 @@ func (n *names) add(value string) string {
 		return label
 	}
 	if len(n.known) >= n.max {
+		n.beginOther.Do(func() { n.beginLabel(Other) })
 		return Other
 	}
 	value = strings.Clone(value)
 	n.known[value] = value
+	n.beginLabel(value)
 	return value
+}
+
+func (n *names) beginLabel(label string) {
+	if n.begin != nil {
+		n.begin(label)
+	}
 }
 
 // portal returns the label of a portal, or None for "".

@@ -103,6 +103,11 @@ func TestFixedVocabularies(t *testing.T) {
 			"other,acme.bitrix24.com,2xx":        1,
 			"ok,acme.bitrix24.com,2xx":           1,
 			"method_error,acme.bitrix24.com,4xx": 1,
+
+			// These begin with the portal.
+			"portal_error,acme.bitrix24.com,5xx": 0,
+			"rejected,acme.bitrix24.com,5xx":     0,
+			"unreachable,acme.bitrix24.com,5xx":  0,
 		},
 		"errors_total": {"empty,acme.bitrix24.com,other": 1},
 	} {

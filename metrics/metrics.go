@@ -6,7 +6,8 @@
 // the proxy, never a path, a query or a credential.
 //
 // A series appears when it first has something to show, so a feature that is
-// switched off shows nothing.
+// switched off shows nothing. Counters of the usual errors appear with their
+// portal, at zero.
 package metrics
 
 import (
@@ -26,6 +27,7 @@ const namespace = "b24proxy"
 type Options struct {
 	Portals           int    // portals with a label of their own, the first that come
 	Version, Revision string // of the program
+	Expected          Expected
 }
 
 // Metrics counts what the proxy does. Its methods may be called at the same
@@ -34,6 +36,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 
 	portals, codes, reasons *names
+	expected                Expected
 	watched                 atomic.Pointer[func() []Portal]
 	spool                   atomic.Pointer[func() (memory, disk int64)]
 
@@ -57,9 +60,9 @@ func New(o Options) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 
-		portals: newNames(o.Portals),
-		codes:   newNames(maxCodes),
-		reasons: newNames(maxReasons),
+		codes:    newNames(maxCodes),
+		reasons:  newNames(maxReasons),
+		expected: o.Expected,
 
 		requests: counter("requests_total",
 			"Calls of clients that ended, by how they ended and by the status class of the answer.",
@@ -94,6 +97,8 @@ func New(o Options) *Metrics {
 			"Attempts after the first of a call, by the reason for sending it again.",
 			"portal", "reason"),
 	}
+	m.portals = newNames(o.Portals)
+	m.portals.begin = m.beginPortal
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -128,9 +133,9 @@ func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
 
 // Upper bounds in seconds. By default a call may last 60 s at the portal
 // (proxy/bitrix24/README.md#rate-limit), the proxy waits 65 s for an answer, and a call waits at most 60 s
-// for a slot.
+// for a slot. Clients give up after 10, 15, 20, 25, 30, 45 or 60 s.
 var (
-	durationBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 40, 65, 95, 130}
+	durationBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 25, 30, 45, 60, 65, 95, 130}
 	waitBuckets     = []float64{0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 25, 30, 45, 60}
 )
 

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -179,7 +180,7 @@ func TestCallWithALostAnswerAndNoOtherSlot(t *testing.T) {
 				if sent.Load() != 1 || w.Code != 500 || e.Proxy.Reason != reason || e.Proxy.Executed != "unknown" || !e.Proxy.Retryable || time.Since(began) > time.Second {
 					t.Errorf("got it sent %d times and %d %s after %v, want once and 500 for %s at once, to be repeated", sent.Load(), w.Code, w.Body, time.Since(began), reason)
 				}
-				if m := metricsOf(p); strings.Contains(m, "b24proxy_rejected_total{") || !strings.Contains(m, `outcome="portal_error"`) {
+				if m := metricsOf(p); regexp.MustCompile(`b24proxy_rejected_total{.*} [^0]`).MatchString(m) || !strings.Contains(m, `outcome="portal_error",portal="acme.bitrix24.com",status_class="5xx"} 1`) {
 					t.Errorf("got the metrics\n%s\nwant the outcome portal_error and no rejection", m)
 				}
 			})

@@ -22,6 +22,7 @@ type Config struct {
 	AdminHost         string // a name under which the listener may be asked; may be empty
 	PProf             bool   // profiles are served
 	MetricsPortals    int    // portals with labels of their own
+	Expected          metrics.Expected
 	Log               *slog.Logger
 	LogAllCalls       bool // a line at info for every call, not only for failed ones
 
@@ -78,7 +79,7 @@ func New(c Config) *Operator {
 	o := &Operator{
 		config:  c,
 		began:   began,
-		metrics: metrics.New(metrics.Options{Portals: c.MetricsPortals, Version: c.Version, Revision: c.Revision}),
+		metrics: metrics.New(metrics.Options{Portals: c.MetricsPortals, Version: c.Version, Revision: c.Revision, Expected: c.Expected}),
 		history: newHistory(began),
 		log:     eventLog{c.Log, c.LogAllCalls},
 	}
