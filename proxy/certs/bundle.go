@@ -41,7 +41,7 @@ func (o opener) readSystemRoots() []byte {
 		if err != nil {
 			continue
 		}
-		text, err := io.ReadAll(io.LimitReader(file, maxBundle/2))
+		text, err := io.ReadAll(io.LimitReader(file, maxSystemRoots))
 		file.Close()
 		if first, _ := pem.Decode(text); err == nil && first != nil && first.Type == certificateBlock {
 			return append(bytes.TrimSpace(text), '\n')

@@ -25,10 +25,11 @@ const (
 const unfinished = ".new"
 
 const (
-	maxFile   = 256 << 10 // of a certificate or a key
-	maxBundle = 8 << 20
-	lockWait  = 10 * time.Second // others hold the lock for some milliseconds
-	lockPoll  = 20 * time.Millisecond
+	maxFile        = 256 << 10 // of a certificate or a key
+	maxSystemRoots = 4 << 20   // Debian's take 220 kB
+	maxBundle      = 8 << 20
+	lockWait       = 10 * time.Second // others hold the lock for some milliseconds
+	lockPoll       = 20 * time.Millisecond
 )
 
 const (

@@ -268,6 +268,17 @@ func TestDamagedFiles(t *testing.T) {
 	}
 }
 
+// A file is read up to its bound, and refused beyond it.
+func TestLongestFile(t *testing.T) {
+	f := folder{t.TempDir(), os.Rename, new(record).log()}
+	for size, want := range map[int]bool{9: true, 10: true, 11: false, 1000: false} {
+		put(t, f.path, "file", make([]byte, size), 0o600)
+		if text, err := f.read("file", 10); (err == nil) != want || want && len(text) != size {
+			t.Errorf("%d bytes of 10: got %d bytes and the error %v, want success: %v", size, len(text), err, want)
+		}
+	}
+}
+
 // A symbolic link or a directory in place of a file is refused, and so is a
 // folder that is a link, a file, or in a place that does not exist.
 func TestNotFiles(t *testing.T) {
@@ -312,6 +323,7 @@ func TestModes(t *testing.T) {
 		warning    string
 	}{
 		{"an empty folder", 0o755, 0o700, false, ""},
+		{"an empty folder that others write to", 0o777, 0o700, false, ""},
 		{"a folder that others read", 0o755, 0o755, true, ""},
 		{"a folder that others write to", 0o775, 0o775, true, "can write to its folder"},
 		{"a folder of the owner alone", 0o700, 0o700, true, ""},
