@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// FuzzExamine holds for arbitrary answers: nothing panics; a good answer and a
-// method's own error pass byte for byte; any other answer leaves as valid JSON
-// or XML with an error status, and nothing of what is no answer of the API,
-// nor the secret of the call, is in what is made here.
+// FuzzExamine holds for any answer: nothing panics; a success and an error of a method
+// pass byte for byte; any other answer leaves as valid JSON or XML with an error
+// status, without the secret of the call, and without anything of what came in place
+// of an answer.
 func FuzzExamine(f *testing.F) {
 	const secret = "inventedcode1234"
 	paths := []string{
