@@ -12,7 +12,7 @@
 //	bundle.pem   the system's roots and root.pem, for clients that replace theirs
 //	lock         is locked while a process reads or writes the others
 //
-// Who steals issuing.key cannot pose as any other site: both certificates have
+// Whoever steals issuing.key cannot pose as any other site: both certificates have
 // critical name constraints, which permit the listed portals, the proxy's own
 // names and loopback addresses. Java ignores those of a root, so root.key is
 // worth more, and is better kept elsewhere. There are no excluded addresses,
@@ -21,8 +21,8 @@
 // Several processes may share a folder. Files are replaced whole, in an order in
 // which what a killed process left can be completed: a key before its
 // certificate, the root before what it signs. Only what is missing or due is
-// made. A root is never replaced; without root.pem, root.key makes another of the
-// same key and name, which is also how an operator renews it.
+// made. A root is never replaced; without root.pem, another is made from root.key
+// with the same name, which is also how an operator renews it.
 package certs
 
 import (
