@@ -31,7 +31,7 @@ func TestHistoryCountsCalls(t *testing.T) {
 		if s.LastMinute != want || (s.LastFailure == "ERROR_CORE") != (want.Failed == 1) {
 			t.Errorf("%s: %+v, cause %q", outcome, s.LastMinute, s.LastFailure)
 		}
-		if overall, _ := h.overall(epochAt(5)); overall.Calls[seriesSteps-1] != 1 || overall.Failed[seriesSteps-1] != int32(want.Failed) {
+		if overall, _ := h.overall(epochAt(5)); overall.Calls[seriesSteps-1] != 1 || overall.Failed[seriesSteps-1] != want.Failed {
 			t.Errorf("%s: overall %v calls, %v failed", outcome, overall.Calls, overall.Failed)
 		}
 	}
@@ -53,7 +53,7 @@ func TestHistoryCountsErrors(t *testing.T) {
 		}
 		s := portalStatus{Portal: acme}
 		h.describe(epochAt(2), &s)
-		if got := int32(s.LastMinute.Refused); got != c.refused || h.all.lastMinute(2*time.Second).refused != c.refused {
+		if got := s.LastMinute.Refused; got != c.refused || h.all.lastMinute(2*time.Second).refused != c.refused {
 			t.Errorf("%s by the %s: %d refused", c.code, c.source, got)
 		}
 		if len(s.Errors.ByCode) != 1 || s.Errors.ByCode[0].Count != 2 {

@@ -3,6 +3,7 @@ package operator
 import (
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func newTestOperator(t *testing.T, edit func(*Config)) *Operator {
 
 // get asks for an address under a Host, with headers.
 func (o *Operator) get(target, host string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest("GET", target, nil)
+	r := httptest.NewRequest(http.MethodGet, target, nil)
 	r.Host = host
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])

@@ -139,7 +139,7 @@ func servePortals(t *testing.T) *served {
 // load calls all portals until ctx ends. It returns when all callers have.
 func (s *served) load(ctx context.Context) {
 	call := func(portal, client, method string) {
-		r := must(http.NewRequestWithContext(ctx, "POST", s.clients+"/rest/1/s3cretcode123456/"+method, strings.NewReader("{}")))
+		r := must(http.NewRequestWithContext(ctx, http.MethodPost, s.clients+"/rest/1/s3cretcode123456/"+method, strings.NewReader("{}")))
 		if !strings.Contains(portal, ".") {
 			portal += ".bitrix24.com"
 		}
@@ -257,6 +257,7 @@ func checkWithoutScript(t *testing.T, b *browser, page, shots string) {
 
 // checkPage looks at the page under load, and leaves acme's row open.
 func checkPage(t *testing.T, b *browser) {
+	t.Helper()
 	text := func(portal, selector string) string {
 		return eval[string](b, fmt.Sprintf(`document.querySelector('[data-portal="%s.bitrix24.com"] %s').innerText`, portal, selector))
 	}
