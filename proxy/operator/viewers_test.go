@@ -13,8 +13,8 @@ func networkOf(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 32)
 }
 
-func (w *viewers) of(client netip.Prefix) (n int) {
-	for _, o := range w.open {
+func (v *viewers) of(client netip.Prefix) (n int) {
+	for _, o := range v.open {
 		if o.client == client {
 			n++
 		}
