@@ -140,7 +140,7 @@ func TestAdminPanic(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Host = "localhost"
 	r.Header.Set("X-Request-Id", "r1")
-	p.withoutPanics(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oh") })).ServeHTTP(w, r)
+	withoutPanics(p.journal, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oh") })).ServeHTTP(w, r)
 	if text := log.String(); w.Code != 500 || !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "request_id=r1") {
 		t.Errorf("%d, the log: %s", w.Code, text)
 	}

@@ -37,7 +37,7 @@ func (t *transport) begin(ex *exchange, req *http.Request, admitted admission) *
 	ctx, cancel := context.WithCancelCause(ex.in(context.Background()))
 	at := &attempt{done: make(chan struct{}), slot: admitted.slot, began: time.Now(), cancel: cancel}
 	out := req.Clone(ctx)
-	out.URL = t.target(ex.route)
+	out.URL = ex.route.url(t.outbound)
 	out.Host = ex.route.portal
 	out.ContentLength = ex.body.size
 	out.TransferEncoding = nil
@@ -99,7 +99,7 @@ func (t *transport) exchange(caller context.Context, at *attempt, out *http.Requ
 
 // report reports to the limiter what came of a slot.
 func (at *attempt) report() {
-	if at.err != nil || isError(at.answer.Kind) { // nothing of it is in flight, and the call may have to wait again
+	if at.err != nil || at.answer.Kind.IsError() { // nothing of it is in flight, and the call may have to wait again
 		defer at.ended()
 	}
 	slot := at.slot
@@ -109,7 +109,7 @@ func (at *attempt) report() {
 		slot.Unsent()
 	case at.err != nil || at.answer.Kind == bitrix24.KindNoAnswer:
 		slot.Answered(limiter.NoAnswer)
-	case isRefusal(at.answer):
+	case at.answer.IsRefusal():
 		slot.Answered(limiter.Refused)
 	case at.answer.Known != nil && at.answer.Known.Code == bitrix24.CodeOverloadLimit:
 		slot.Answered(limiter.Overloaded)
@@ -169,7 +169,7 @@ func (t *transport) send(caller context.Context, out *http.Request, body *body, 
 		case err == nil && resp.StatusCode == http.StatusSwitchingProtocols: // although no request asks for it
 			resp.Body.Close()
 			return nil, networkFailure(ctx, errors.New("the portal switched protocols"), true)
-		case err == nil && t.isFromOutboundProxy(resp):
+		case err == nil && t.outbound && isFromOutboundProxy(resp):
 			resp.Body.Close()
 			return nil, networkFailure(ctx, outboundRefusal(resp.StatusCode), false)
 		case err == nil:

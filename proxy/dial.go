@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -18,8 +17,6 @@ const (
 	// pingAfter is after how much silence an HTTP/2 connection is pinged, and how
 	// long the ping may take.
 	pingAfter = 15 * time.Second
-	// maxUnsent bounds what the kernel buffers of a request before it is sent.
-	maxUnsent = 128 << 10
 )
 
 // newPortalTransport returns the transport that connects to portals. It must not send
@@ -91,21 +88,4 @@ func dialedInstead(m HostMap[string], addr string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-func portOf(addr string) string {
-	_, port, _ := net.SplitHostPort(addr)
-	return port
-}
-
-// A countingConn counts the bytes that are written to it.
-type countingConn struct {
-	net.Conn
-	written atomic.Int64
-}
-
-func (c *countingConn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.written.Add(int64(n))
-	return n, err
 }

@@ -31,6 +31,12 @@ func isPublic(ip netip.Addr) bool {
 	return !slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
+// isPrivateIP reports whether a clean host is an address that is not globally reachable.
+func isPrivateIP(host string) bool {
+	ip, err := netip.ParseAddr(hostOnly(host))
+	return err == nil && !isPublic(ip)
+}
+
 var (
 	nat64   = netip.MustParsePrefix("64:ff9b::/96") // IPv4 addresses, for networks that have none (RFC 6052)
 	unicast = netip.MustParsePrefix("2000::/3")     // all of IPv6 that is allocated

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
@@ -297,14 +296,4 @@ func (f *failure) logged() string {
 		text += " (" + bitrix24.Redact(at) + ")"
 	}
 	return text
-}
-
-// soon bounds a Retry-After to 1 to 60 seconds. It need not be spread, since the
-// limiter returns a different time for each caller that it rejects.
-func soon(d time.Duration) time.Duration { return min(max(d, time.Second), time.Minute) }
-
-// jitter adds up to a fifth, so that callers who get the same time do not all come
-// back at once.
-func jitter(d time.Duration) time.Duration {
-	return d + time.Duration(rand.Float64()*float64(d)/5)
 }

@@ -34,12 +34,6 @@ type examination struct {
 	side *sideDecoder // of what streams encoded
 }
 
-// maxHeld bounds what is held back. The scanner decides about plain text before that,
-// but an encoded answer may decode to nothing for longer.
-const maxHeld = 2 << 20
-
-var errTooLong = errors.New("too much of the answer decodes to nothing")
-
 // examine returns what an answer means, as far as that must be known before it
 // passes. It calls learn with the whole meaning, now or when the answer has passed.
 // Afterwards resp.Body yields the same bytes as before.
@@ -118,11 +112,6 @@ func (x *examination) readSome() (whole bool) {
 		return x.err != nil
 	}
 	return err != nil
-}
-
-// isEnd reports whether a decoder met the end of its input, perhaps too early.
-func isEnd(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // stream lets the rest of an answer pass.

@@ -32,8 +32,8 @@ func (fb *feedback) lost() {
 
 // learn takes over what an answer shows, whether or not somebody waits for it.
 func (t *transport) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
-	if isError(a.Kind) {
-		t.journal.Record(operator.ErrorSeen{Call: fb.call, Source: metrics.FromPortal, Code: codeOf(a)})
+	if a.Kind.IsError() {
+		t.journal.Record(operator.ErrorSeen{Call: fb.call, Source: metrics.FromPortal, Code: a.ErrorCode()})
 	}
 	for _, inner := range a.Inner {
 		t.journal.Record(operator.ErrorSeen{Call: fb.call, Source: metrics.FromBatch, Code: inner.Code})

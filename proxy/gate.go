@@ -1,6 +1,12 @@
 package proxy
 
-import "sync"
+import (
+	"errors"
+	"sync"
+)
+
+// errStopped ends the calls that the shutdown could not wait for.
+var errStopped = errors.New("the proxy was stopped")
 
 // A gate counts the calls of clients. Once it is closed it lets no call in, so that
 // the open calls come to an end, however many others come.

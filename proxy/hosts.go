@@ -132,6 +132,11 @@ func hostOnly(host string) string {
 	return strings.Trim(host, "[]")
 }
 
+func portOf(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
+}
+
 // isHostName reports whether s is a name of ASCII letters, digits, dashes and
 // underscores. If its last label is a number, it is an IP address in a spelling that
 // only some resolvers accept, such as 127.1.

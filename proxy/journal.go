@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"net/http"
 	"time"
 
@@ -30,7 +29,7 @@ func (p *Proxy) ended(ex *exchange, r *http.Request) {
 	if e.Outcome == metrics.Abandoned {
 		e.Status = 0
 	}
-	if isError(ex.answer.Kind) && ex.failed == nil {
+	if ex.answer.Kind.IsError() && ex.failed == nil {
 		e.PortalStatus = ex.answer.ErrorInfo().PortalStatus
 	}
 	if f := ex.failed; f != nil {
@@ -59,59 +58,3 @@ func (t *transport) reached(c operator.Call, failed *failure) {
 	}
 	t.journal.Record(operator.PortalReached{Call: c})
 }
-
-// source is where the error arose that the exchange ended with.
-func (ex *exchange) source() metrics.Source {
-	switch {
-	case ex.failed != nil:
-		return cmp.Or(ex.failed.source, metrics.FromPortal)
-	case ex.wouldFail != nil:
-		return ex.wouldFail.source
-	}
-	return metrics.FromPortal
-}
-
-// reason is why a call failed: the reason that its caller read, if there is one.
-func (ex *exchange) reason(outcome metrics.Outcome) bitrix24.Reason {
-	switch {
-	case outcome == metrics.OK:
-		return metrics.None
-	case ex.failed != nil && ex.failed.reason != "":
-		return ex.failed.reason
-	case outcome == metrics.Abandoned:
-		return operator.ReasonClientLeft
-	case ex.wouldFail != nil:
-		return ex.wouldFail.reason
-	case outcome == metrics.MethodError:
-		return operator.ReasonMethodError
-	}
-	return cmp.Or(ex.answer.ErrorInfo().Reason, operator.ReasonStatus)
-}
-
-// rejection is why a call got no slot, or would have got none; "" if it got one.
-func (ex *exchange) rejection() bitrix24.Reason {
-	switch {
-	case ex.failed != nil && ex.failed.outcome == metrics.Rejected:
-		return ex.failed.reason
-	case ex.wouldFail != nil:
-		return ex.wouldFail.reason
-	}
-	return ex.rejected
-}
-
-// ran reports whether the call ran, as far as is known at its end.
-func (ex *exchange) ran(outcome metrics.Outcome) bitrix24.Ran {
-	switch {
-	case ex.attempts == 0:
-		return bitrix24.RanNo
-	case outcome == metrics.OK:
-		return bitrix24.RanYes
-	case ex.failed != nil:
-		return ex.executed(ex.failed.executed)
-	}
-	return ex.executed(ex.answer.Executed())
-}
-
-// isError reports whether the exchange ended with an error, whose code may be
-// empty.
-func (ex *exchange) isError() bool { return ex.code() != "" || isError(ex.answer.Kind) }

@@ -21,7 +21,7 @@ import (
 func (p *Proxy) answer(resp *http.Response) error {
 	ex := exchangeOf(resp.Request.Context())
 	a := ex.answer
-	if isError(a.Kind) {
+	if a.Kind.IsError() {
 		resp.Header.Set("B24-Error-Source", string(metrics.FromPortal))
 		p.retryAfter(resp.Header, ex)
 		if p.config.Normalize {
@@ -53,17 +53,6 @@ func (p *Proxy) retryAfter(h http.Header, ex *exchange) {
 	case bitrix24.CategoryOperatingTime:
 		setRetryAfter(h, max(time.Second, p.budgets.RetryAfter(time.Now(), ex.budget)))
 	}
-}
-
-func setRetryAfter(h http.Header, d time.Duration) {
-	h.Set("Retry-After", strconv.Itoa(seconds(d)))
-}
-
-// seconds returns a time to wait as Retry-After has it.
-func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
-
-func isError(k bitrix24.Kind) bool {
-	return k == bitrix24.KindSystemError || k == bitrix24.KindMethodError || k == bitrix24.KindNoAnswer
 }
 
 // replace puts the normalized answer in place of the portal's.
@@ -152,52 +141,6 @@ func (p *Proxy) describe(h http.Header, ex *exchange) {
 		h.Set("RateLimit-Policy", fmt.Sprintf(`"portal";q=%d;w=%.0f`, s.Plan.Burst, math.Ceil(burst/s.Plan.Rate)))
 		h.Set("RateLimit", fmt.Sprintf(`"portal";r=%.0f;t=%.0f`, math.Floor(burst-s.Level), math.Ceil(s.Level/s.Rate)))
 	}
-}
-
-// codeOf returns the code of a portal's error, as the caller reads it.
-func codeOf(a bitrix24.Answer) bitrix24.Code {
-	if a.Kind == bitrix24.KindNoAnswer {
-		return bitrix24.CodeUnexpectedAnswer
-	}
-	return a.Code
-}
-
-// code returns the code of the error that the exchange ended with, or "".
-func (ex *exchange) code() bitrix24.Code {
-	switch {
-	case ex.failed != nil:
-		return ex.failed.code
-	case ex.wouldFail != nil:
-		return ex.wouldFail.code
-	case isError(ex.answer.Kind):
-		return codeOf(ex.answer)
-	}
-	return ""
-}
-
-// outcome says how the exchange ended.
-func (ex *exchange) outcome() metrics.Outcome {
-	switch {
-	case ex.failed != nil:
-		return ex.failed.outcome
-	case ex.wouldFail != nil:
-		return ex.wouldFail.outcome
-	case !ex.finished:
-		return metrics.Abandoned
-	case ex.rejected != "":
-		return metrics.Rejected
-	}
-	switch ex.answer.Kind {
-	case bitrix24.KindSystemError, bitrix24.KindNoAnswer:
-		return metrics.PortalError
-	case bitrix24.KindMethodError:
-		return metrics.MethodError
-	case bitrix24.KindUntouched:
-		if ex.status >= 500 {
-			return metrics.PortalError
-		}
-	}
-	return metrics.OK
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

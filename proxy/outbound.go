@@ -7,7 +7,7 @@ import (
 	"net/url"
 )
 
-// A outboundRefusal is the status with which the outbound proxy refused to carry a
+// An outboundRefusal is the status with which the outbound proxy refused to carry a
 // request. Nothing of it has reached the portal.
 type outboundRefusal int
 
@@ -28,18 +28,7 @@ func checkConnect(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Res
 
 // isFromOutboundProxy reports whether an answer to a request for a portal without TLS
 // comes from the outbound proxy itself.
-func (t *transport) isFromOutboundProxy(resp *http.Response) bool {
-	return t.outbound && resp.Request.URL.Scheme == "http" &&
+func isFromOutboundProxy(resp *http.Response) bool {
+	return resp.Request.URL.Scheme == "http" &&
 		resp.StatusCode == http.StatusProxyAuthRequired && resp.Header.Get("Proxy-Authenticate") != ""
-}
-
-// target returns the address of a route for net/http. For a portal without TLS the
-// outbound proxy needs the whole address, and net/http writes an Opaque one
-// unchanged.
-func (t *transport) target(r route) *url.URL {
-	u := r.url()
-	if t.outbound && r.scheme == "http" && u.Opaque != "" {
-		u.Opaque = "//" + r.portal + r.path
-	}
-	return u
 }

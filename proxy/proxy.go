@@ -5,11 +5,9 @@
 package proxy
 
 import (
-	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
 	"sync"
 	"time"
 
@@ -19,52 +17,8 @@ import (
 	"b24proxy/proxy/operator"
 )
 
-// Config is what a Proxy is made with. Durations and sizes must be positive.
-type Config struct {
-	Upstream        *url.URL              // the portal of requests that name none; may be nil
-	Portals         []HostPattern         // the hosts that may be called, besides Upstream
-	Plan            limiter.Plan          // of portals that PortalPlans does not name
-	PortalPlans     HostMap[limiter.Plan] // the longest match wins
-	QueueWait       time.Duration         // longest wait for a slot
-	QueueDepth      int                   // waiting calls per portal
-	InFlight        int                   // calls per portal that may be in flight; 0: any number
-	ConnectTo       HostMap[string]       // host:port to dial instead of a portal
-	Roots           *x509.CertPool        // trusted for portals; nil: the system's
-	UpstreamTimeout time.Duration         // longest silence of a portal
-	OutboundProxy   *url.URL              // towards the portals; nil: none
-	MaxBody         int64                 // bytes of a request
-	SpoolLimit      int64                 // bytes of all request bodies on disk
-	OperatingLimit  time.Duration         // of one method; 0: calls are not held for it
-	Observe         bool                  // limits are not enforced; what enforcing would have done is counted
-	StateFile       limiter.Persister     // keeps the buckets over a restart; may be nil
-	StatePath       string                // of StateFile, for the log
-	Normalize       bool                  // errors get one shape
-	MetricsPortals  int                   // portals with labels of their own
-	PProf           bool                  // profiles on the admin handler
-	AdminHost       string                // a name under which the admin handler answers; may be empty
-	Version         string
-	Revision        string
-	Log             *slog.Logger
-	LogAllCalls     bool // a line at info for every call, not only for failed ones
-}
-
 // keptBudgets bounds the methods whose operating time is remembered.
 const keptBudgets = 20_000
-
-// PlanOf is the limit of a portal.
-func (c *Config) PlanOf(portal string) limiter.Plan {
-	names := []string{portal}
-	if c.Upstream != nil && c.Upstream.Scheme == "http" { // patterns are written without 443, its portal without 80
-		bare, _ := cleanHost(portal, portalPort)
-		names = append(names, portal+":80", bare)
-	}
-	for _, name := range names {
-		if plan, ok := c.PortalPlans.find(name); ok {
-			return plan.Capped()
-		}
-	}
-	return c.Plan.Capped()
-}
 
 // A Proxy is an http.Handler for the calls of clients. Admin is the one for operators.
 type Proxy struct {
@@ -151,6 +105,31 @@ func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	ex.finished = true
 	ex.control.SetWriteDeadline(time.Time{}) // the connection may be used again
 }
+
+// recovered ends a call whose handler panicked, with an error unless a part of an
+// answer has been written already. It must be deferred.
+func (p *Proxy) recovered(w *answerWriter, r *http.Request, ex *exchange) {
+	cause := recover()
+	switch cause {
+	case nil:
+		return
+	case http.ErrAbortHandler: // net/http cuts the connection, in silence
+		panic(cause)
+	}
+	f := panicked(p.journal, ex.call(r.Method), cause)
+	if ex.attempts == 0 {
+		f = newFailure(panickedBeforeSending)
+	}
+	if w.wrote {
+		ex.failed = f
+		panic(http.ErrAbortHandler)
+	}
+	clear(w.Header())
+	p.fail(w, r, f)
+}
+
+// Admin serves operators: the status page, metrics and health.
+func (p *Proxy) Admin() http.Handler { return withoutPanics(p.journal, p.operator.Handler()) }
 
 // buffers are the memory for copying answers.
 type buffers struct{ pool sync.Pool }

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -122,9 +121,4 @@ func (r *router) isUpstream(scheme, host string) bool {
 // isUpstreamHost reports whether a clean host is that of the upstream, at any port.
 func (r *router) isUpstreamHost(host string) bool {
 	return r.upstream != nil && hostOnly(host) == hostOnly(r.host)
-}
-
-func isPrivateIP(host string) bool {
-	ip, err := netip.ParseAddr(hostOnly(host))
-	return err == nil && !isPublic(ip)
 }

@@ -41,7 +41,7 @@ func (t *transport) next(ex *exchange, req *http.Request, at *attempt) (reason b
 	switch {
 	case t.observe || ex.attempts > maxResends:
 		return "", nil
-	case at.err == nil && isRefusal(at.answer):
+	case at.err == nil && at.answer.IsRefusal():
 		return refused, nil
 	case ex.mayHaveRun || !ex.repeatable:
 		return "", nil
@@ -49,11 +49,6 @@ func (t *transport) next(ex *exchange, req *http.Request, at *attempt) (reason b
 	reason = at.lost()
 	ex.mayHaveRun = reason != ""
 	return reason, nil
-}
-
-// isRefusal reports whether the portal refused a call for its rate limit.
-func isRefusal(a bitrix24.Answer) bool {
-	return a.Known != nil && a.Known.Category == bitrix24.CategoryRateLimit && a.Executed() == bitrix24.RanNo
 }
 
 // keeps reports whether a call that gets no slot to be sent again is answered with the

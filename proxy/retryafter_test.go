@@ -90,3 +90,20 @@ func slow(took time.Duration) http.Handler {
 		w.Write([]byte(`{"result":[],"time":{}}`))
 	})
 }
+
+// Retry-After is from 1 to 60 seconds, and what is spread is spread by a fifth.
+func TestTimesToTryAgain(t *testing.T) {
+	for d, want := range map[time.Duration]time.Duration{0: time.Second, 30 * time.Second: 30 * time.Second, time.Hour: time.Minute} {
+		if got := soon(d); got != want {
+			t.Errorf("soon(%v) = %v, want %v", d, got, want)
+		}
+	}
+	least, most := time.Hour, time.Duration(0)
+	for range 1000 {
+		d := jitter(10 * time.Second)
+		least, most = min(least, d), max(most, d)
+	}
+	if least < 10*time.Second || least > 10500*time.Millisecond || most < 11500*time.Millisecond || most > 12*time.Second {
+		t.Errorf("10 s are spread from %v to %v", least, most)
+	}
+}

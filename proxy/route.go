@@ -215,8 +215,9 @@ func (r route) rawQuery() string { return strings.TrimPrefix(r.query, "?") }
 // url returns the route's address in a form from which net/http sends path and query
 // unchanged. That is Path if its escaping is what the client wrote, and else Opaque,
 // which net/http does not change. Opaque cannot begin with two slashes, so a path
-// that does is put there with the whole address.
-func (r route) url() *url.URL {
+// that does is put there with the whole address. An outbound proxy needs the whole
+// address of a portal without TLS, and net/http writes that unchanged, too.
+func (r route) url(isOutbound bool) *url.URL {
 	u := &url.URL{Scheme: r.scheme, Host: r.portal}
 	u.RawQuery = r.rawQuery()
 	u.ForceQuery = r.query == "?"
@@ -227,7 +228,10 @@ func (r route) url() *url.URL {
 		}
 	}
 	u.Path, u.RawPath, u.Opaque = "", "", r.path
-	if strings.HasPrefix(r.path, "//") {
+	switch {
+	case isOutbound && r.scheme == "http":
+		u.Opaque = "//" + r.portal + r.path
+	case strings.HasPrefix(r.path, "//"):
 		u.Opaque = r.scheme + "://" + r.portal + r.path
 	}
 	return u

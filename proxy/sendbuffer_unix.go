@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxUnsent bounds what the kernel buffers of a request before it is sent.
+const maxUnsent = 128 << 10
+
 // boundUnsent keeps the kernel from buffering megabytes of a request: what is in its
 // buffer looks like what the portal has received.
 func boundUnsent(c syscall.RawConn) {

@@ -2,15 +2,11 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 )
-
-// errStopped ends the calls that the shutdown could not wait for.
-var errStopped = errors.New("the proxy was stopped")
 
 // shutDown ends a server within the drain time. A call that comes now is refused,
 // in an answer. Open calls go on for most of the time; then those that still wait for

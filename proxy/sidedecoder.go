@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"sync/atomic"
 )
@@ -64,6 +65,17 @@ func (d *sideDecoder) close(whole bool) (sawAll bool) {
 	<-d.ended
 	return !d.lost
 }
+
+// isEnd reports whether a decoder met the end of its input, perhaps too early.
+func isEnd(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// maxHeld bounds what is held back. The scanner decides about plain text before that,
+// but an encoded answer may decode to nothing for longer.
+const maxHeld = 2 << 20
+
+var errTooLong = errors.New("too much of the answer decodes to nothing")
 
 // A tap is what a decoder reads an answer from. It keeps the bytes that have not
 // passed yet.

@@ -47,14 +47,6 @@ func (p *Proxy) resting(portal string) limiter.State {
 	return limiter.State{Upstream: portal, Plan: plan, Rate: plan.Rate, Capacity: p.config.QueueDepth}
 }
 
-// mode is the setting B24PROXY_MODE.
-func (c *Config) mode() operator.Mode {
-	if c.Observe {
-		return operator.Observe
-	}
-	return operator.Enforce
-}
-
 func (p *Proxy) operatorConfig() operator.Config {
 	c := &p.config
 	o := operator.Config{

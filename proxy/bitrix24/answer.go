@@ -31,6 +31,11 @@ func (k Kind) String() string {
 	return [...]string{"untouched", "ok", "system_error", "method_error", "no_answer"}[k]
 }
 
+// IsError reports whether an answer of this kind is an error, with or without a code.
+func (k Kind) IsError() bool {
+	return k == KindSystemError || k == KindMethodError || k == KindNoAnswer
+}
+
 // Answer is what an answer means.
 type Answer struct {
 	Kind        Kind
@@ -322,6 +327,19 @@ func (a Answer) Executed() Ran {
 		return a.Known.Ran
 	}
 	return RanUnknown
+}
+
+// IsRefusal reports whether the portal refused the call for its rate limit.
+func (a Answer) IsRefusal() bool {
+	return a.Known != nil && a.Known.Category == CategoryRateLimit && a.Executed() == RanNo
+}
+
+// ErrorCode returns the code of an error as the caller reads it, which may be empty.
+func (a Answer) ErrorCode() Code {
+	if a.Kind == KindNoAnswer {
+		return CodeUnexpectedAnswer
+	}
+	return a.Code
 }
 
 // Retryable reports whether the same call may be sent again unchanged and may
