@@ -40,6 +40,8 @@ var (
 	// errOtherProtocol ends a RoundTrip whose request is made for another version of
 	// HTTP.
 	errOtherProtocol = errors.New("the connection speaks another version of HTTP")
+	// errPeerClosed ends a RoundTrip on a kept connection that the portal has closed.
+	errPeerClosed = errors.New("the portal had closed the connection")
 	// errCallerLeft ends a RoundTrip before anything is sent.
 	errCallerLeft = errors.New("the caller left while the connection was made")
 )
@@ -72,6 +74,9 @@ func (t *connTrace) gotConn(info httptrace.GotConnInfo) {
 		t.refuse(info, errCallerLeft)
 	case t.times > 0 && t.sent():
 		t.refuse(info, errRepeat)
+	case info.WasIdle && !isHTTP2 && conn.peerClosed():
+		t.refuse(info, errPeerClosed)
+		return // uncounted: there are only so many kept connections
 	case t.empty && t.http2 != isHTTP2:
 		t.refuse(info, errOtherProtocol)
 	default:
@@ -145,7 +150,7 @@ func (t *connTrace) lost(ctx context.Context, err error) bool {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errRepeat):
 		return true
-	case errors.Is(cause, errOtherProtocol), errors.Is(cause, errCallerLeft), t.times == 0:
+	case errors.Is(cause, errOtherProtocol), errors.Is(cause, errPeerClosed), errors.Is(cause, errCallerLeft), t.times == 0:
 		return false
 	case t.http2 && cause != nil: // net/http does not wait for its writer
 		return true
@@ -156,7 +161,13 @@ func (t *connTrace) lost(ctx context.Context, err error) bool {
 // again reports whether a request that was not lost is sent once more.
 func (t *connTrace) again(ctx context.Context) bool {
 	cause := context.Cause(ctx)
-	return t.caller.Err() == nil && 0 < t.times && t.times < maxSendings && (cause == nil || errors.Is(cause, errOtherProtocol))
+	switch {
+	case t.caller.Err() != nil:
+		return false
+	case errors.Is(cause, errPeerClosed):
+		return true
+	}
+	return 0 < t.times && t.times < maxSendings && (cause == nil || errors.Is(cause, errOtherProtocol))
 }
 
 // neverProcessed reports whether an HTTP/2 server said that it has not processed the
