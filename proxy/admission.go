@@ -9,6 +9,14 @@ import (
 	"b24proxy/limiter/operating"
 )
 
+// An admitter makes calls wait for what they may use of a portal.
+type admitter struct {
+	limiter      *limiter.Limiter
+	budgets      *operating.Guard
+	applications *applications
+	observe      bool // nobody waits; what enforcing would have done is noted
+}
+
 // An admission lets an attempt be sent. It is empty for a request that no limit
 // counts.
 type admission struct {
@@ -19,12 +27,12 @@ type admission struct {
 
 // admit waits for a slot and for the operating time of the method. A call that the
 // portal refused before goes to the head of the queue.
-func (t *transport) admit(ctx context.Context, ex *exchange, wasRefused bool) (admission, error) {
+func (ad *admitter) admit(ctx context.Context, ex *exchange, wasRefused bool) (admission, error) {
 	if !ex.route.call.REST() {
 		return admission{}, nil
 	}
 	began := time.Now()
-	a, err := t.acquire(ctx, ex, wasRefused)
+	a, err := ad.acquire(ctx, ex, wasRefused)
 	ex.queueTime += time.Since(began)
 	var rejected *limiter.Rejection
 	switch {
@@ -38,21 +46,21 @@ func (t *transport) admit(ctx context.Context, ex *exchange, wasRefused bool) (a
 
 // acquire waits for the method's operating time before it enters the queue, so that
 // no call waits for a slot in vain, and asks again when it has the slot.
-func (t *transport) acquire(ctx context.Context, ex *exchange, wasRefused bool) (a admission, err error) {
-	a.key = t.budgetKey(ex)
+func (ad *admitter) acquire(ctx context.Context, ex *exchange, wasRefused bool) (a admission, err error) {
+	a.key = ad.budgetKey(ex)
 	ex.budget = a.key
-	if t.observe {
-		return t.observed(ctx, ex, a)
+	if ad.observe {
+		return ad.observed(ctx, ex, a)
 	}
 	for {
-		if err := t.budgets.Wait(ctx, a.key, ex.deadline); err != nil {
+		if err := ad.budgets.Wait(ctx, a.key, ex.deadline); err != nil {
 			return a, err
 		}
-		if a.slot, err = t.slot(ctx, ex, wasRefused); err != nil {
+		if a.slot, err = ad.slot(ctx, ex, wasRefused); err != nil {
 			return a, err
 		}
 		var rejected *limiter.Rejection
-		a.pass, _, rejected = t.budgets.Enter(time.Now(), a.key, ex.deadline)
+		a.pass, _, rejected = ad.budgets.Enter(time.Now(), a.key, ex.deadline)
 		if a.pass != nil {
 			return a, nil
 		}
@@ -65,25 +73,25 @@ func (t *transport) acquire(ctx context.Context, ex *exchange, wasRefused bool) 
 
 // observed lets a call go at once, and notes what enforcing would have done with it. A
 // call that would be rejected for its operating time would not enter the queue.
-func (t *transport) observed(ctx context.Context, ex *exchange, a admission) (admission, error) {
-	if rejected := t.budgets.WouldReject(time.Now(), a.key, ex.deadline); rejected != nil {
+func (ad *admitter) observed(ctx context.Context, ex *exchange, a admission) (admission, error) {
+	if rejected := ad.budgets.WouldReject(time.Now(), a.key, ex.deadline); rejected != nil {
 		ex.wouldFail = rejection(rejected)
 		return a, nil
 	}
 	var err error
-	if a.slot, err = t.slot(ctx, ex, false); err != nil {
+	if a.slot, err = ad.slot(ctx, ex, false); err != nil {
 		return a, err
 	}
 	var wait time.Duration
 	var rejected *limiter.Rejection
-	a.pass, wait, rejected = t.budgets.Enter(time.Now(), a.key, ex.deadline)
+	a.pass, wait, rejected = ad.budgets.Enter(time.Now(), a.key, ex.deadline)
 	ex.observe(a.slot, wait, rejected)
 	return a, nil
 }
 
 // slot waits for a slot of the portal.
-func (t *transport) slot(ctx context.Context, ex *exchange, wasRefused bool) (*limiter.Slot, error) {
-	return t.limiter.Acquire(ctx, limiter.Request{
+func (ad *admitter) slot(ctx context.Context, ex *exchange, wasRefused bool) (*limiter.Slot, error) {
+	return ad.limiter.Acquire(ctx, limiter.Request{
 		Upstream: ex.route.portal,
 		Client:   ex.client,
 		Urgency:  ex.urgency,
@@ -94,6 +102,6 @@ func (t *transport) slot(ctx context.Context, ex *exchange, wasRefused bool) (*l
 
 // budgetKey names the operating-time budget of a call as the portal keeps it: by
 // application or webhook, and by method (bitrix24/README.md#operating-time).
-func (t *transport) budgetKey(ex *exchange) operating.Key {
-	return operating.Key{Upstream: ex.route.portal, Credential: t.applications.of(ex.cred), Method: ex.route.call.Method}
+func (ad *admitter) budgetKey(ex *exchange) operating.Key {
+	return operating.Key{Upstream: ex.route.portal, Credential: ad.applications.of(ex.cred), Method: ex.route.call.Method}
 }

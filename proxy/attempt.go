@@ -29,15 +29,25 @@ type attempt struct {
 	cancel context.CancelCauseFunc
 }
 
+// A sender sends attempts to portals.
+type sender struct {
+	base     http.RoundTripper
+	forget   func()        // closes the base's idle connections
+	timeout  time.Duration // the longest silence of a portal
+	outbound bool          // requests are sent through the outbound proxy
+	learner  learner
+	journal  journal
+}
+
 // begin begins to send a call.
-func (t *transport) begin(ex *exchange, req *http.Request, admitted admission) *attempt {
+func (s *sender) begin(ex *exchange, req *http.Request, admitted admission) *attempt {
 	ex.attempts++
 	// Only the exchange is taken over from the caller's context: ReverseProxy's hook
 	// in it would pass on every informational answer, however many come.
 	ctx, cancel := context.WithCancelCause(ex.in(context.Background()))
 	at := &attempt{done: make(chan struct{}), slot: admitted.slot, began: time.Now(), cancel: cancel}
 	out := req.Clone(ctx)
-	out.URL = ex.route.url(t.outbound)
+	out.URL = ex.route.url(s.outbound)
 	out.Host = ex.route.portal
 	out.ContentLength = ex.body.size
 	out.TransferEncoding = nil
@@ -46,9 +56,9 @@ func (t *transport) begin(ex *exchange, req *http.Request, admitted admission) *
 		call: ex.call(req.Method), route: ex.route, key: admitted.key, pass: admitted.pass, cred: ex.cred,
 		contentType: req.Header.Get("Content-Type"), body: ex.body.head, began: at.began,
 	}
-	t.journal.Record(operator.AttemptBegan{Call: fb.call})
+	s.journal.Record(operator.AttemptBegan{Call: fb.call})
 	at.ended = sync.OnceFunc(func() {
-		t.journal.Record(operator.AttemptEnded{Call: fb.call, Status: at.status, Took: time.Since(at.began)})
+		s.journal.Record(operator.AttemptEnded{Call: fb.call, Status: at.status, Took: time.Since(at.began)})
 		if at.slot != nil {
 			at.slot.Done()
 		}
@@ -56,8 +66,8 @@ func (t *transport) begin(ex *exchange, req *http.Request, admitted admission) *
 	go func(body *body) {
 		defer close(at.done)
 		defer body.release()
-		t.exchange(req.Context(), at, out, body, fb)
-		t.reached(fb.call, at.err)
+		s.exchange(req.Context(), at, out, body, fb)
+		s.journal.Record(reached(fb.call, at.err))
 		at.report()
 	}(ex.body)
 	return at
@@ -77,23 +87,23 @@ func (at *attempt) wait(ctx context.Context, ex *exchange) error {
 }
 
 // exchange sends the request and examines the answer.
-func (t *transport) exchange(caller context.Context, at *attempt, out *http.Request, body *body, fb *feedback) {
+func (s *sender) exchange(caller context.Context, at *attempt, out *http.Request, body *body, fb *feedback) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			at.err = panicked(t.journal, fb.call, cause)
+			at.err = panicked(s.journal, fb.call, cause)
 		}
 		if at.err != nil {
 			fb.lost()
 		}
 	}()
-	at.resp, at.err = t.send(caller, out, body, at.cancel)
+	at.resp, at.err = s.send(caller, out, body, at.cancel)
 	if at.err == nil && at.resp.StatusCode < 200 { // net/http reads 000 to 099, but does not write them
 		at.resp.Body.Close()
 		at.err = networkFailure(out.Context(), fmt.Errorf("the portal answered with status %03d", at.resp.StatusCode), true)
 	}
 	if at.err == nil {
 		at.status, fb.took = at.resp.StatusCode, time.Since(fb.began)
-		at.answer = examine(at.resp, fb.route.call, func(a bitrix24.Answer) { t.learn(fb, at.resp.Header, a) })
+		at.answer = examine(at.resp, fb.route.call, func(a bitrix24.Answer) { s.learner.learn(fb, at.resp.Header, a) })
 	}
 }
 
@@ -157,31 +167,31 @@ func (at *attempt) discard() {
 
 // send sends a request once. It takes another connection as long as the portal closes
 // each before it has read anything of the request.
-func (t *transport) send(caller context.Context, out *http.Request, body *body, cancel context.CancelCauseFunc) (*http.Response, *failure) {
-	clock := newSilenceTimer(t.timeout, cancel)
+func (s *sender) send(caller context.Context, out *http.Request, body *body, cancel context.CancelCauseFunc) (*http.Response, *failure) {
+	clock := newSilenceTimer(s.timeout, cancel)
 	defer clock.end()
-	s := &connTrace{caller: caller, clock: clock}
+	trace := &connTrace{caller: caller, clock: clock}
 	for {
 		ctx, stop := context.WithCancelCause(out.Context())
-		s.stop = stop
-		resp, err := t.base.RoundTrip(s.request(out.WithContext(ctx), body))
+		trace.stop = stop
+		resp, err := s.base.RoundTrip(trace.request(out.WithContext(ctx), body))
 		switch {
 		case err == nil && resp.StatusCode == http.StatusSwitchingProtocols: // although no request asks for it
 			resp.Body.Close()
 			return nil, networkFailure(ctx, errors.New("the portal switched protocols"), true)
-		case err == nil && t.outbound && isFromOutboundProxy(resp):
+		case err == nil && s.outbound && isFromOutboundProxy(resp):
 			resp.Body.Close()
 			return nil, networkFailure(ctx, outboundRefusal(resp.StatusCode), false)
 		case err == nil:
-			resp.Body = newIdleBody(resp.Body, t.timeout, cancel)
+			resp.Body = newIdleBody(resp.Body, s.timeout, cancel)
 			return resp, nil
 		}
-		lost := s.lost(ctx, err)
-		if !lost && s.again(ctx) {
+		lost := trace.lost(ctx, err)
+		if !lost && trace.again(ctx) {
 			continue
 		}
 		if errors.Is(context.Cause(ctx), errTimeout) {
-			t.forget()
+			s.forget()
 		}
 		return nil, networkFailure(ctx, err, lost)
 	}

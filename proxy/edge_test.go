@@ -165,7 +165,7 @@ func TestSwitchedProtocols(t *testing.T) {
 func TestLeftDuringTheDial(t *testing.T) {
 	sim := simulate(t)
 	p := beforePortal(t, sim, nil)
-	base := p.reverse.Transport.(*transport).base.(*http.Transport)
+	base := p.reverse.Transport.(*transport).sender.base.(*http.Transport)
 	dial := base.DialContext
 	ctx, leave := context.WithCancel(t.Context())
 	dialed := make(chan bool)

@@ -30,18 +30,26 @@ func (fb *feedback) lost() {
 	}
 }
 
+// A learner takes over what answers show: which application a token is of, how much
+// operating time a method has used, and which errors there were.
+type learner struct {
+	applications *applications
+	budgets      *operating.Guard
+	journal      journal
+}
+
 // learn takes over what an answer shows, whether or not somebody waits for it.
-func (t *transport) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
+func (l *learner) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
 	if a.Kind.IsError() {
-		t.journal.Record(operator.ErrorSeen{Call: fb.call, Source: metrics.FromPortal, Code: a.ErrorCode()})
+		l.journal.Record(operator.ErrorSeen{Call: fb.call, Source: metrics.FromPortal, Code: a.ErrorCode()})
 	}
 	for _, inner := range a.Inner {
-		t.journal.Record(operator.ErrorSeen{Call: fb.call, Source: metrics.FromBatch, Code: inner.Code})
+		l.journal.Record(operator.ErrorSeen{Call: fb.call, Source: metrics.FromBatch, Code: inner.Code})
 	}
 	if !fb.route.call.REST() {
 		return
 	}
-	t.applications.learn(fb.cred, h.Get("X-Bitrix-Rest-Application"))
+	l.applications.learn(fb.cred, h.Get("X-Bitrix-Rest-Application"))
 	now := time.Now()
 	answer := operating.Answer{
 		Ran:     a.Executed() == bitrix24.RanYes,
@@ -49,7 +57,7 @@ func (t *transport) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
 		Usage:   usage(now, a.Time),
 		Took:    fb.took,
 	}
-	if credential := t.applications.of(fb.cred); credential != fb.key.Credential { // the answer has just named the application
+	if credential := l.applications.of(fb.cred); credential != fb.key.Credential { // the answer has just named the application
 		fb.lost()
 		fb.pass, fb.key.Credential = nil, credential
 	}
@@ -57,15 +65,15 @@ func (t *transport) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
 	case fb.pass != nil:
 		fb.pass.Done(now, answer)
 	case answer.Blocked:
-		t.budgets.Blocked(now, fb.key)
+		l.budgets.Blocked(now, fb.key)
 	default:
-		t.budgets.Learn(now, fb.key, answer.Usage)
+		l.budgets.Learn(now, fb.key, answer.Usage)
 	}
-	t.learnInner(fb, now, a)
+	l.learnInner(fb, now, a)
 }
 
 // learnInner takes over what a batch reports of its commands, for their own methods.
-func (t *transport) learnInner(fb *feedback, now time.Time, a bitrix24.Answer) {
+func (l *learner) learnInner(fb *feedback, now time.Time, a bitrix24.Answer) {
 	if len(a.Inner) == 0 && len(a.InnerTimes) == 0 {
 		return
 	}
@@ -73,12 +81,12 @@ func (t *transport) learnInner(fb *feedback, now time.Time, a bitrix24.Answer) {
 	k := fb.key
 	for command, spent := range a.InnerTimes {
 		if k.Method = methods[command]; k.Method != "" {
-			t.budgets.Learn(now, k, usage(now, spent))
+			l.budgets.Learn(now, k, usage(now, spent))
 		}
 	}
 	for _, inner := range a.Inner {
 		if k.Method = methods[inner.Key]; k.Method != "" && isOperatingLimit(inner.Code) {
-			t.budgets.Blocked(now, k)
+			l.budgets.Blocked(now, k)
 		}
 	}
 }

@@ -54,8 +54,14 @@ func newProxy(tb testing.TB, edit func(*Config)) *Proxy {
 // behind lets a handler in this process answer the proxy's calls, so that they can run
 // under testing/synctest.
 func (p *Proxy) behind(h http.Handler) *Proxy {
-	p.reverse.Transport.(*transport).base = inProcess{h}
+	p.reverse.Transport.(*transport).sender.base = inProcess{h}
 	return p
+}
+
+// recordTo lets a journal of the test take the place of the proxy's own.
+func (p *Proxy) recordTo(j journal) {
+	t := p.reverse.Transport.(*transport)
+	p.journal, t.journal, t.resender.journal, t.sender.journal, t.sender.learner.journal = j, j, j, j, j
 }
 
 // inProcess is a portal without a network. A handler that panics with

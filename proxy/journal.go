@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net/http"
 	"time"
 
 	"b24proxy/metrics"
@@ -17,10 +16,10 @@ func (ex *exchange) call(httpMethod string) operator.Call {
 	return operator.Call{RequestID: ex.id, Portal: ex.route.portal, Client: ex.client, HTTPMethod: httpMethod, API: ex.route.call}
 }
 
-// ended records the end of a call.
-func (p *Proxy) ended(ex *exchange, r *http.Request) {
+// ended is the event of the end of a call.
+func (ex *exchange) ended(httpMethod string) operator.CallEnded {
 	e := operator.CallEnded{
-		Call: ex.call(r.Method), Outcome: ex.outcome(), Status: ex.status, Code: ex.code(), IsError: ex.isError(), Source: ex.source(),
+		Call: ex.call(httpMethod), Outcome: ex.outcome(), Status: ex.status, Code: ex.code(), IsError: ex.isError(), Source: ex.source(),
 		Attempts: ex.attempts, Took: time.Since(ex.began),
 		Urgency: ex.urgency, Queued: ex.queueTime, Estimated: ex.estimatedWait, LeftQueue: ex.leftQueue, Rejection: ex.rejection(),
 		GotSlot: ex.route.call.REST() && ex.attempts > 0 && ex.wouldFail == nil, PortalTime: ex.portalTime,
@@ -35,26 +34,25 @@ func (p *Proxy) ended(ex *exchange, r *http.Request) {
 	if f := ex.failed; f != nil {
 		e.Lost, e.Error, e.RetryAfter, e.RequestedPortal = true, f.logged(), seconds(f.retryAfter), f.requested
 	}
-	p.journal.Record(e)
+	return e
 }
 
-// sentAgain records that a call is sent once more, because the attempt before got
+// sentAgain is the event that a call is sent once more, because the attempt before got
 // an answer of this status, or none (0).
-func (t *transport) sentAgain(ex *exchange, httpMethod string, reason bitrix24.Reason, status int) {
+func (ex *exchange) sentAgain(httpMethod string, reason bitrix24.Reason, status int) operator.CallSentAgain {
 	executed := bitrix24.RanNo // refused, or redirected
 	if ex.mayHaveRun {
 		executed = bitrix24.RanUnknown
 	}
-	t.journal.Record(operator.CallSentAgain{
+	return operator.CallSentAgain{
 		Call: ex.call(httpMethod), Reason: reason, Status: status, Code: ex.code(), IsError: ex.isError(), Executed: executed, Attempts: ex.attempts,
-	})
+	}
 }
 
-// reached records whether an attempt came to its portal.
-func (t *transport) reached(c operator.Call, failed *failure) {
+// reached is the event that an attempt came to its portal, or that it did not.
+func reached(c operator.Call, failed *failure) operator.Event {
 	if failed != nil && failed.outcome == metrics.Unreachable {
-		t.journal.Record(operator.PortalUnreachable{Call: c, Cause: cause(failed.cause), Error: failed.logged()})
-		return
+		return operator.PortalUnreachable{Call: c, Cause: cause(failed.cause), Error: failed.logged()}
 	}
-	t.journal.Record(operator.PortalReached{Call: c})
+	return operator.PortalReached{Call: c}
 }

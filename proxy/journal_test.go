@@ -42,7 +42,7 @@ func TestJournal(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var got tape
 				p := newProxy(t, nil).behind(simulate(t, strings.Fields(c.fault)...))
-				p.journal, p.reverse.Transport.(*transport).journal = &got, &got
+				p.recordTo(&got)
 				ctx, leave := context.WithTimeout(t.Context(), c.patience)
 				defer leave()
 				p.callContext(ctx, "POST", c.target, "{}")

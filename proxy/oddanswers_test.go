@@ -110,7 +110,7 @@ func TestWriteDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		p := newProxy(t, nil).behind(good)
-		p.reverse.Transport.(*transport).base = roundTripper(func(req *http.Request) (*http.Response, error) {
+		p.reverse.Transport.(*transport).sender.base = roundTripper(func(req *http.Request) (*http.Response, error) {
 			httptrace.ContextClientTrace(req.Context()).GotConn(httptrace.GotConnInfo{Conn: new(countingConn)})
 			body := io.MultiReader(strings.NewReader(`{"result":"`+strings.Repeat("x", bitrix24.HeadLimit)), &slowly{pieces: 20, pause: 10 * time.Second}, strings.NewReader(`"}`))
 			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(body), Request: req, ContentLength: -1}, nil

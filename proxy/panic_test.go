@@ -27,10 +27,10 @@ func TestPanic(t *testing.T) {
 	}{
 		"before the call is sent": {func(p *Proxy) { p.router = nil }, "no", metrics.Rejected},
 		"while it is sent": {func(p *Proxy) {
-			p.reverse.Transport.(*transport).base = panicking(func(*http.Request) *http.Response { panic("at /rest/1/s3cretcode/crm.deal.add") })
+			p.reverse.Transport.(*transport).sender.base = panicking(func(*http.Request) *http.Response { panic("at /rest/1/s3cretcode/crm.deal.add") })
 		}, "unknown", metrics.PortalError},
 		"when its answer is looked at": {func(p *Proxy) {
-			p.reverse.Transport.(*transport).base = panicking(func(req *http.Request) *http.Response {
+			p.reverse.Transport.(*transport).sender.base = panicking(func(req *http.Request) *http.Response {
 				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: panickingBody{}, Request: req}
 			})
 		}, "unknown", metrics.PortalError},
@@ -108,7 +108,7 @@ func (panickingBody) Close() error             { return nil }
 func TestPanicInTheMiddleOfAnAnswer(t *testing.T) {
 	var log lockedBuffer
 	p := newProxy(t, func(c *Config) { c.Log = debugLog(&log) })
-	p.reverse.Transport.(*transport).base = panicking(func(req *http.Request) *http.Response {
+	p.reverse.Transport.(*transport).sender.base = panicking(func(req *http.Request) *http.Response {
 		body := io.MultiReader(strings.NewReader(`{"result":"`+strings.Repeat("x", 1<<20)), panickingBody{})
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, ContentLength: 2 << 20, Body: io.NopCloser(body), Request: req}
 	})

@@ -54,27 +54,32 @@ func New(c Config) *Proxy {
 	}
 	p.operator = operator.New(p.operatorConfig())
 	p.journal = p.operator
-	wire := newPortalTransport(&p.config, p.router.named)
 	p.reverse = &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id) },
-		Transport: &transport{
-			base:         wire,
-			forget:       wire.CloseIdleConnections,
-			limiter:      p.limiter,
-			budgets:      p.budgets,
-			applications: newApplications(),
-			router:       p.router,
-			journal:      p.journal,
-			timeout:      c.UpstreamTimeout,
-			observe:      c.Observe,
-			outbound:     c.OutboundProxy != nil,
-		},
+		Rewrite:        func(r *httputil.ProxyRequest) { stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id) },
+		Transport:      p.newTransport(),
 		ModifyResponse: p.answer,
 		ErrorHandler:   p.fail,
 		BufferPool:     &buffers{},
 		ErrorLog:       StdLog(c.Log, slog.LevelDebug),
 	}
 	return p
+}
+
+func (p *Proxy) newTransport() *transport {
+	base, apps := newPortalTransport(&p.config, p.router.named), newApplications()
+	return &transport{
+		admitter: admitter{limiter: p.limiter, budgets: p.budgets, applications: apps, observe: p.config.Observe},
+		sender: sender{
+			base:     base,
+			forget:   base.CloseIdleConnections,
+			timeout:  p.config.UpstreamTimeout,
+			outbound: p.config.OutboundProxy != nil,
+			learner:  learner{applications: apps, budgets: p.budgets, journal: p.journal},
+			journal:  p.journal,
+		},
+		resender: resender{router: p.router, journal: p.journal, observe: p.config.Observe},
+		journal:  p.journal,
+	}
 }
 
 // ServeHTTP answers one call of a client.
@@ -88,7 +93,7 @@ func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	if isIn {
 		defer p.calls.leave()
 	}
-	defer p.ended(ex, r)
+	defer func() { p.journal.Record(ex.ended(r.Method)) }()
 	r = r.WithContext(ex.in(r.Context()))
 	defer p.recovered(w, r, ex)
 	if failed := p.receive(w, r, ex, isIn); failed != nil {

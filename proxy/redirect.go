@@ -16,11 +16,11 @@ const maxMoves = 5
 //
 // A client that addresses the portal itself gets the redirect, so that it learns the
 // new name.
-func (t *transport) moved(ex *exchange, resp *http.Response) (to route, moved bool, failed *failure) {
+func (r *router) moved(ex *exchange, resp *http.Response) (to route, moved bool, failed *failure) {
 	if !isRedirect(resp.StatusCode) || !ex.route.call.REST() || ex.route.direct {
 		return route{}, false, nil
 	}
-	to, failed = t.router.follow(ex.route, resp)
+	to, failed = r.follow(ex.route, resp)
 	if ex.moves++; failed == nil && (ex.moves > maxMoves || to.at(ex.route)) {
 		failed = newFailure(redirectsInACircle)
 	}

@@ -100,7 +100,7 @@ func redirected(t *testing.T, upstream, portals, portal, target string, status i
 	p := newProxy(t, func(c *Config) {
 		c.Upstream, c.Portals = mustURL(upstream), patterns(strings.Fields(portals)...)
 	})
-	p.reverse.Transport.(*transport).base = roundTripper(func(req *http.Request) (*http.Response, error) {
+	p.reverse.Transport.(*transport).sender.base = roundTripper(func(req *http.Request) (*http.Response, error) {
 		return inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			arrived = append(arrived, r.Method+" "+req.URL.Scheme+"://"+r.Host+r.RequestURI+" "+string(body))

@@ -21,25 +21,32 @@ const (
 // ends before, since a refused call waits for a slot each time.
 const maxResends = 1000
 
+// A resender decides whether a call is sent again.
+type resender struct {
+	router  *router
+	journal journal
+	observe bool // no call is sent again, unless its portal has moved
+}
+
 // next returns why a call is sent again, or "" if it is not. A call that surely did
 // not run is sent again. A call that may run twice is sent again once if its answer
 // was lost.
-func (t *transport) next(ex *exchange, req *http.Request, at *attempt) (reason bitrix24.Reason, err error) {
+func (rs *resender) next(ex *exchange, req *http.Request, at *attempt) (reason bitrix24.Reason, err error) {
 	if at.err == nil {
-		to, moved, failed := t.moved(ex, at.resp)
+		to, moved, failed := rs.router.moved(ex, at.resp)
 		switch {
 		case failed != nil:
 			return "", failed
 		case moved:
 			if to.portal != ex.route.portal {
-				t.journal.Record(operator.PortalMoved{Call: ex.call(req.Method), To: to.portal})
+				rs.journal.Record(operator.PortalMoved{Call: ex.call(req.Method), To: to.portal})
 			}
 			ex.route = to
 			return renamed, nil
 		}
 	}
 	switch {
-	case t.observe || ex.attempts > maxResends:
+	case rs.observe || ex.attempts > maxResends:
 		return "", nil
 	case at.err == nil && at.answer.IsRefusal():
 		return refused, nil
@@ -54,7 +61,7 @@ func (t *transport) next(ex *exchange, req *http.Request, at *attempt) (reason b
 // keeps reports whether a call that gets no slot to be sent again is answered with the
 // answer to its last attempt: the portal's own refusal, or the failure that would have
 // been worth another attempt.
-func (t *transport) keeps(ex *exchange, reason bitrix24.Reason, err error) bool {
+func keeps(ex *exchange, reason bitrix24.Reason, err error) bool {
 	var f *failure
 	switch isRejected := errors.As(err, &f) && f.outcome == metrics.Rejected; {
 	case !isRejected || reason == refused && f.reason == bitrix24.Reason(limiter.Draining):

@@ -2,10 +2,7 @@ package proxy
 
 import (
 	"net/http"
-	"time"
 
-	"b24proxy/limiter"
-	"b24proxy/limiter/operating"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -13,16 +10,10 @@ import (
 // learns from the answer, and perhaps sends the call again. The wait is here so that
 // every attempt takes a slot, also a repeated one.
 type transport struct {
-	base         http.RoundTripper
-	forget       func() // closes the base's idle connections
-	limiter      *limiter.Limiter
-	budgets      *operating.Guard
-	applications *applications
-	router       *router
-	journal      journal
-	timeout      time.Duration // the longest silence of a portal
-	observe      bool
-	outbound     bool // requests are sent through the outbound proxy
+	admitter admitter // makes the call wait for a slot
+	sender   sender   // sends it, and learns from the answer
+	resender resender // decides whether it is sent again
+	journal  journal
 }
 
 // RoundTrip fails with a *failure, or with the context's cause.
@@ -33,9 +24,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var reason bitrix24.Reason
 	var status int // of the last attempt's answer
 	for {
-		admitted, err := t.admit(req.Context(), ex, reason == refused)
+		admitted, err := t.admitter.admit(req.Context(), ex, reason == refused)
 		if last != nil {
-			if err != nil && t.keeps(ex, reason, err) {
+			if err != nil && keeps(ex, reason, err) {
 				return last.deliver(req.Context())
 			}
 			last.discard()
@@ -44,14 +35,14 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		if reason != "" {
-			t.sentAgain(ex, req.Method, reason, status)
+			t.journal.Record(ex.sentAgain(req.Method, reason, status))
 		}
-		at := t.begin(ex, req, admitted)
+		at := t.sender.begin(ex, req, admitted)
 		if err := at.wait(req.Context(), ex); err != nil {
 			return nil, err
 		}
 		ex.answer, status = at.answer, at.status
-		if reason, err = t.next(ex, req, at); err != nil {
+		if reason, err = t.resender.next(ex, req, at); err != nil {
 			at.discard()
 			return nil, err
 		}

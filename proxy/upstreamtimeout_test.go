@@ -22,7 +22,7 @@ func (p *Proxy) overPipes(portal http.Handler) (end func()) {
 	pipes := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	server := &http.Server{Handler: portal}
 	go server.Serve(pipes)
-	base := p.reverse.Transport.(*transport).base.(*http.Transport)
+	base := p.reverse.Transport.(*transport).sender.base.(*http.Transport)
 	base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		here, there := net.Pipe()
 		select {
