@@ -213,21 +213,12 @@ func callAt(raw string) bitrix24.Call {
 func (r route) rawQuery() string { return strings.TrimPrefix(r.query, "?") }
 
 // url returns the route's address in a form from which net/http sends path and query
-// unchanged. That is Path if its escaping is what the client wrote, and else Opaque,
-// which net/http does not change. Opaque cannot begin with two slashes, so a path
-// that does is put there with the whole address. An outbound proxy needs the whole
-// address of a portal without TLS, and net/http writes that unchanged, too.
+// unchanged. That is Opaque, where Path would be escaped anew. Opaque cannot begin
+// with two slashes, so a path that does is put there with the whole address. An
+// outbound proxy needs the whole address of a portal without TLS, and net/http writes
+// that unchanged, too.
 func (r route) url(isOutbound bool) *url.URL {
-	u := &url.URL{Scheme: r.scheme, Host: r.portal}
-	u.RawQuery = r.rawQuery()
-	u.ForceQuery = r.query == "?"
-	if path, err := url.PathUnescape(r.path); err == nil {
-		u.Path, u.RawPath = path, r.path
-		if u.EscapedPath() == r.path {
-			return u
-		}
-	}
-	u.Path, u.RawPath, u.Opaque = "", "", r.path
+	u := &url.URL{Scheme: r.scheme, Host: r.portal, Opaque: r.path, RawQuery: r.rawQuery(), ForceQuery: r.query == "?"}
 	switch {
 	case isOutbound && r.scheme == "http":
 		u.Opaque = "//" + r.portal + r.path

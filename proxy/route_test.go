@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -152,12 +151,11 @@ func TestRoute(t *testing.T) {
 // differently.
 func TestAddressPassesUnchanged(t *testing.T) {
 	got := make(chan string, 1)
-	portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	portal := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got <- r.RequestURI
 		io.WriteString(w, `{"result":1}`)
-	}))
-	defer portal.Close()
-	p := newProxy(t, func(c *Config) { c.Upstream = must(url.Parse(portal.URL)) })
+	})
+	proxies := map[string]*Proxy{"HTTP/1.1": beforePortal(t, portal, nil), "HTTP/2": overTLS(t, portal, nil, func(*Config) {})}
 	for _, target := range []string{
 		"/rest/1/code/profile",
 		"/rest/1/code/profile/",
@@ -173,13 +171,15 @@ func TestAddressPassesUnchanged(t *testing.T) {
 		"/rest/x?#fragment",
 		"/rest/./a/../b",
 	} {
-		w := p.call("POST", target, "")
-		if w.Code != 200 {
-			t.Errorf("%s: got %d %s, want 200", target, w.Code, w.Body)
-			continue
-		}
-		if sent := <-got; strings.TrimPrefix(sent, portal.URL) != target {
-			t.Errorf("%s: got %s at the portal, want it unchanged", target, sent)
+		for version, p := range proxies {
+			w := p.call("POST", target, "")
+			if w.Code != 200 {
+				t.Errorf("%s over %s: got %d %s, want 200", target, version, w.Code, w.Body)
+				continue
+			}
+			if sent := <-got; strings.TrimPrefix(sent, p.config.Upstream.String()) != target {
+				t.Errorf("%s over %s: got %s at the portal, want it unchanged", target, version, sent)
+			}
 		}
 	}
 }
