@@ -67,7 +67,7 @@ func newPortalTransport(c *Config, named func(host string) bool) *http.Transport
 // fail.
 func newDialer(allow func(address string) error) *net.Dialer {
 	return &net.Dialer{
-		Timeout: dialTimeout, KeepAlive: 15 * time.Second,
+		Timeout: dialTimeout,
 		Control: func(_, address string, c syscall.RawConn) error {
 			boundUnsent(c)
 			return allow(address)

@@ -36,9 +36,10 @@ func Listed(patterns []HostPattern, host string) bool {
 	return err == nil && slices.ContainsFunc(patterns, func(p HostPattern) bool { return p.matches(clean) })
 }
 
+// matches reports whether the pattern allows a clean host, which begins with no dot.
 func (p HostPattern) matches(host string) bool {
 	if p.wildcard {
-		return strings.HasSuffix(host, p.host) && len(host) > len(p.host)
+		return strings.HasSuffix(host, p.host)
 	}
 	return host == p.host
 }
