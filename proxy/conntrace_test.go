@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // A request that an HTTP/2 portal says it has not processed is sent on another
@@ -258,5 +260,32 @@ func TestSent(t *testing.T) {
 				t.Errorf("got sent %v, want %v", !c.want, c.want)
 			}
 		})
+	}
+}
+
+// What earlier requests wrote to a kept connection is not a part of the next request. A
+// connection that is not one of ours shows nothing, so a request that began counts as
+// sent.
+func TestSentOnAKeptConnection(t *testing.T) {
+	clock := newSilenceTimer(time.Minute, func(error) {})
+	defer clock.end()
+	s := connTrace{caller: t.Context(), clock: clock}
+	kept := new(countingConn)
+	kept.written.Store(100)
+	s.gotConn(httptrace.GotConnInfo{Conn: kept, Reused: true})
+	s.began.Store(true)
+	if s.sent() {
+		t.Error("got sent before a byte of the request was written, want not")
+	}
+	kept.written.Add(1)
+	if !s.sent() {
+		t.Error("got not sent after a byte of the request was written, want sent")
+	}
+
+	s = connTrace{caller: t.Context(), clock: clock}
+	s.gotConn(httptrace.GotConnInfo{Conn: new(net.TCPConn)})
+	s.began.Store(true)
+	if !s.sent() {
+		t.Error("another connection: got not sent, want sent")
 	}
 }

@@ -31,6 +31,19 @@ func TestIsPublic(t *testing.T) {
 	}
 }
 
+// A public address may be dialled, and no other one. What is not an address with a port
+// may not be dialled either.
+func TestOnlyPublic(t *testing.T) {
+	for address, want := range map[string]error{
+		"8.8.8.8:443": nil, "[2a00:1450::1]:8443": nil,
+		"127.0.0.1:443": errNotPublic, "[::1]:443": errNotPublic, "8.8.8.8": errNotPublic, "acme.bitrix24.com:443": errNotPublic, "": errNotPublic,
+	} {
+		if got := onlyPublic(address); got != want {
+			t.Errorf("%q: got the error %v, want %v", address, got, want)
+		}
+	}
+}
+
 // A name that only a pattern allows is not connected to an address of this machine,
 // whether or not something listens there. A name in the settings is.
 func TestCloudNameWithPrivateAddressIsNotDialled(t *testing.T) {

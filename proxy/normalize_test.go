@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -60,5 +61,22 @@ func TestOwnCodesAreLabels(t *testing.T) {
 	unreachable.call("POST", deal, "")
 	if n := unreachable.metric(`b24proxy_errors_total{code="PORTAL_UNREACHABLE",portal="127.0.0.1:1",source="network"}`); n != 1 {
 		t.Errorf("PORTAL_UNREACHABLE: got a count of %v, want 1", n)
+	}
+}
+
+// A call that the portal refused for its rate limit, and that is not sent again, is
+// answered with a time to repeat it.
+func TestRefusalHasRetryAfter(t *testing.T) {
+	for name, observe := range map[string]bool{"enforcing, without another slot": false, "observing": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newProxy(t, func(c *Config) { c.Observe = observe }).behind(refusing)
+				w := p.call("POST", deal, "", "Prefer", "wait=0")
+				after, err := strconv.Atoi(w.Header().Get("Retry-After"))
+				if w.Code != http.StatusServiceUnavailable || err != nil || after < 1 || after > 60 {
+					t.Errorf("got %d %s with the Retry-After %d (%v), want 503 with 1 to 60", w.Code, w.Body, after, err)
+				}
+			})
+		})
 	}
 }

@@ -154,6 +154,29 @@ func TestShutdownWithoutOpenCalls(t *testing.T) {
 	}
 }
 
+// A connection without a whole request delays the end by a tenth of the drain time, and
+// by a second at most.
+func TestShutdownDoesNotWaitForConnections(t *testing.T) {
+	for drain, want := range map[time.Duration]time.Duration{2 * time.Second: 200 * time.Millisecond, time.Hour: time.Second} {
+		t.Run(drain.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clients := newPipes()
+				ctx, stop := context.WithCancel(t.Context())
+				ended := make(chan error)
+				go func() { ended <- newProxy(t, nil).Serve(ctx, clients, newPipes(), drain) }()
+				c := clients.dial()
+				defer c.Close()
+				fmt.Fprint(c, "POST /rest/profile HTTP/1.1\r\n")
+				began := time.Now()
+				stop()
+				if err := <-ended; err != nil || time.Since(began) != want {
+					t.Errorf("got %v after %v, want no error after %v", err, time.Since(began), want)
+				}
+			})
+		})
+	}
+}
+
 // A call that is still with its portal near the end of the drain time is answered: how
 // long it was there, that it may have run, and that the connection is closed.
 func TestShutdownAnswersCallsThatAreWithTheirPortal(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 // overPipes lets the proxy speak HTTP/1 with a portal over connections without buffers,
 // so that it can run under testing/synctest.
 func (p *Proxy) overPipes(portal http.Handler) (end func()) {
-	pipes := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	pipes := newPipes()
 	server := &http.Server{Handler: portal}
 	go server.Serve(pipes)
 	base := p.reverse.Transport.(*transport).sender.base.(*http.Transport)
@@ -44,6 +44,15 @@ type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
+// dial returns the client's end of a new connection.
+func (p *pipes) dial() net.Conn {
+	here, there := net.Pipe()
+	p.conns <- there
+	return here
 }
 
 func (p *pipes) Accept() (net.Conn, error) {

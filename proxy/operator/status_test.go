@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -33,5 +34,22 @@ func TestStatusAfterTheClockWasSet(t *testing.T) {
 func TestRoundTo(t *testing.T) {
 	if got := roundTo(1.23456, 3); got != 1.235 {
 		t.Errorf("got %v", got)
+	}
+}
+
+// Of the clients that wait, those with most calls are shown, and the others are counted.
+func TestClientsInTheQueue(t *testing.T) {
+	for clients, others := range map[int]int{3: 0, shownClients: 0, shownClients + 2: 2} {
+		p := &Portal{Clients: make(map[string]int)}
+		for i := range clients {
+			p.Clients[fmt.Sprint("client ", i)] = i + 1
+		}
+		q := queueOf(p)
+		if len(q.ByClient) != clients-others || q.OtherClients != others {
+			t.Errorf("of %d clients: got %d and %d others, want %d and %d others", clients, len(q.ByClient), q.OtherClients, clients-others, others)
+		}
+		if most := q.ByClient[0]; most.Waiting != clients {
+			t.Errorf("of %d clients: got %+v first, want the one with %d calls", clients, most, clients)
+		}
 	}
 }
