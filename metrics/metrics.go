@@ -25,8 +25,9 @@ const namespace = "b24proxy"
 
 // Options say what is fixed for the life of the process.
 type Options struct {
-	Portals           int    // portals with a label of their own, the first that come
-	Version, Revision string // of the program
+	Portals           int      // portals with a label of their own, the first that come
+	Clients           []string // names that client_requests_total has
+	Version, Revision string   // of the program
 	Expected          Expected
 }
 
@@ -36,6 +37,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 
 	portals, codes, reasons *names
+	clients                 map[string]bool
 	expected                Expected
 	watched                 atomic.Pointer[func() []Portal]
 	spool                   atomic.Pointer[func() (memory, disk int64)]
@@ -44,6 +46,7 @@ type Metrics struct {
 	requestDuration *prometheus.HistogramVec
 	errors          *prometheus.CounterVec
 	rejected        *prometheus.CounterVec
+	clientRequests  *prometheus.CounterVec
 
 	queueWait      *prometheus.HistogramVec
 	queueAbandoned *prometheus.CounterVec
@@ -62,6 +65,7 @@ func New(o Options) *Metrics {
 
 		codes:    newNames(maxCodes),
 		reasons:  newNames(maxReasons),
+		clients:  make(map[string]bool),
 		expected: o.Expected,
 
 		requests: counter("requests_total",
@@ -76,6 +80,9 @@ func New(o Options) *Metrics {
 		rejected: counter("rejected_total",
 			"Calls that the proxy answered itself instead of sending them.",
 			"portal", "reason"),
+		clientRequests: counter("client_requests_total",
+			"Calls that ended, by the client whose key they carried.",
+			"client", "outcome"),
 
 		queueWait: histogram("queue_wait_seconds",
 			"Time that calls waited for a slot.",
@@ -99,11 +106,14 @@ func New(o Options) *Metrics {
 	}
 	m.portals = newNames(o.Portals)
 	m.portals.begin = m.beginPortal
+	for _, name := range o.Clients {
+		m.beginClient(name)
+	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(o),
-		m.requests, m.requestDuration, m.errors, m.rejected,
+		m.requests, m.requestDuration, m.errors, m.rejected, m.clientRequests,
 		m.queueWait, m.queueAbandoned,
 		m.attempts, m.attemptDuration, m.inFlight, m.resends,
 		portalGauges{m}, spoolGauges{m},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/proxy/access"
 	"b24proxy/proxy/operator"
 )
 
@@ -16,6 +17,7 @@ type Config struct {
 	Portals         []HostPattern         // the hosts that may be called, besides Upstream
 	Plan            limiter.Plan          // of portals that PortalPlans does not name
 	PortalPlans     HostMap[limiter.Plan] // the longest match wins
+	Clients         access.Clients        // that may call; none: everybody may
 	QueueWait       time.Duration         // longest wait for a slot
 	QueueDepth      int                   // waiting calls per portal
 	InFlight        int                   // calls per portal that may be in flight; 0: any number

@@ -35,6 +35,8 @@ const (
 	panickedMeanwhile
 	panickedBeforeSending
 
+	noKeyForServer
+	noKeyForProxy
 	portalNotNamed
 	portalNotAllowed
 	portalNotAHost
@@ -55,6 +57,7 @@ const (
 	codePortalUnreachable bitrix24.Code = "PORTAL_UNREACHABLE"
 	CodePortalNotNamed    bitrix24.Code = "PORTAL_NOT_NAMED"
 	CodePortalNotAllowed  bitrix24.Code = "PORTAL_NOT_ALLOWED"
+	codeClientNotAllowed  bitrix24.Code = "CLIENT_NOT_ALLOWED"
 	codeConnectNotEnabled bitrix24.Code = "CONNECT_NOT_ENABLED"
 	codeRequestNotRead    bitrix24.Code = "REQUEST_NOT_READ"
 	codeRequestTooLarge   bitrix24.Code = "REQUEST_TOO_LARGE"
@@ -87,6 +90,8 @@ var errorTable = [...]errorRow{
 		notRun(metrics.Rejected),
 
 	// A request that cannot be sent as it is.
+	noKeyForServer:    invalid(http.StatusUnauthorized, codeClientNotAllowed, "%s. "+howToSendKey),
+	noKeyForProxy:     invalid(http.StatusProxyAuthRequired, codeClientNotAllowed, "%s. "+howToSendKey),
 	portalNotNamed:    invalid(http.StatusBadRequest, CodePortalNotNamed, "The request names no portal. Name it in the header B24-Portal, as the first path segment (/acme.bitrix24.com/rest/...), or as Host; or set B24PROXY_UPSTREAM."),
 	portalNotAllowed:  invalid(http.StatusForbidden, CodePortalNotAllowed, "%s is not allowed. "+whichPortals),
 	portalNotAHost:    invalid(http.StatusForbidden, CodePortalNotAllowed, "The portal is not allowed: what the request names is not a valid host; "+asciiOnly+". "+whichPortals),
@@ -105,6 +110,8 @@ var errorTable = [...]errorRow{
 
 const (
 	whichPortals = "The allowed portals are those in B24PROXY_PORTALS (by default the cloud zones of Bitrix24), with a port only where the list names it."
+
+	howToSendKey = "The proxy serves only clients with a key of B24PROXY_CLIENT_KEYS. Send it in Proxy-Authorization, or write it into the address of the proxy: http://NAME:KEY@HOST:PORT"
 
 	shortDelay = 4 * time.Second
 )

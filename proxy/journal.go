@@ -33,6 +33,7 @@ func (ex *exchange) ended(httpMethod string) operator.CallEnded {
 	}
 	if f := ex.failed; f != nil {
 		e.Lost, e.Error, e.RetryAfter, e.RequestedPortal = true, f.logged(), seconds(f.retryAfter), f.requested
+		e.IsReported = f.code == codeClientNotAllowed
 	}
 	return e
 }

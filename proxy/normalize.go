@@ -119,6 +119,7 @@ func (p *Proxy) write(w http.ResponseWriter, r *http.Request, ex *exchange, f *f
 	h.Set("Content-Length", strconv.Itoa(len(content)))
 	h.Set("B24-Error-Source", string(f.source))
 	allowOrigin(h, r.Header)
+	challenge(h, f)
 	if f.retryAfter > 0 {
 		setRetryAfter(h, f.retryAfter)
 	}

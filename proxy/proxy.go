@@ -13,6 +13,7 @@ import (
 
 	"b24proxy/limiter"
 	"b24proxy/limiter/operating"
+	"b24proxy/proxy/access"
 	"b24proxy/proxy/bitrix24"
 	"b24proxy/proxy/operator"
 )
@@ -27,6 +28,7 @@ type Proxy struct {
 	limiter  *limiter.Limiter
 	budgets  *operating.Guard
 	spool    *spool
+	failures *access.Failures // requests of clients that may not call
 	journal  journal
 	operator *operator.Operator
 	began    time.Time
@@ -38,10 +40,11 @@ type Proxy struct {
 // New puts a Proxy together. It starts nothing.
 func New(c Config) *Proxy {
 	p := &Proxy{
-		config: c,
-		router: newRouter(c.Portals, c.Upstream),
-		spool:  newSpool(c.SpoolLimit),
-		began:  time.Now(),
+		config:   c,
+		router:   newRouter(c.Portals, c.Upstream),
+		spool:    newSpool(c.SpoolLimit),
+		failures: access.NewFailures(),
+		began:    time.Now(),
 		limiter: limiter.New(limiter.Config{
 			Plan:      c.PlanOf,
 			Depth:     c.QueueDepth,
@@ -55,7 +58,10 @@ func New(c Config) *Proxy {
 	p.operator = operator.New(p.operatorConfig())
 	p.journal = p.operator
 	p.reverse = &httputil.ReverseProxy{
-		Rewrite:        func(r *httputil.ProxyRequest) { stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id) },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id)
+			p.config.Clients.Strip(r.Out.Header)
+		},
 		Transport:      p.newTransport(),
 		ModifyResponse: p.answer,
 		ErrorHandler:   p.fail,
@@ -84,6 +90,9 @@ func (p *Proxy) newTransport() *transport {
 
 // ServeHTTP answers one call of a client.
 func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
+	if p.config.Clients.Any() {
+		r.Header.Del("B24-Client") // the key names the client
+	}
 	w := &answerWriter{ResponseWriter: to}
 	ex := &exchange{
 		id: requestID(r.Header), client: clientName(r.Header, bitrix24.Credential{Kind: bitrix24.CredentialNone}),

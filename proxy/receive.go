@@ -16,6 +16,9 @@ func (p *Proxy) receive(w http.ResponseWriter, r *http.Request, ex *exchange, is
 	if hasUnclearEnd(r) {
 		return newFailure(bodyEndNotClear)
 	}
+	if failed = p.recognize(r, ex); failed != nil {
+		return failed
+	}
 	if r.Method == http.MethodConnect {
 		return newFailure(connectNotEnabled)
 	}

@@ -51,7 +51,7 @@ func (p *Proxy) operatorConfig() operator.Config {
 	c := &p.config
 	o := operator.Config{
 		Version: c.Version, Revision: c.Revision, Mode: c.mode(), Store: operator.InMemory, AdminHost: c.AdminHost, PProf: c.PProf,
-		MetricsPortals: c.MetricsPortals, Expected: expectedErrors(), Log: c.Log, LogAllCalls: c.LogAllCalls, Snapshot: p.snapshot, Portals: p.portals,
+		MetricsPortals: c.MetricsPortals, Clients: c.Clients.Names(), Expected: expectedErrors(), Log: c.Log, LogAllCalls: c.LogAllCalls, Snapshot: p.snapshot, Portals: p.portals,
 	}
 	if c.StateFile != nil {
 		o.Store = operator.InFile

@@ -170,6 +170,7 @@ func (s settings) config(log *slog.Logger) proxy.Config {
 		Portals:         s.portals(),
 		Plan:            limiter.Plan(s.Plan),
 		PortalPlans:     proxy.HostMap[limiter.Plan](s.PortalPlans),
+		Clients:         s.ClientKeys.Clients,
 		QueueWait:       time.Duration(s.QueueWait),
 		QueueDepth:      int(s.QueueDepth),
 		InFlight:        int(s.InFlight),

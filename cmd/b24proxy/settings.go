@@ -40,6 +40,7 @@ type settings struct {
 	MaxBody         size      `env:"MAX_BODY" envDefault:"100MiB" about:"largest request body; a larger one gets 413 REQUEST_TOO_LARGE"`
 	SpoolLimit      size      `env:"SPOOL_LIMIT" envDefault:"1GiB" about:"maximum bytes of request bodies on disk at once; a large body beyond it gets 503 REQUEST_NOT_KEPT"`
 	CADir           folder    `env:"CA_DIR" about:"folder of a CA that the proxy keeps, and makes at the start if there is none; it signs certificates for the portals that may be called, and -ca prints the certificate that clients must trust; unset: no CA"`
+	ClientKeys      clients   `env:"CLIENT_KEYS" about:"the clients that may call, with their keys: crm-sync=KEY,shop=KEY; a key has at least 16 letters, digits, dashes or underscores, and is sent in Proxy-Authorization or as http://NAME:KEY@HOST:PORT; unset: whoever reaches the proxy may call"`
 	DrainTimeout    timeout   `env:"DRAIN_TIMEOUT" envDefault:"30s" about:"longest time for open calls to end after SIGTERM or SIGINT"`
 	MetricsPortals  count     `env:"METRICS_PORTALS" envDefault:"1000" about:"maximum portals with a label of their own in the metrics; later ones count as other"`
 	PProf           flag      `env:"PPROF" envDefault:"false" about:"true: profiles at /debug/pprof/ of the admin listener"`
@@ -56,7 +57,6 @@ var later = map[string]string{
 	"TLS_LISTEN":    "",
 	"TLS_CERT_FILE": "",
 	"TLS_KEY_FILE":  "",
-	"CLIENT_KEYS":   "",
 	"AUTOBATCH":     "off",
 	"REPEAT_GUARD":  "0s",
 	"TUNNEL_HOSTS":  "",

@@ -25,6 +25,7 @@ func (c counts) note(e Event) {
 
 func (c counts) callEnded(e CallEnded) {
 	c.Request(e.Portal, e.Outcome, e.Status, e.Took, e.RequestID)
+	c.ClientRequest(e.Client, e.Outcome)
 	if e.GotSlot {
 		c.QueueWait(e.Portal, e.Urgency, e.wait(), e.RequestID)
 	}

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"net/netip"
 	"time"
 
 	"b24proxy/metrics"
@@ -51,6 +52,8 @@ type CallEnded struct {
 	Error           string // what happened instead, for the log
 	RetryAfter      int    // seconds, as the caller read; 0: none
 	RequestedPortal string // the host that it named and may not call
+
+	IsReported bool // another event says why it failed
 }
 
 // wait is how long the call waited for slots, or would have.
@@ -110,6 +113,15 @@ type ErrorSeen struct {
 	Source metrics.Source
 	Code   bitrix24.Code // as its sender spelled it
 	IsOurs bool          // the code is one of the proxy's own
+}
+
+// ClientsRefused says that requests came from an address without a valid key, since
+// the event before. The call is the last one.
+type ClientsRefused struct {
+	Call
+	Address  netip.Addr
+	Tried    bool // the last one had a key
+	Requests int
 }
 
 // Panicked says that a fault of the proxy ended a call.

@@ -30,7 +30,7 @@ type history struct {
 	mu       sync.Mutex
 	portals  *simplelru.LRU[string, *notes]
 	all      series
-	unrouted notes // of requests that named no portal, or one that is not allowed
+	unrouted notes // of requests that named no portal or one that is not allowed, or had no client key
 }
 
 // notes are what is remembered of one portal.

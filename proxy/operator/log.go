@@ -32,6 +32,9 @@ func (l eventLog) note(e Event) {
 		l.to.Info("the portal is reachable again", "request_id", e.RequestID, "portal", e.Portal, "after", e.After)
 	case portalRenamed:
 		l.to.Warn("the portal was renamed", "request_id", e.RequestID, "portal", e.Portal, "to", e.To)
+	case ClientsRefused:
+		l.to.Warn("requests without a valid client key were refused; at most one line per minute for an address",
+			"request_id", e.RequestID, "address", e.Address, "key", map[bool]string{true: "wrong", false: metrics.None}[e.Tried], "requests", e.Requests)
 	case Panicked:
 		l.to.Error("a panic ended a call; this is a fault of b24proxy, please report it",
 			"request_id", e.RequestID, "panic", bitrix24.Redact(fmt.Sprint(e.Cause)), "stack", bitrix24.Redact(string(e.Stack)))
@@ -63,11 +66,11 @@ func (l eventLog) callEnded(e CallEnded) {
 }
 
 // level is the level of a call's line. Clients see their own mistakes and our
-// refusals, and an unreachable portal has one warning when that begins
+// refusals, requests without a key have a warning of their own (ClientsRefused), and an unreachable portal has one warning when that begins
 // (portalLost). A call whose answer was lost on the way is a warning each time.
 func (l eventLog) level(e CallEnded) slog.Level {
 	switch {
-	case e.Outcome == metrics.OK && !l.allCalls:
+	case (e.Outcome == metrics.OK || e.IsReported) && !l.allCalls:
 		return slog.LevelDebug
 	case e.Outcome == metrics.PortalError && e.Lost:
 		return slog.LevelWarn

@@ -19,9 +19,10 @@ type Config struct {
 	Version, Revision string
 	Mode              Mode
 	Store             Store
-	AdminHost         string // a name under which the listener may be asked; may be empty
-	PProf             bool   // profiles are served
-	MetricsPortals    int    // portals with labels of their own
+	AdminHost         string   // a name under which the listener may be asked; may be empty
+	PProf             bool     // profiles are served
+	MetricsPortals    int      // portals with labels of their own
+	Clients           []string // that have a key, by name
 	Expected          metrics.Expected
 	Log               *slog.Logger
 	LogAllCalls       bool // a line at info for every call, not only for failed ones
@@ -79,7 +80,7 @@ func New(c Config) *Operator {
 	o := &Operator{
 		config:  c,
 		began:   began,
-		metrics: metrics.New(metrics.Options{Portals: c.MetricsPortals, Version: c.Version, Revision: c.Revision, Expected: c.Expected}),
+		metrics: metrics.New(metrics.Options{Portals: c.MetricsPortals, Clients: c.Clients, Version: c.Version, Revision: c.Revision, Expected: c.Expected}),
 		history: newHistory(began),
 		log:     eventLog{c.Log, c.LogAllCalls},
 	}

@@ -18,7 +18,7 @@ type status struct {
 	Time     time.Time      `json:"time"`
 	Proxy    proxyStatus    `json:"proxy"`
 	Store    storeStatus    `json:"store"`
-	Unrouted errorsStatus   `json:"unrouted"` // requests that named no portal, or one that is not allowed
+	Unrouted errorsStatus   `json:"unrouted"` // requests that named no portal or one that is not allowed, or had no client key
 	Series   *seriesStatus  `json:"series"`   // of all portals
 	Known    int            `json:"portals_known"`
 	Portals  []portalStatus `json:"portals"` // the worst first

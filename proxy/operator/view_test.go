@@ -75,7 +75,7 @@ func TestPageWithoutScript(t *testing.T) {
 		"INTERNAL_ SERVER_ ERROR",
 		"busy.example.com queueing 1234 calls wait; a new call would wait about 12 s.", "48.6 of 50", "1,234 12 s",
 		"idle.example.com idle No calls in the last minute.", "0 of 50",
-		"1 request named no portal or one that is not allowed, the last", "PORTAL_ NOT_ NAMED",
+		"1 request named no allowed portal or had no client key, the last", "PORTAL_ NOT_ NAMED",
 	} {
 		_, after, found := strings.Cut(rest, want)
 		if !found {
