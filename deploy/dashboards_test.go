@@ -3,6 +3,8 @@ package deploy
 import (
 	"encoding/json"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -10,10 +12,19 @@ import (
 type dashboard struct {
 	UID   string
 	Title string
-	Links []struct{ URL string }
+	Links []struct {
+		URL         string
+		IncludeVars bool
+	}
 
 	Templating struct {
-		List []struct{ Name, Type string }
+		List []struct {
+			Name, Type string
+			IncludeAll bool
+		}
+	}
+	Annotations struct {
+		List []struct{ Name, Expr string }
 	}
 	Panels []dashboardPanel
 }
@@ -23,11 +34,33 @@ type dashboardPanel struct {
 	GridPos                  struct{ H, W, X, Y int }
 	Targets                  []struct {
 		RefID, Expr string
+		Instant     bool
+		Range       bool
 		Datasource  struct{ UID string }
 	}
 	FieldConfig struct {
-		Defaults struct{ Unit string }
+		Defaults struct {
+			Unit, NoValue string
+			Max           *float64
+			Links         []dataLink
+			Custom        struct{ AxisSoftMax float64 }
+		}
+		Overrides []struct {
+			Matcher    struct{ ID, Options string }
+			Properties []struct {
+				ID    string
+				Value json.RawMessage
+			}
+		}
 	}
+	Options json.RawMessage
+}
+
+type dataLink struct{ URL string }
+
+// charts returns the panels that show something; rows are only headings.
+func (d dashboard) charts() []dashboardPanel {
+	return slices.DeleteFunc(slices.Clone(d.Panels), func(p dashboardPanel) bool { return p.Type == "row" })
 }
 
 // dashboards returns the dashboards by uid.
@@ -74,29 +107,117 @@ func TestDashboardVariables(t *testing.T) {
 	}
 }
 
-// The dashboards link to each other, and each line of the table to its portal.
+// The dashboards link to each other.
 func TestDashboardLinks(t *testing.T) {
 	all := dashboards(t)
 	for from, to := range map[string]string{"b24proxy-overview": "b24proxy-portal", "b24proxy-portal": "b24proxy-overview"} {
 		links := all[from].Links
-		if len(links) != 1 || links[0].URL != "/d/"+to {
+		if len(links) != 1 || !strings.HasPrefix(links[0].URL, "/d/"+to+"?") {
 			t.Errorf("%s: got the links %v, want one to %s", from, links, to)
 		}
 	}
-	if !strings.Contains(read(t, "grafana/dashboards/b24proxy-overview.json"), `"/d/b24proxy-portal?var-portal=${__value.text}`) {
-		t.Error("the overview: got no link from a line to its portal, want one")
+}
+
+// A link passes the data source and the job, by names that its target has. It
+// passes a portal only from a row or series: what "All" or one dashboard's choice
+// would mean on the other is unclear.
+func TestLinksPassWhatTheTargetHas(t *testing.T) {
+	all := dashboards(t)
+	for uid, d := range all {
+		for _, l := range d.Links {
+			if l.IncludeVars {
+				t.Errorf("%s: got a link to %s with all variables, want those that it names", uid, l.URL)
+			}
+			if got := passed(t, all, l.URL); got != "datasource job" {
+				t.Errorf("%s: got a link that passes %q, want the data source and the job", uid, got)
+			}
+		}
+		links := 0
+		for _, p := range d.charts() {
+			for _, url := range p.dataLinks(t) {
+				links++
+				if got := passed(t, all, url); got != "datasource job portal" {
+					t.Errorf("%s/%s: got a link that passes %q, want the data source, the job and the portal", uid, p.Title, got)
+				}
+				if !strings.Contains(url, "${__url_time_range}") {
+					t.Errorf("%s/%s: got a link without the time range, want it", uid, p.Title)
+				}
+			}
+		}
+		if links == 0 {
+			t.Errorf("%s: got no link from a row to its portal, want one", uid)
+		}
 	}
 }
 
-// Each panel has a title, a description and a unit, queries the data source that
-// was chosen, and names only metrics, labels and recording rules that exist.
+// dataLinks returns the addresses to which series and cells of a panel lead.
+func (p dashboardPanel) dataLinks(t *testing.T) []string {
+	t.Helper()
+	links := slices.Clone(p.FieldConfig.Defaults.Links)
+	for _, o := range p.FieldConfig.Overrides {
+		for _, property := range o.Properties {
+			if property.ID != "links" {
+				continue
+			}
+			var more []dataLink
+			if err := json.Unmarshal(property.Value, &more); err != nil {
+				t.Fatal(err)
+			}
+			links = append(links, more...)
+		}
+	}
+	urls := make([]string, len(links))
+	for i, l := range links {
+		urls[i] = l.URL
+	}
+	return urls
+}
+
+var queryParam = regexp.MustCompile(`^\$\{(\w+):queryparam\}$`)
+
+// passed returns the names of the variables that a link sets, with spaces between.
+// Each must exist in the dashboard that the link leads to.
+func passed(t *testing.T, all map[string]dashboard, url string) string {
+	t.Helper()
+	path, query, _ := strings.Cut(url, "?")
+	target, ok := all[strings.TrimPrefix(path, "/d/")]
+	if !ok {
+		t.Errorf("got a link to %s, want one to a dashboard that exists", path)
+	}
+	var names []string
+	for part := range strings.SplitSeq(query, "&") {
+		name, _, isSet := strings.Cut(part, "=")
+		name, isVariable := strings.CutPrefix(name, "var-")
+		if match := queryParam.FindStringSubmatch(part); match != nil {
+			name, isSet, isVariable = match[1], true, true
+		}
+		if !isSet || !isVariable {
+			continue // the time range
+		}
+		names = append(names, name)
+		if !slices.ContainsFunc(target.Templating.List, func(v struct {
+			Name, Type string
+			IncludeAll bool
+		}) bool {
+			return v.Name == name
+		}) {
+			t.Errorf("%s: got the variable %s, which %s lacks", url, name, path)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+// Each panel has a title, a description, a unit and a word for the case that it has
+// no data, queries the data source that was chosen, and names only metrics, labels
+// and recording rules that exist.
 func TestDashboardPanels(t *testing.T) {
 	rules := recordingRules(t)
 	for uid, d := range dashboards(t) {
-		for _, p := range d.Panels {
-			where := uid + "/" + p.Title
-			if p.Title == "" || p.Description == "" || p.FieldConfig.Defaults.Unit == "" {
-				t.Errorf("%s: got the title %q, the description %q and the unit %q, want all three", where, p.Title, p.Description, p.FieldConfig.Defaults.Unit)
+		for _, p := range d.charts() {
+			where, field := uid+"/"+p.Title, p.FieldConfig.Defaults
+			if p.Title == "" || p.Description == "" || field.Unit == "" || field.NoValue == "" {
+				t.Errorf("%s: got the title %q, the description %q, the unit %q and %q for no data, want all four", where, p.Title, p.Description, field.Unit, field.NoValue)
 			}
 			if len(p.Targets) == 0 {
 				t.Errorf("%s: got no query, want one", where)
@@ -106,6 +227,58 @@ func TestDashboardPanels(t *testing.T) {
 				if target.Datasource.UID != "${datasource}" {
 					t.Errorf("%s: got the data source %q, want the one that was chosen", where, target.Datasource.UID)
 				}
+			}
+		}
+		for _, a := range d.Annotations.List {
+			checkExpression(t, uid+"/"+a.Name, a.Expr, rules)
+		}
+	}
+}
+
+// Tiles and tables show what is so now, not the last value of a range that may have
+// ended long ago. Graphs show the range.
+func TestNowIsNow(t *testing.T) {
+	for uid, d := range dashboards(t) {
+		for _, p := range d.charts() {
+			isNow := p.Type == "stat" || p.Type == "table"
+			for _, target := range p.Targets {
+				if target.Instant != isNow || target.Range == isNow {
+					t.Errorf("%s/%s: got instant %t and range %t for a %s, want the other", uid, p.Title, target.Instant, target.Range, p.Type)
+				}
+			}
+		}
+	}
+}
+
+var window = regexp.MustCompile(`\[([^\]]+)\]`)
+
+// A graph has one window, the short one, so that the onset of trouble is sharp.
+func TestGraphsHaveOneShortWindow(t *testing.T) {
+	for uid, d := range dashboards(t) {
+		for _, p := range d.charts() {
+			if p.Type != "timeseries" && p.Type != "heatmap" {
+				continue
+			}
+			for _, target := range p.Targets {
+				if strings.Contains(target.Expr, ":rate5m") {
+					t.Errorf("%s/%s: got a rate over 5 minutes, want one over the short window", uid, p.Title)
+				}
+				for _, match := range window.FindAllStringSubmatch(target.Expr, -1) {
+					if match[1] != "$__rate_interval" && match[1] != "$__range" { // the latter chooses series
+						t.Errorf("%s/%s: got the window %s, want $__rate_interval", uid, p.Title, match[1])
+					}
+				}
+			}
+		}
+	}
+}
+
+// No axis that shows only zeros is scaled to 100.
+func TestAxesFitZeros(t *testing.T) {
+	for uid, d := range dashboards(t) {
+		for _, p := range d.charts() {
+			if field := p.FieldConfig.Defaults; p.Type == "timeseries" && field.Max == nil && field.Custom.AxisSoftMax == 0 {
+				t.Errorf("%s/%s: got an axis with the unit %s and no maximum, want one", uid, p.Title, field.Unit)
 			}
 		}
 	}

@@ -62,8 +62,11 @@ func TestAlertsAreExplained(t *testing.T) {
 					t.Errorf("got no %q, want one", key)
 				}
 			}
-			if !strings.Contains(text, "runbook: deploy/README.md#"+strings.ToLower(name)+"\n") {
-				t.Error("got no link to its section of the runbook, want one")
+			if !strings.Contains(text, "runbook_url: https://runbooks.example.com/b24proxy/README.md#"+strings.ToLower(name)+"\n") {
+				t.Error("got no absolute link to its section of the runbook, want one")
+			}
+			if !dashboardURL.MatchString(text) {
+				t.Error("got no absolute link to a dashboard, want one")
 			}
 			if !strings.Contains(readme, "\n### "+name+"\n") {
 				t.Errorf("README.md: got no section %s, want one", name)
@@ -75,6 +78,9 @@ func TestAlertsAreExplained(t *testing.T) {
 		})
 	}
 }
+
+// dashboardURL leads to the portal's dashboard where the alert has a portal.
+var dashboardURL = regexp.MustCompile(`dashboard_url: http://localhost:3000/d/b24proxy-(overview|portal\?var-job=\{\{ \$labels\.job \}\}&var-portal=\{\{ \$labels\.portal \}\}\n)`)
 
 // timesTested counts the cases of promtool's tests in which an alert fires and
 // in which it is silent.

@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"b24proxy/limiter/statefile": {"limiter"},
 	"b24proxy/metrics":           {},
 	"b24proxy/deploy":            {},
-	"b24proxy/deploy/grafana":    {"metrics"},
+	"b24proxy/deploy/grafana":    {"metrics", "proxy/bitrix24"}, // the codes, which get a colour each
 }
 
 // kept says which package alone may import a package that is not ours.

@@ -4,19 +4,20 @@ package main
 // Grafana 11 and later) that the dashboards use.
 
 type dashboard struct {
-	UID           string     `json:"uid"`
-	Title         string     `json:"title"`
-	Description   string     `json:"description"`
-	Tags          []string   `json:"tags"`
-	SchemaVersion int        `json:"schemaVersion"`
-	Editable      bool       `json:"editable"`
-	GraphTooltip  int        `json:"graphTooltip"` // 1: one crosshair for all panels
-	Refresh       string     `json:"refresh"`
-	Time          timeRange  `json:"time"`
-	Timezone      string     `json:"timezone"`
-	Links         []link     `json:"links"`
-	Templating    templating `json:"templating"`
-	Panels        []panel    `json:"panels"`
+	UID           string      `json:"uid"`
+	Title         string      `json:"title"`
+	Description   string      `json:"description"`
+	Tags          []string    `json:"tags"`
+	SchemaVersion int         `json:"schemaVersion"`
+	Editable      bool        `json:"editable"`
+	GraphTooltip  int         `json:"graphTooltip"` // 1: one crosshair for all panels
+	Refresh       string      `json:"refresh"`
+	Time          timeRange   `json:"time"`
+	Timezone      string      `json:"timezone"`
+	Links         []link      `json:"links"`
+	Templating    templating  `json:"templating"`
+	Annotations   annotations `json:"annotations"`
+	Panels        []panel     `json:"panels"`
 }
 
 type timeRange struct {
@@ -55,6 +56,24 @@ type variable struct {
 	Current    *current    `json:"current,omitempty"`
 }
 
+type annotations struct {
+	List []annotation `json:"list"`
+}
+
+// annotation marks the moments at which its expression has a value.
+type annotation struct {
+	Name         string     `json:"name"`
+	Datasource   datasource `json:"datasource"`
+	Enable       bool       `json:"enable"`
+	IconColor    string     `json:"iconColor"`
+	Expr         string     `json:"expr"`
+	Step         string     `json:"step"`
+	TitleFormat  string     `json:"titleFormat"`
+	TextFormat   string     `json:"textFormat,omitempty"`
+	TagKeys      string     `json:"tagKeys,omitempty"`
+	ValueForTime bool       `json:"useValueForTime"` // the value is the moment, in milliseconds
+}
+
 type current struct {
 	Text  string `json:"text"`
 	Value string `json:"value"`
@@ -65,6 +84,8 @@ type datasource struct {
 	UID  string `json:"uid"`
 }
 
+// panel of the type row is the heading of the panels below it, which the reader
+// can fold.
 type panel struct {
 	ID              int              `json:"id"`
 	Type            string           `json:"type"`
@@ -104,6 +125,8 @@ type fieldConfig struct {
 
 type field struct {
 	Unit       string         `json:"unit"`
+	NoValue    string         `json:"noValue"` // what an empty panel says
+	Links      []dataLink     `json:"links,omitempty"`
 	Min        *float64       `json:"min,omitempty"`
 	Max        *float64       `json:"max,omitempty"`
 	Decimals   *int           `json:"decimals,omitempty"`
@@ -111,6 +134,12 @@ type field struct {
 	Thresholds *thresholds    `json:"thresholds,omitempty"`
 	Mappings   []any          `json:"mappings,omitempty"`
 	Custom     map[string]any `json:"custom,omitempty"`
+}
+
+// dataLink leads from a series or a cell to another dashboard.
+type dataLink struct {
+	Title string `json:"title"`
+	URL   string `json:"url"`
 }
 
 type thresholds struct {

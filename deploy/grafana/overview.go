@@ -6,130 +6,193 @@ import (
 	"b24proxy/metrics"
 )
 
-// overview describes the dashboard of all portals, which leads to each.
+// overview describes the dashboard of all portals, which leads to each. Without
+// scrolling it says which portals are hurt, by which codes, and since when.
 func overview() dashboard {
 	d := base(overviewUID, "b24proxy / Overview",
-		"Do calls reach Bitrix24, and how much of the limits is used? The table at the bottom leads to each portal.")
+		"Do calls reach Bitrix24, and how much of the limits is used? The lines of the table lead to the portals.")
 	d.Links = []link{linkTo(portalUID, "Portal", "One portal in detail")}
-	d.Templating = variables(all(labelValues("portal", "Portal", `label_values(b24proxy_requests_total{job=~"$job"}, portal)`)))
+	portal := all(labelValues("portal", "Portal", `label_values(b24proxy_requests_total{job=~"$job"}, portal)`))
+	portal.AllValue = ".+" // there may be a thousand
+	d.Templating = variables(portal)
+	d.Annotations = marks()
 	d.lay(
 		row{4, headline()},
-		row{8, []panel{
-			byOutcome(chosen(`sum by (outcome) (rate(b24proxy_requests_total{$chosen}[$__rate_interval]))`)),
-			lines("Availability", "percentunit",
-				"Share of calls that did not fail, over 5 minutes. A call failed if it was rejected, did not reach the portal or got a system error, each with a status of 5xx. The dashed line is the objective.",
-				query{chosen(`1 - sum(job_portal:b24proxy_requests_failed:rate5m{$chosen}) / sum(job_portal:b24proxy_requests:rate5m{$chosen})`), "availability"},
-				query{`vector(0.995)`, "objective"}).
-				ratio().
-				with("objective", dashed(), unfilled(), colour("red")),
-		}},
-		row{8, []panel{
-			lines("Limit errors", "reqps",
-				"Calls per second that clients lost because of the limit, and attempts per second that portals refused because of it. The proxy sends refused attempts again, so clients notice them only when they cannot wait.",
-				query{chosen(`sum(job_portal:b24proxy_limit_errors:rate5m{$chosen})`), "clients got"},
-				query{chosen(`sum(rate(b24proxy_errors_total{$chosen,source="` + string(metrics.FromPortal) + `",code=~"QUERY_LIMIT_EXCEEDED|.*RATELIMITEXCEPTION"}[$__rate_interval])) or 0 * sum(rate(b24proxy_requests_total{$chosen}[$__rate_interval]))`), "portals refused"}).
-				with("clients got", colour("red")).
-				with("portals refused", colour("orange")),
-			stacked("Errors by code", "reqps",
-				"Errors per second in answers of portals, inside batches, on the network and from the proxy itself; the ten most frequent codes.",
-				query{chosen(`topk(10, sum by (code) (rate(b24proxy_errors_total{$chosen}[$__rate_interval])))`), "{{code}}"}),
-		}},
-		row{8, []panel{
-			lines("Waiting calls by portal", "short",
-				"Calls that wait for a slot; the ten longest queues.",
-				query{chosen(`topk(10, sum by (portal) (b24proxy_queue_depth{$chosen}))`), "{{portal}}"}),
-			lines("Limit used by portal", "percentunit",
-				"Calls that the portal still counts, as a share of its burst; the ten highest. A little below 100 % calls begin to wait (the proxy keeps a margin): the limit is used up, which is not an error.",
-				query{chosen(`topk(10, max by (portal) (b24proxy_bucket_level{$chosen} / b24proxy_bucket_burst{$chosen}))`), "{{portal}}"}),
-		}},
-		row{8, []panel{
-			quantiles("Wait for a slot", "How long calls waited in the proxy before they were sent.",
-				chosen(`b24proxy_queue_wait_seconds_bucket{$chosen}`)),
+		row{8, []panel{portals().wide(16), alertList()}},
+		row{11, []panel{failuresByCode(allChosen), failuresByPortal()}},
+		heading("Calls and errors"),
+		row{9, []panel{byOutcome(allChosen), failedShare(allChosen)}},
+		row{9, []panel{otherErrorsByCode(allChosen), limitErrors()}},
+		heading("Limits"),
+		row{9, byPortal()},
+		heading("Waits"),
+		row{9, []panel{
+			quantiles("Wait for a slot", "How long calls waited in the proxy before they were sent; calls of low priority do not count, as for the alert.",
+				chosen(`b24proxy_queue_wait_seconds_bucket{$chosen,priority!="low"}`)),
 			quantiles("Portal time", "How long portals took to answer, without the wait in the proxy.",
 				chosen(`b24proxy_portal_request_duration_seconds_bucket{$chosen}`)),
 		}},
-		row{10, []panel{portals()}},
+		heading("Proxies"),
+		row{6, []panel{instances()}},
+		row{8, processes()},
 	)
 	return d
 }
 
-// chosen selects the jobs and portals that the reader chose.
-func chosen(expr string) string {
-	return strings.ReplaceAll(expr, "$chosen", `job=~"$job",portal=~"$portal"`)
-}
+// allChosen selects the jobs and portals that the reader chose.
+const allChosen = `job=~"$job",portal=~"$portal"`
+
+func chosen(expr string) string { return strings.ReplaceAll(expr, "$chosen", allChosen) }
 
 func headline() []panel {
 	return []panel{
-		stat("Availability", "percentunit",
-			"Share of calls that did not fail, in the time range shown. The objective is 99.5 %.",
-			chosen(`1 - sum(sum_over_time(job_portal:b24proxy_requests_failed:rate5m{$chosen}[$__range])) / sum(sum_over_time(job_portal:b24proxy_requests:rate5m{$chosen}[$__range]))`),
-			otherwise("red"), threshold("yellow", 0.995), threshold("green", 0.999)),
+		upTile().wide(3),
+		availabilityTile(allChosen).wide(3),
+		budgetTile().wide(3),
+		failedTile(allChosen).wide(2),
 		stat("Calls", "reqps", "Calls of clients that ended, per second.",
-			chosen(`sum(rate(b24proxy_requests_total{$chosen}[$__rate_interval]))`),
-			otherwise("blue")),
-		stat("Limit errors", "short",
-			"Calls that clients lost because the queue was full or the wait too long, in the time range shown. There should be none.",
-			chosen(`sum(increase(b24proxy_rejected_total{$chosen,reason=~"queue_full|queue_wait"}[$__range])) or 0 * sum(b24proxy_build_info{job=~"$job"})`),
-			otherwise("green"), threshold("red", 1)).whole(),
-		stat("Waiting", "short", "Calls that wait for a slot now.",
-			chosen(`sum(b24proxy_queue_depth{$chosen})`),
-			otherwise("blue")).whole(),
+			number(chosen(`sum(rate(b24proxy_requests_total{$chosen}[$__rate_interval]))`)),
+			otherwise("blue")).wide(2),
+		stat("Limit errors (range)", "locale",
+			"Calls that clients lost in the time shown because the queue was full or the wait too long. There should be none.",
+			number(chosen(`round(sum(increase(b24proxy_rejected_total{$chosen,reason=~"queue_full|queue_wait"}[$__range]))) or 0 * sum(up{job=~"$job"})`)),
+			otherwise("green"), threshold("red", 1)).whole().wide(3),
+		stat("Waiting", "locale", "Calls that wait for a slot now.",
+			number(chosen(`sum(b24proxy_queue_depth{$chosen})`)),
+			otherwise("blue")).whole().wide(2),
 		stat("Limit used, highest", "percentunit",
-			"The portal nearest to its limit: calls that it still counts, as a share of its burst. A little below 100 % calls begin to wait.",
-			chosen(`max(b24proxy_bucket_level{$chosen} / b24proxy_bucket_burst{$chosen})`),
-			otherwise("green"), threshold("yellow", 0.8), threshold("orange", 0.95)).ratio(),
-		stat("Wait, 95 %", "s",
-			"95 of 100 calls waited at most this long for a slot. The target is 10 seconds.",
-			chosen(`histogram_quantile(0.95, sum by (le) (rate(b24proxy_queue_wait_seconds_bucket{$chosen}[$__rate_interval])))`),
-			otherwise("green"), threshold("yellow", 5), threshold("red", 10)),
+			"The portal nearest to its limit: calls that it still counts, as a share of its burst. A little below 100 % calls begin to wait: the limit is used up, which is not an error.",
+			[]query{{chosen(`topk(1, max by (portal) (b24proxy_bucket_level{$chosen} / b24proxy_bucket_burst{$chosen}))`), "{{portal}}"}},
+			otherwise("blue")).ratio().named().whole().wide(3),
+		stat("Longest wait, 95 %", "s",
+			"The portal whose calls wait longest: 95 of 100 waited at most this long for a slot. Calls of low priority do not count, as for the alert. The target is 10 seconds.",
+			[]query{{chosen(`topk(1, histogram_quantile(0.95, sum by (portal, le) (rate(b24proxy_queue_wait_seconds_bucket{$chosen,priority!="low"}[$__rate_interval]))) >= 0)`), "{{portal}}"}},
+			otherwise("green"), threshold("yellow", 5), threshold("red", 10)).named().empty("no calls").wide(3),
 	}
 }
 
-// portals is a table with one line per portal, which leads to its dashboard.
-func portals() panel {
-	columns := []struct {
-		name, unit, expr string
-	}{
-		{"Calls", "reqps", `sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen})`},
-		{"Failed", "percentunit", `sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}) / sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen})`},
-		{"Limit errors", "reqps", `sum by (portal) (job_portal:b24proxy_limit_errors:rate5m{$chosen})`},
-		{"Waiting", "short", `sum by (portal) (b24proxy_queue_depth{$chosen})`},
-		{"Limit used", "percentunit", `max by (portal) (b24proxy_bucket_level{$chosen} / b24proxy_bucket_burst{$chosen})`},
-		{"Wait, 95 %", "s", `histogram_quantile(0.95, sum by (portal, le) (rate(b24proxy_queue_wait_seconds_bucket{$chosen}[5m])))`},
-		{"Operating time", "percentunit", `max by (portal) (b24proxy_operating_ratio{$chosen})`},
-	}
-	names := map[string]any{"portal": "Portal"}
-	order := map[string]any{"portal": 0}
-	var queries []query
-	for i, c := range columns {
-		queries = append(queries, query{chosen(c.expr), ""})
-		value := "Value #" + string(rune('A'+i))
-		names[value], order[value] = c.name, i+1
-	}
-	p := newPanel("table", "Portals", "short",
-		"One line per portal, over the last five minutes. Click on a portal to see it in detail. A portal without a limit has no bucket.", queries)
-	for i := range p.Targets {
-		p.Targets[i].Format, p.Targets[i].Instant, p.Targets[i].Range = "table", true, false
-	}
-	p.Options = map[string]any{
-		"showHeader": true,
-		"cellHeight": "sm",
-		"sortBy":     []any{map[string]any{"displayName": "Calls", "desc": true}},
-	}
-	p.Transformations = []transformation{
-		{ID: "merge", Options: map[string]any{}},
-		{ID: "organize", Options: map[string]any{
-			"excludeByName": map[string]any{"Time": true},
-			"indexByName":   order,
-			"renameByName":  names,
-		}},
-	}
-	p = p.with("Portal", property{"links", []any{map[string]any{
-		"title": "Show ${__value.text}",
-		"url":   "/d/" + portalUID + "?var-portal=${__value.text}&${datasource:queryparam}&${job:queryparam}&${__url_time_range}",
-	}}})
-	for _, c := range columns {
-		p = p.with(c.name, property{"unit", c.unit})
-	}
+// budgetTile says what the objective still allows.
+func budgetTile() panel {
+	p := stat("Error budget left (30 days)", "percentunit",
+		"What remains of the failed calls that the objective allows: 100 % after 30 days without one, below 0 % where more failed. It counts all portals of the job.",
+		number(`1 - sum(sum_over_time(job:b24proxy_requests_failed:rate5m{job=~"$job"}[30d])) / (sum(sum_over_time(job:b24proxy_requests:rate5m{job=~"$job"}[30d])) > 0) / `+errorBudget),
+		otherwise("red"), threshold("yellow", 0), threshold("green", 0.5)).empty("no calls")
+	p.FieldConfig.Defaults.Decimals = new(0)
 	return p
+}
+
+// portals is a table with one line per portal, which leads to its dashboard. Those
+// that cannot be used come first, then those whose calls fail most.
+func portals() panel {
+	code := column{name: "Share of code", unit: "reqps", expr: chosen(`topk by (portal) (1, sum by (portal, code) (avg_over_time(job_portal_code:b24proxy_failures:rate1m{$chosen}[5m])) > 0)`)}
+	columns := []column{
+		{"State", "none", `(2 * max by (portal) (b24proxy_breaker_open{$chosen}) > 0)
+or (sum by (portal) (rate(b24proxy_requests_total{$chosen,outcome="unreachable"}[5m])) / sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen}) > bool 0.5)
+or 0 * sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen})`,
+			append(cells("color-background"), property{"custom.width", 100}, words([2]string{"usable", "transparent"}, [2]string{"unreachable", "purple"}, [2]string{"blocked", "dark-red"}))},
+		{"Failed", "locale", `300 * sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen})`,
+			append(cells("color-background", otherwise("transparent"), threshold("red", 0.5)), property{"decimals", 0})},
+		{"Since", "dateTimeAsIsoNoDateIfToday", `1000 * (
+  max by (portal) (max_over_time(timestamp(sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}) == 0)[$__range:1m]))
+  or min by (portal) (min_over_time(timestamp(sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}))[$__range:1m]))
+) and on (portal) sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}) > 0`, nil},
+		{"Share", "percentunit", `sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}) / (sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen}) > 0)`,
+			append(cells("color-text", otherwise("text"), threshold("yellow", 0.005), threshold("red", 0.072)), property{"decimals", 1})},
+		{"Calls/s", "none", `sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen})`, []property{{"decimals", 1}}},
+		{"Waiting", "locale", `sum by (portal) (b24proxy_queue_depth{$chosen})`, nil},
+		{"Wait, 95 %", "s", `histogram_quantile(0.95, sum by (portal, le) (rate(b24proxy_queue_wait_seconds_bucket{$chosen,priority!="low"}[5m]))) >= 0`,
+			cells("color-text", otherwise("text"), threshold("yellow", 5), threshold("red", 10))},
+		{"Limit used", "percentunit", `max by (portal) (b24proxy_bucket_level{$chosen} / b24proxy_bucket_burst{$chosen})`,
+			[]property{{"decimals", 0}}},
+		{"Rate", "percentunit", `min by (portal) (b24proxy_bucket_rate{$chosen} / b24proxy_bucket_plan_rate{$chosen})`,
+			append(cells("color-text", otherwise("orange"), threshold("text", 0.995)), property{"decimals", 0})},
+		{"Operating", "percentunit", `max by (portal) (b24proxy_operating_ratio{$chosen})`,
+			append(cells("color-text", otherwise("text"), threshold("yellow", 0.7), threshold("red", 0.9)), property{"decimals", 0})},
+	}
+	for i := range columns {
+		columns[i].expr = chosen(columns[i].expr)
+	}
+	return table("Portals (last 5 minutes)",
+		"One line per portal: the code with which most calls failed, whether the portal can be used at all, how many calls failed and since when, and the limit. Rate is the rate in force as a share of the plan's; below 100 % another program uses the same limit. A portal without a limit has no bucket. Click on a portal to see it in detail.",
+		[][2]string{{"portal", "Portal"}, {"code", "Code"}}, append(columns, code)).
+		hide("Value #"+string(rune('A'+len(columns)))).
+		sorted("-State", "-Failed", "-Calls/s").
+		with("Portal", property{"links", toPortal("${__value.raw}")}, property{"custom.width", 175}).
+		with("Code", cells("color-text")[0], codeMappings(failureCodes()), property{"custom.width", 205}).
+		empty("no call in the last 5 minutes")
+}
+
+// failuresByPortal says who is hurt, by what and since when.
+func failuresByPortal() panel {
+	p := stacked("Failures by portal and code, per second", "none",
+		"Calls per second that failed for their callers, by portal and by the code that they got. Click on a series to see its portal.",
+		query{occurred("portal, code", chosen(failures+"{$chosen}"), chosen("max_over_time("+failures+"{$chosen}")), "{{portal}} {{code}}"}).
+		colouredByCode(failureCodes()).beside().empty("no call failed in this time")
+	p.FieldConfig.Defaults.Links = toPortal("${__field.labels.portal}")
+	return p
+}
+
+func limitErrors() panel {
+	return lines("Limit errors", "reqps",
+		"Calls per second that clients lost because of the limit, and attempts per second that portals refused because of it. The proxy sends refused attempts again, so clients notice them only when they cannot wait.",
+		query{chosen(`sum(rate(b24proxy_rejected_total{$chosen,reason=~"queue_full|queue_wait"}[$__rate_interval]))`), "clients got"},
+		query{chosen(`sum(rate(b24proxy_errors_total{$chosen,source="` + string(metrics.FromPortal) + `",code=~"QUERY_LIMIT_EXCEEDED|.*RATELIMITEXCEPTION"}[$__rate_interval]))`), "portals refused"}).
+		with("clients got", colour("orange")).
+		with("portals refused", colour("light-orange")).
+		beside()
+}
+
+func byPortal() []panel {
+	p := []panel{
+		lines("Waiting calls by portal", "short",
+			"Calls that wait for a slot; the ten longest queues.",
+			query{chosen(`topk(10, sum by (portal) (b24proxy_queue_depth{$chosen}))`), "{{portal}}"}),
+		lines("Limit used by portal", "percentunit",
+			"Calls that the portal still counts, as a share of its burst; the ten highest. A little below 100 % calls begin to wait (the proxy keeps a margin): the limit is used up, which is not an error.",
+			query{chosen(`topk(10, max by (portal) (b24proxy_bucket_level{$chosen} / b24proxy_bucket_burst{$chosen}))`), "{{portal}}"}).ratio(),
+		lines("Rate in force by portal", "percentunit",
+			"Calls per second that the proxy sends at most, as a share of what the plan allows; the ten lowest. It is lower while another program uses the same limit.",
+			query{chosen(`bottomk(10, min by (portal) (b24proxy_bucket_rate{$chosen} / b24proxy_bucket_plan_rate{$chosen}))`), "{{portal}}"}).ratio(),
+	}
+	for i := range p {
+		p[i] = p[i].beside()
+		p[i].FieldConfig.Defaults.Links = toPortal("${__field.labels.portal}")
+		p[i].FieldConfig.Defaults.Custom["fillOpacity"] = 0
+		p[i].Options["legend"].(map[string]any)["calcs"] = []string{"lastNotNull", "max"}
+	}
+	lowest := p[2].Options["legend"].(map[string]any)
+	lowest["calcs"], lowest["sortBy"], lowest["sortDesc"] = []string{"lastNotNull", "min"}, "Min", false
+	return p
+}
+
+// instances is a table with one line per proxy.
+func instances() panel {
+	proxies := `{job=~"$job"}`
+	return table("Instances", "The proxies that Prometheus scrapes, what they run and what they use.",
+		[][2]string{{"instance", "Instance"}, {"version", "Version"}, {"revision", "Revision"}, {"goversion", "Go"}},
+		[]column{
+			{"State", "none", `sum by (instance) (up` + proxies + `)`, append(cells("color-background"), words([2]string{"down", "red"}, [2]string{"up", "green"}))},
+			{"Running for", "dtdurations", `max by (instance) (time() - process_start_time_seconds` + proxies + `)`, nil},
+			{"CPU", "percentunit", `sum by (instance) (rate(process_cpu_seconds_total` + proxies + `[$__rate_interval]))`, nil},
+			{"Memory", "bytes", `sum by (instance) (process_resident_memory_bytes` + proxies + `)`, nil},
+			{"Goroutines", "locale", `sum by (instance) (go_goroutines` + proxies + `)`, nil},
+			{"Bodies in memory", "bytes", `sum by (instance) (b24proxy_memory_bytes` + proxies + `)`, nil},
+			{"Bodies on disk", "bytes", `sum by (instance) (b24proxy_spool_bytes` + proxies + `)`, nil},
+			{"Build", "none", `max by (instance, version, revision, goversion) (b24proxy_build_info` + proxies + `)`, nil},
+		}).hide("Value #H").empty("Prometheus scrapes no proxy")
+}
+
+// processes shows what the proxies use over time.
+func processes() []panel {
+	each := func(title, unit, description, expr string) panel {
+		return lines(title, unit, description, query{expr, "{{instance}}"})
+	}
+	return []panel{
+		each("CPU", "percentunit", "Share of one processor that each proxy uses.", `rate(process_cpu_seconds_total{job=~"$job"}[$__rate_interval])`),
+		each("Memory", "bytes", "Memory that each proxy uses, held bodies included.", `process_resident_memory_bytes{job=~"$job"}`),
+		each("Goroutines", "short", "Goroutines of each proxy; a waiting call has a few.", `go_goroutines{job=~"$job"}`),
+		lines("Request bodies held", "bytes", "Bytes of request bodies and headers that wait in memory and on disk.",
+			query{`sum(b24proxy_memory_bytes{job=~"$job"})`, "memory"},
+			query{`sum(b24proxy_spool_bytes{job=~"$job"})`, "disk"}),
+	}
 }
