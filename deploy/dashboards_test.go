@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"encoding/json"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -18,10 +19,7 @@ type dashboard struct {
 	}
 
 	Templating struct {
-		List []struct {
-			Name, Type string
-			IncludeAll bool
-		}
+		List []variable
 	}
 	Annotations struct {
 		List []struct{ Name, Expr string }
@@ -57,6 +55,11 @@ type dashboardPanel struct {
 }
 
 type dataLink struct{ URL string }
+
+type variable struct {
+	Name, Type string
+	IncludeAll bool
+}
 
 // charts returns the panels that show something; rows are only headings.
 func (d dashboard) charts() []dashboardPanel {
@@ -118,29 +121,25 @@ func TestDashboardLinks(t *testing.T) {
 	}
 }
 
-// A link passes the data source and the job, by names that its target has. It
-// passes a portal only from a row or series: what "All" or one dashboard's choice
-// would mean on the other is unclear.
-func TestLinksPassWhatTheTargetHas(t *testing.T) {
+// Whoever follows a link finds the data source and the job chosen as before. A link
+// to all portals leaves the portal open, one from a row or series chooses its portal.
+func TestLinksLead(t *testing.T) {
 	all := dashboards(t)
 	for uid, d := range all {
 		for _, l := range d.Links {
 			if l.IncludeVars {
 				t.Errorf("%s: got a link to %s with all variables, want those that it names", uid, l.URL)
 			}
-			if got := passed(t, all, l.URL); got != "datasource job" {
-				t.Errorf("%s: got a link that passes %q, want the data source and the job", uid, got)
+			if got, want := follow(t, all, l.URL), "var-datasource=prometheus&var-job=%24__all"; got != want {
+				t.Errorf("%s: got a link that passes %s, want %s", uid, got, want)
 			}
 		}
 		links := 0
 		for _, p := range d.charts() {
-			for _, url := range p.dataLinks(t) {
+			for _, to := range p.dataLinks(t) {
 				links++
-				if got := passed(t, all, url); got != "datasource job portal" {
-					t.Errorf("%s/%s: got a link that passes %q, want the data source, the job and the portal", uid, p.Title, got)
-				}
-				if !strings.Contains(url, "${__url_time_range}") {
-					t.Errorf("%s/%s: got a link without the time range, want it", uid, p.Title)
+				if got, want := follow(t, all, to), "from=now-3h&to=now&var-datasource=prometheus&var-job=%24__all&var-portal=acme.bitrix24.com"; got != want {
+					t.Errorf("%s/%s: got a link that passes %s, want %s", uid, p.Title, got, want)
 				}
 			}
 		}
@@ -173,39 +172,41 @@ func (p dashboardPanel) dataLinks(t *testing.T) []string {
 	return urls
 }
 
-var queryParam = regexp.MustCompile(`^\$\{(\w+):queryparam\}$`)
+// chosen is what a link's variables are where the reader has chosen all jobs, and
+// clicks on the portal acme.bitrix24.com.
+var chosen = strings.NewReplacer(
+	"${datasource:queryparam}", "var-datasource=prometheus",
+	"${job:queryparam}", "var-job=$__all",
+	"${__url_time_range}", "from=now-3h&to=now",
+	"${__value.raw}", "acme.bitrix24.com",
+	"${__field.labels.portal}", "acme.bitrix24.com",
+)
 
-// passed returns the names of the variables that a link sets, with spaces between.
-// Each must exist in the dashboard that the link leads to.
-func passed(t *testing.T, all map[string]dashboard, url string) string {
+// follow returns what a link passes. The dashboard to which it leads must have each
+// variable, and take "All" where it gets that.
+func follow(t *testing.T, all map[string]dashboard, link string) string {
 	t.Helper()
-	path, query, _ := strings.Cut(url, "?")
-	target, ok := all[strings.TrimPrefix(path, "/d/")]
+	to, err := url.Parse(chosen.Replace(link))
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, ok := all[strings.TrimPrefix(to.Path, "/d/")]
 	if !ok {
-		t.Errorf("got a link to %s, want one to a dashboard that exists", path)
+		t.Errorf("got a link to %s, want one to a dashboard that exists", to.Path)
 	}
-	var names []string
-	for part := range strings.SplitSeq(query, "&") {
-		name, _, isSet := strings.Cut(part, "=")
+	for name, values := range to.Query() {
 		name, isVariable := strings.CutPrefix(name, "var-")
-		if match := queryParam.FindStringSubmatch(part); match != nil {
-			name, isSet, isVariable = match[1], true, true
+		if !isVariable {
+			continue
 		}
-		if !isSet || !isVariable {
-			continue // the time range
-		}
-		names = append(names, name)
-		if !slices.ContainsFunc(target.Templating.List, func(v struct {
-			Name, Type string
-			IncludeAll bool
-		}) bool {
-			return v.Name == name
-		}) {
-			t.Errorf("%s: got the variable %s, which %s lacks", url, name, path)
+		i := slices.IndexFunc(target.Templating.List, func(v variable) bool { return v.Name == name })
+		if i < 0 {
+			t.Errorf("%s: got the variable %s, which %s lacks", link, name, to.Path)
+		} else if values[0] == "$__all" && !target.Templating.List[i].IncludeAll {
+			t.Errorf("%s: got All for the variable %s, which %s does not take", link, name, to.Path)
 		}
 	}
-	slices.Sort(names)
-	return strings.Join(names, " ")
+	return to.Query().Encode()
 }
 
 // Each panel has a title, a description, a unit and a word for the case that it has

@@ -120,7 +120,7 @@ func (p panel) wide(columns int) panel {
 
 // heading begins a group of panels, which the reader can fold.
 func heading(title string) row {
-	return row{1, []panel{{Type: "row", Title: title, Datasource: prometheus, Targets: []target{}, FieldConfig: fieldConfig{Overrides: []override{}}}}}
+	return row{1, []panel{{Type: "row", Title: title, Datasource: prometheus, Targets: []target{}, Options: map[string]any{}, FieldConfig: fieldConfig{Overrides: []override{}}}}}
 }
 
 // query is an expression and the legend of its series.
@@ -377,12 +377,11 @@ func dashed() property {
 
 func unfilled() property { return property{"custom.fillOpacity", 0} }
 
-// occurred leaves out the series that are zero in all the time shown, which the
-// second expression counts there. Counters of the usual errors exist before the
-// first error, at zero.
-func occurred(by, expr, inRange string) string {
-	by = "(" + by + ")"
-	return "sum by " + by + " (" + expr + ") and on " + by + " sum by " + by + " (" + inRange + "[$__range] @ end())) > 0"
+// failing shows failed calls by labels. The rule has no value where nothing fails;
+// series with a value in the time shown are zero there.
+func failing(by, selector string) string {
+	series := failures + "{" + selector + "}"
+	return "sum by (" + by + ") (" + series + ") or 0 * sum by (" + by + ") (max_over_time(" + series + "[$__range] @ end()))"
 }
 
 // failures is the rule that counts failed calls by code.
@@ -392,7 +391,7 @@ const failures = "job_portal_code:b24proxy_failures:rate1m"
 func failuresByCode(selector string) panel {
 	return stacked("Failures by code, per second", "none",
 		"Calls per second that failed for their callers, by the code that they got. Errors that callers must mend themselves are apart, and so are refusals of portals that the proxy absorbed by sending the call again. A read that is sent once more after an unexpected answer counts twice.",
-		query{occurred("code", failures+"{"+selector+"}", "max_over_time("+failures+"{"+selector+"}"), "{{code}}"}).
+		query{failing("code", selector), "{{code}}"}).
 		colouredByCode(failureCodes()).beside().empty("no call failed in this time")
 }
 

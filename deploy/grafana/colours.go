@@ -78,8 +78,8 @@ func shade(hue float64, n int) string {
 	return fmt.Sprintf("#%02x%02x%02x", channel(0), channel(8), channel(4))
 }
 
-// failed reports whether callers who get a code count as failed, which is what
-// its status says (deploy/README.md#what-availability-means).
+// failed reports whether calls that end with a code count as failed. Its status
+// decides; deploy/README.md says what availability means.
 func failed(e bitrix24.SystemError) bool { return e.Status >= 500 }
 
 // failureCodes are the codes of failed calls, in the order of the table.

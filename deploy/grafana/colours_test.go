@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
 
@@ -101,5 +102,23 @@ func TestFailuresAreWhatTheRuleCounts(t *testing.T) {
 	counted := slices.DeleteFunc(failureCodes(), func(c bitrix24.Code) bool { return c == bitrix24.CodeQueryLimitExceeded })
 	if want := `code=~"` + alternatives(counted) + `"`; !strings.Contains(string(rules), want) {
 		t.Errorf("got no %s in the rule of failures, want it", want)
+	}
+}
+
+// Every outcome has a colour, and those that are errors have one for each class of
+// status that they may have.
+func TestEveryOutcomeHasAColour(t *testing.T) {
+	var named []string
+	for _, o := range outcomeColours {
+		named = append(named, o.name)
+	}
+	for _, want := range []string{
+		string(metrics.OK), string(metrics.MethodError), string(metrics.Unreachable), string(metrics.Abandoned),
+		string(metrics.PortalError) + " 4xx", string(metrics.PortalError) + " 5xx",
+		string(metrics.Rejected) + " 4xx", string(metrics.Rejected) + " 5xx",
+	} {
+		if !slices.Contains(named, want) {
+			t.Errorf("got no colour for %s, want one", want)
+		}
 	}
 }

@@ -84,17 +84,17 @@ func budgetTile() panel {
 // portals is a table with one line per portal, which leads to its dashboard. Those
 // that cannot be used come first, then those whose calls fail most.
 func portals() panel {
-	code := column{name: "Share of code", unit: "reqps", expr: chosen(`topk by (portal) (1, sum by (portal, code) (avg_over_time(job_portal_code:b24proxy_failures:rate1m{$chosen}[5m])) > 0)`)}
+	code := column{name: "Share of code", unit: "reqps", expr: chosen(`topk by (portal) (1, sum by (portal, code) (sum_over_time(job_portal_code:b24proxy_failures:rate1m{$chosen}[5m])))`)}
 	columns := []column{
 		{"State", "none", `(2 * max by (portal) (b24proxy_breaker_open{$chosen}) > 0)
 or (sum by (portal) (rate(b24proxy_requests_total{$chosen,outcome="unreachable"}[5m])) / sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen}) > bool 0.5)
 or 0 * sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen})`,
-			append(cells("color-background"), property{"custom.width", 100}, words([2]string{"usable", "transparent"}, [2]string{"unreachable", "purple"}, [2]string{"blocked", "dark-red"}))},
+			append(cells("color-background"), property{"custom.width", 95}, words([2]string{"usable", "transparent"}, [2]string{"unreachable", "purple"}, [2]string{"blocked", "dark-red"}))},
 		{"Failed", "locale", `300 * sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen})`,
 			append(cells("color-background", otherwise("transparent"), threshold("red", 0.5)), property{"decimals", 0})},
 		{"Since", "dateTimeAsIsoNoDateIfToday", `1000 * (
-  max by (portal) (max_over_time(timestamp(sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}) == 0)[$__range:1m]))
-  or min by (portal) (min_over_time(timestamp(sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}))[$__range:1m]))
+  max by (portal) (max_over_time(timestamp(sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}) == 0)[$__range:30s]))
+  or min by (portal) (min_over_time(timestamp(sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}))[$__range:30s]))
 ) and on (portal) sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}) > 0`, nil},
 		{"Share", "percentunit", `sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}) / (sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen}) > 0)`,
 			append(cells("color-text", otherwise("text"), threshold("yellow", 0.005), threshold("red", 0.072)), property{"decimals", 1})},
@@ -118,7 +118,7 @@ or 0 * sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen})`,
 		hide("Value #"+string(rune('A'+len(columns)))).
 		sorted("-State", "-Failed", "-Calls/s").
 		with("Portal", property{"links", toPortal("${__value.raw}")}, property{"custom.width", 175}).
-		with("Code", cells("color-text")[0], codeMappings(failureCodes()), property{"custom.width", 205}).
+		with("Code", cells("color-text")[0], codeMappings(failureCodes()), property{"custom.width", 235}).
 		empty("no call in the last 5 minutes")
 }
 
@@ -126,7 +126,7 @@ or 0 * sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen})`,
 func failuresByPortal() panel {
 	p := stacked("Failures by portal and code, per second", "none",
 		"Calls per second that failed for their callers, by portal and by the code that they got. Click on a series to see its portal.",
-		query{occurred("portal, code", chosen(failures+"{$chosen}"), chosen("max_over_time("+failures+"{$chosen}")), "{{portal}} {{code}}"}).
+		query{failing("portal, code", allChosen), "{{portal}} {{code}}"}).
 		colouredByCode(failureCodes()).beside().empty("no call failed in this time")
 	p.FieldConfig.Defaults.Links = toPortal("${__field.labels.portal}")
 	return p

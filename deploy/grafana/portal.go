@@ -136,7 +136,7 @@ func lost() []panel {
 	return []panel{
 		stacked("Rejected by reason", "reqps",
 			"Calls per second that the proxy answered itself instead of sending them.",
-			query{occurred("reason", this(`rate(b24proxy_rejected_total{$this}[$__rate_interval])`), this(`increase(b24proxy_rejected_total{$this}`)), "{{reason}}"}).
+			query{this(`sum by (reason) (rate(b24proxy_rejected_total{$this}[$__rate_interval])) and on (reason) sum by (reason) (increase(b24proxy_rejected_total{$this}[$__range] @ end())) > 0`), "{{reason}}"}).
 			empty("no call was rejected in this time"),
 		lines("Hung up while waiting", "reqps",
 			"Calls per second whose client hung up before they got a slot. The portal never saw them.",
