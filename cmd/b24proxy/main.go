@@ -20,6 +20,7 @@ import (
 	"b24proxy/limiter"
 	"b24proxy/limiter/statefile"
 	"b24proxy/proxy"
+	"b24proxy/proxy/bitrix24"
 )
 
 const usage = `b24proxy is a rate-limiting reverse proxy in front of the Bitrix24 REST API.
@@ -128,6 +129,7 @@ func run(ctx context.Context, s settings, warnings []string, stderr io.Writer) e
 		}
 		defer file.Close()
 		config.StateFile, config.StatePath = file, string(s.StateFile)
+		bitrix24.UseIDKey(file.Key())
 	}
 	if s.CADir != "" {
 		ca, err := s.openCA(log)

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+
+	"b24proxy/proxy/b24sim"
 )
 
 // With a state file, a new process knows what the one before it has used of the
@@ -61,5 +65,47 @@ func TestStateFileOfAnother(t *testing.T) {
 	}
 	if code := launch(t, "STATE_FILE="+path).wait(); code != 1 {
 		t.Errorf("the second program: got exit code %d, want 1", code)
+	}
+}
+
+// A webhook without a name has the same short id after a restart with the state file.
+// Without the file it has another, and /status says so.
+func TestCredentialsKeepTheirIDs(t *testing.T) {
+	for name, c := range map[string]struct{ keep bool }{"with a state file": {true}, "without one": {false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, upstream := portal(t, b24sim.Config{})
+			settings := []string{"UPSTREAM=" + upstream}
+			if c.keep {
+				settings = append(settings, "STATE_FILE="+filepath.Join(t.TempDir(), "state"))
+			}
+			var clients []string
+			for range 2 {
+				p := launch(t, settings...)
+				call(t, "POST", p.clients+add, "{}").wantOK(t)
+				var s struct {
+					Store struct {
+						Keeps bool `json:"keeps_credential_ids"`
+					}
+					Portals []struct {
+						Usage struct {
+							ByClient []struct{ Client string } `json:"by_client"`
+						}
+					}
+				}
+				if err := json.Unmarshal(call(t, "GET", p.admin+"/status", "").body, &s); err != nil || len(s.Portals) != 1 || len(s.Portals[0].Usage.ByClient) != 1 {
+					t.Fatalf("got %+v (%v), want one client at one portal", s, err)
+				}
+				if s.Store.Keeps != c.keep {
+					t.Errorf("/status says that ids are kept: %v, want %v", s.Store.Keeps, c.keep)
+				}
+				clients = append(clients, s.Portals[0].Usage.ByClient[0].Client)
+				p.signal(syscall.SIGTERM)
+				p.wait()
+			}
+			if same := clients[0] == clients[1]; same != c.keep || !strings.HasPrefix(clients[0], "webhook ") {
+				t.Errorf("got %q, want the same webhook twice: %v", clients, c.keep)
+			}
+		})
 	}
 }

@@ -1,7 +1,7 @@
 // Package statefile keeps, over a restart or a kill, when each upstream's bucket
 // will be full again: so a start knows what was spent before it.
 //
-// The file is a header and one line for each upstream, all of the same width and
+// The file is a header, with a random key, and one line for each upstream, all of the same width and
 // readable by people. Save overwrites a line by one pwrite(2). Once that has
 // returned, or is half way, kill -9 cannot undo it: what was written belongs to
 // the kernel, not to the process. A kill cannot cut a line in two either: the
@@ -25,6 +25,7 @@ import (
 
 // A File is a state file that is open. It is safe for concurrent use.
 type File struct {
+	key     []byte
 	mu      sync.Mutex
 	file    *os.File
 	records map[string]*record // by upstream
@@ -44,6 +45,10 @@ const (
 	maxLines   = 10_000 // when all are in use, the bucket that is full the soonest is forgotten
 	firstSweep = 64     // lines in use before full buckets are looked for
 )
+
+// Key returns 32 random bytes that stay the same as long as the file does. Names that
+// are made with it are the same after a restart.
+func (f *File) Key() []byte { return f.key }
 
 // Load returns when an upstream's bucket will be full again, if that is known.
 // It may be long ago. If the clock was set back, it may be further off than any

@@ -133,7 +133,7 @@ func TestDamagedByteLosesOneLine(t *testing.T) {
 // not used again since. The latest instant counts, in whichever line it is.
 func TestLatestOfSeveralLinesCounts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
-	text := header()
+	text := header(newKey())
 	for _, after := range []time.Duration{1, 3, 2} {
 		line, err := encodeLine("acme.example", saved{later.Add(after * time.Second), time.Now(), limiter.Standard.Rate})
 		if err != nil {

@@ -23,12 +23,6 @@ const (
 	maxUpstream = 260                            // the longest host name with a port
 )
 
-// The headers of both versions.
-const (
-	headerText  = "b24proxy state, version 2: when each portal's bucket will be full again, when that was written, calls per second"
-	headerText1 = "b24proxy state, version 1: when each portal's bucket will be full again"
-)
-
 // saved is what a line says of an upstream's bucket.
 type saved struct {
 	fullAt time.Time // when the bucket is full again, at the plan's rate
@@ -57,14 +51,6 @@ func (e saved) under(now time.Time, p limiter.Plan) time.Time {
 
 // lineOffset is where a line starts. The header is before the first line.
 func lineOffset(line int) int64 { return int64(line+1) * lineWidth }
-
-// header is the first line of the file.
-func header() []byte { return seal(headerText) }
-
-// isHeader reports whether a line is the header of a file that can be read.
-func isHeader(line []byte) bool {
-	return bytes.Equal(line, header()) || bytes.Equal(line, seal(headerText1))
-}
 
 // seal pads a text to a line and adds its checksum.
 func seal(text string) []byte {

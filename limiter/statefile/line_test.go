@@ -10,8 +10,8 @@ import (
 
 // No line is on two pages of memory, so that a kill cannot cut it.
 func TestLineIsOnOnePage(t *testing.T) {
-	if os.Getpagesize()%lineWidth != 0 || len(header()) != lineWidth {
-		t.Errorf("got lines of %d bytes and pages of %d, want a page to hold whole lines", len(header()), os.Getpagesize())
+	if os.Getpagesize()%lineWidth != 0 || len(header(newKey())) != lineWidth {
+		t.Errorf("got lines of %d bytes and pages of %d, want a page to hold whole lines", len(header(newKey())), os.Getpagesize())
 	}
 }
 
@@ -40,7 +40,7 @@ func FuzzDecodeLine(f *testing.F) {
 	f.Add(line)
 	f.Add(line[:30])
 	f.Add([]byte{})
-	f.Add(header())
+	f.Add(header(newKey()))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		if upstream, at, err := decodeLine(line); err == nil {
 			if again, err := encodeLine(upstream, at); err != nil || string(again) != string(line) {

@@ -114,10 +114,14 @@ func (o opener) read(f *File) error {
 	if err != nil {
 		return err
 	}
-	if len(text) > 0 && (len(text) < lineWidth || !isHeader(text[:lineWidth])) {
+	key, isHeader := readHeader(text[:min(lineWidth, len(text))])
+	if len(text) > 0 && !isHeader {
 		return errForeign
 	}
-	if _, err := f.file.WriteAt(header(), 0); err != nil { // the one that is there may be of version 1
+	if f.key = key; key == nil {
+		f.key = newKey()
+	}
+	if _, err := f.file.WriteAt(header(f.key), 0); err != nil { // the one that is there may be of another version
 		return err
 	}
 	now, damaged := time.Now(), 0

@@ -11,6 +11,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"strings"
+	"sync/atomic"
 )
 
 // maxCredentialBody is how many bytes of a body are searched for a token. A call
@@ -31,8 +32,8 @@ type Credential struct {
 	Kind CredentialKind
 
 	// ID is 12 hexadecimal digits, or "" without a credential. It stays the same
-	// for the same secret as long as the process lives. An OAuth token lives for
-	// an hour (README.md#credentials), and the next one has another ID.
+	// for the same secret as long as the process lives, and after it where
+	// UseIDKey is given the same key. An OAuth token lives for an hour (README.md#credentials), and the next one has another ID.
 	ID string
 }
 
@@ -41,19 +42,25 @@ func (c Credential) String() string { return string(c.Kind) + " " + c.ID }
 
 // idKey is the key of the hash that makes IDs. With a plain hash, whoever sees the
 // status page could test weak codes and known tokens against it. With a random key
-// that no other process has, an ID reveals nothing.
+// that nobody else has, an ID reveals nothing.
 //
-// So two processes have different IDs for the same secret. Replicas that share
-// budgets by credential will need a common key.
-var idKey = func() []byte {
+// So two processes have different IDs for the same secret, unless both use one key.
+// Replicas that share budgets by credential will need that.
+var idKey atomic.Pointer[[]byte]
+
+func init() {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails, says its documentation
-	return key
-}()
+	UseIDKey(key)
+}
+
+// UseIDKey sets the key of which IDs are made, in place of a random one. It must be
+// called before the first ID is made, since the IDs of two keys differ.
+func UseIDKey(key []byte) { idKey.Store(&key) }
 
 // idOf returns the ID of a secret.
 func idOf(kind CredentialKind, secret string) string {
-	mac := hmac.New(sha256.New, idKey)
+	mac := hmac.New(sha256.New, *idKey.Load())
 	io.WriteString(mac, string(kind)+" "+secret)
 	return hex.EncodeToString(mac.Sum(nil)[:6])
 }
