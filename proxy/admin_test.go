@@ -82,7 +82,7 @@ func TestStatusShape(t *testing.T) {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		if got := strings.Join(names, " "); got != "breaker_open bucket errors last_failure last_minute last_seen operating plan portal queue series state why" {
+		if got := strings.Join(names, " "); got != "breaker_open bucket errors last_failure last_minute last_seen operating plan portal queue series state usage why" {
 			t.Errorf("a portal has %s", got)
 		}
 		bucket, queue := one["bucket"].(map[string]any), one["queue"].(map[string]any)

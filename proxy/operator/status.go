@@ -34,7 +34,8 @@ type proxyStatus struct {
 }
 
 type storeStatus struct {
-	Kind Store `json:"kind"`
+	Kind               Store `json:"kind"`
+	KeepsCredentialIDs bool  `json:"keeps_credential_ids"` // over a restart
 }
 
 type portalStatus struct {
@@ -49,6 +50,7 @@ type portalStatus struct {
 	Bucket           *bucketStatus     `json:"bucket"` // null: unlimited
 	Queue            queueStatus       `json:"queue"`
 	BreakerOpen      bool              `json:"breaker_open"`
+	Usage            usageStatus       `json:"usage"`
 	Operating        []operatingStatus `json:"operating"` // the fullest budgets first
 	LastMinute       minuteStatus      `json:"last_minute"`
 	LastFailure      string            `json:"last_failure,omitempty"` // code of the last failed call
@@ -76,6 +78,31 @@ type queueStatus struct {
 type clientWaiting struct {
 	Client  string `json:"client"` // a name, or what stands for a credential
 	Waiting int    `json:"waiting"`
+}
+
+// usageStatus has the clients that called in the last hour, those with most calls in
+// the last minute first.
+type usageStatus struct {
+	ByClient     []clientUse `json:"by_client"`
+	OtherClients int         `json:"other_clients"` // that are remembered beside those
+	Others       spansStatus `json:"others"`        // what all others used together
+}
+
+type clientUse struct {
+	Client string `json:"client"` // a name, or what stands for a credential
+	spansStatus
+}
+
+type spansStatus struct {
+	LastMinute useStatus `json:"last_minute"`
+	LastHour   useStatus `json:"last_hour"`
+}
+
+// useStatus counts what counts against the limit of a portal.
+type useStatus struct {
+	Calls   int32 `json:"calls"`   // that ended
+	Sent    int32 `json:"sent"`    // attempts
+	Refused int32 `json:"refused"` // of the calls: the proxy answered them itself, or the portal refused them to the end
 }
 
 type operatingStatus struct {
@@ -146,7 +173,7 @@ func (o *Operator) status() *status {
 			Version: o.config.Version, Mode: o.config.Mode, Listen: snapshot.Listen, StartedAt: moment(o.began),
 			UptimeSeconds: math.Floor(now.Sub(o.began).Seconds()), Draining: snapshot.IsDraining,
 		},
-		Store:   storeStatus{Kind: o.config.Store},
+		Store:   storeStatus{o.config.Store, o.config.Store == InFile},
 		Portals: []portalStatus{},
 	}
 	s.Series, s.Unrouted = o.history.overall(now)

@@ -42,6 +42,8 @@ type viewRow struct {
 	Queue     queueView
 	Errors    errorsView
 	Operating []operatingView
+
+	NamesChange bool // of credentials, when the proxy restarts
 }
 
 type queueView struct {
@@ -89,7 +91,9 @@ func newView(s *status, c choice, host string) *view {
 		v.Title = fmt.Sprintf("(%d) b24proxy", len(hurt))
 	}
 	for _, p := range c.sorted(shown) {
-		v.Rows = append(v.Rows, newRow(p, c, s.Time))
+		row := newRow(p, c, s.Time)
+		row.NamesChange = !s.Store.KeepsCredentialIDs
+		v.Rows = append(v.Rows, row)
 	}
 	return v
 }

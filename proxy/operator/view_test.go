@@ -38,6 +38,7 @@ func newBusyOperator(t *testing.T) *Operator {
 	for _, portal := range []string{"busy.example.com", "idle.example.com"} {
 		o.Record(PortalReached{Call{Portal: portal}})
 	}
+	o.Record(CallEnded{Call: Call{Portal: "busy.example.com", Client: "crm-sync", API: listCall}, Outcome: metrics.OK, Attempts: 1})
 	call := Call{Portal: "failing.example.com", RequestID: "request-1", API: bitrix24.Call{Method: "crm.deal.add"}}
 	o.Record(ErrorSeen{Call: call, Source: metrics.FromPortal, Code: "INTERNAL_SERVER_ERROR"})
 	o.Record(CallEnded{Call: call, Outcome: metrics.PortalError, Code: "INTERNAL_SERVER_ERROR", IsError: true, Source: metrics.FromPortal, Reason: "internal"})
@@ -111,7 +112,7 @@ func TestPageByQuery(t *testing.T) {
 	}
 	html := page(t, o, "?sort=portal&open=busy.example.com")
 	text := textOf(html)
-	for _, want := range []string{"Waiting calls by client", "crm-sync 1,200", "470 s", "u=3: 1,234", "Overload block none"} {
+	for _, want := range []string{"Calls by client", "crm-sync 1 1 1 0", "A name such as webhook 842ad73a6f96 changes when the proxy restarts.", "Waiting calls by client", "crm-sync 1,200", "470 s", "u=3: 1,234", "Overload block none"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in the open row:\n%s", want, text)
 		}
