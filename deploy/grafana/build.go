@@ -305,7 +305,8 @@ func alertList() panel {
 			"firing":  map[string]any{"color": "red", "index": 0},
 			"pending": map[string]any{"color": "orange", "index": 1},
 		}}}}).
-		with("Portal", property{"links", toPortal("${__value.raw}")}, property{"custom.width", 170}).
+		with("Portal", property{"links", toPortal("${__value.raw}")}).
+		with("Alert", property{"custom.width", 245}).
 		empty("no alert fires")
 }
 

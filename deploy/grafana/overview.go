@@ -18,7 +18,7 @@ func overview() dashboard {
 	d.Annotations = marks()
 	d.lay(
 		row{4, headline()},
-		row{8, []panel{portals().wide(16), alertList()}},
+		row{8, []panel{portals().wide(15), alertList()}},
 		row{11, []panel{failuresByCode(allChosen), failuresByPortal()}},
 		heading("Calls and errors"),
 		row{9, []panel{byOutcome(allChosen), failedShare(allChosen)}},
@@ -87,25 +87,25 @@ func portals() panel {
 	code := column{name: "Share of code", unit: "reqps", expr: chosen(`topk by (portal) (1, sum by (portal, code) (sum_over_time(job_portal_code:b24proxy_failures:rate1m{$chosen}[5m])))`)}
 	columns := []column{
 		{"State", "none", `(2 * max by (portal) (b24proxy_breaker_open{$chosen}) > 0)
-or (sum by (portal) (rate(b24proxy_requests_total{$chosen,outcome="unreachable"}[5m])) / sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen}) > bool 0.5)
-or 0 * sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen})`,
-			append(cells("color-background"), property{"custom.width", 95}, words([2]string{"usable", "transparent"}, [2]string{"unreachable", "purple"}, [2]string{"blocked", "dark-red"}))},
+or 1 + 0 * (sum by (portal) (rate(b24proxy_requests_total{$chosen,outcome="unreachable"}[5m])) / sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen}) > 0.5)
+or 0 * max by (portal) (b24proxy_breaker_open{$chosen})`,
+			append(cells("color-background"), property{"custom.width", 105}, words([2]string{"usable", "transparent"}, [2]string{"unreachable", "purple"}, [2]string{"blocked", "dark-red"}))},
 		{"Failed", "locale", `300 * sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen})`,
-			append(cells("color-background", otherwise("transparent"), threshold("red", 0.5)), property{"decimals", 0})},
+			append(cells("color-background", otherwise("transparent"), threshold("red", 0.5)), property{"decimals", 0}, property{"custom.width", 62})},
 		{"Since", "dateTimeAsIsoNoDateIfToday", `1000 * (
-  max by (portal) (max_over_time(timestamp(sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}) == 0)[$__range:30s]))
+  30 + max by (portal) (max_over_time(timestamp(sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}) == 0)[$__range:30s]))
   or min by (portal) (min_over_time(timestamp(sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}))[$__range:30s]))
 ) and on (portal) sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}) > 0`, nil},
 		{"Share", "percentunit", `sum by (portal) (job_portal:b24proxy_requests_failed:rate5m{$chosen}) / (sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen}) > 0)`,
-			append(cells("color-text", otherwise("text"), threshold("yellow", 0.005), threshold("red", 0.072)), property{"decimals", 1})},
-		{"Calls/s", "none", `sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen})`, []property{{"decimals", 1}}},
+			append(cells("color-text", otherwise("text"), threshold("yellow", 0.005), threshold("red", 0.072)), property{"decimals", 1}, property{"custom.width", 67})},
+		{"Calls/s", "none", `sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen})`, []property{{"decimals", 1}, {"custom.width", 62}}},
 		{"Waiting", "locale", `sum by (portal) (b24proxy_queue_depth{$chosen})`, nil},
-		{"Wait, 95 %", "s", `histogram_quantile(0.95, sum by (portal, le) (rate(b24proxy_queue_wait_seconds_bucket{$chosen,priority!="low"}[5m]))) >= 0`,
+		{"Wait 95 %", "s", `histogram_quantile(0.95, sum by (portal, le) (rate(b24proxy_queue_wait_seconds_bucket{$chosen,priority!="low"}[5m]))) >= 0`,
 			cells("color-text", otherwise("text"), threshold("yellow", 5), threshold("red", 10))},
 		{"Limit used", "percentunit", `max by (portal) (b24proxy_bucket_level{$chosen} / b24proxy_bucket_burst{$chosen})`,
 			[]property{{"decimals", 0}}},
 		{"Rate", "percentunit", `min by (portal) (b24proxy_bucket_rate{$chosen} / b24proxy_bucket_plan_rate{$chosen})`,
-			append(cells("color-text", otherwise("orange"), threshold("text", 0.995)), property{"decimals", 0})},
+			append(cells("color-text", otherwise("orange"), threshold("text", 0.995)), property{"decimals", 0}, property{"custom.width", 62})},
 		{"Operating", "percentunit", `max by (portal) (b24proxy_operating_ratio{$chosen})`,
 			append(cells("color-text", otherwise("text"), threshold("yellow", 0.7), threshold("red", 0.9)), property{"decimals", 0})},
 	}
@@ -113,12 +113,12 @@ or 0 * sum by (portal) (job_portal:b24proxy_requests:rate5m{$chosen})`,
 		columns[i].expr = chosen(columns[i].expr)
 	}
 	return table("Portals (last 5 minutes)",
-		"One line per portal: the code with which most calls failed, whether the portal can be used at all, how many calls failed and since when, and the limit. Rate is the rate in force as a share of the plan's; below 100 % another program uses the same limit. A portal without a limit has no bucket. Click on a portal to see it in detail.",
+		"One line per portal: the code with which most calls failed, whether the portal can be used at all, how many calls failed and since when (to half a minute, within the time shown), and the limit. Rate is the rate in force as a share of the plan's; below 100 % another program uses the same limit. A portal without a limit has no bucket. Click on a portal to see it in detail.",
 		[][2]string{{"portal", "Portal"}, {"code", "Code"}}, append(columns, code)).
 		hide("Value #"+string(rune('A'+len(columns)))).
 		sorted("-State", "-Failed", "-Calls/s").
-		with("Portal", property{"links", toPortal("${__value.raw}")}, property{"custom.width", 175}).
-		with("Code", cells("color-text")[0], codeMappings(failureCodes()), property{"custom.width", 235}).
+		with("Portal", property{"links", toPortal("${__value.raw}")}, property{"custom.width", 165}).
+		with("Code", cells("color-text")[0], codeMappings(failureCodes()), property{"custom.width", 230}).
 		empty("no call in the last 5 minutes")
 }
 
