@@ -14,6 +14,7 @@ import (
 
 // vocabulary has the words of each label that the program chooses itself.
 func vocabulary(t *testing.T) map[string][]string {
+	t.Helper()
 	words := map[string][]string{
 		"outcome": texts(metrics.OK, metrics.PortalError, metrics.MethodError, metrics.Rejected, metrics.Unreachable, metrics.Abandoned),
 		"source":  texts(metrics.FromPortal, metrics.FromBatch, metrics.FromNetwork, metrics.FromProxy),

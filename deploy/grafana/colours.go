@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"strings"
@@ -61,9 +62,7 @@ func codeColours() map[bitrix24.Code]string {
 	for _, code := range proxyCodes {
 		add(code, bitrix24.CategoryRequest)
 	}
-	for code, own := range ownColours {
-		colours[code] = own
-	}
+	maps.Copy(colours, ownColours)
 	return colours
 }
 
