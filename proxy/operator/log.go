@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"time"
 
@@ -37,8 +38,18 @@ func (l eventLog) note(e Event) {
 			"request_id", e.RequestID, "address", e.Address, "key", map[bool]string{true: "wrong", false: metrics.None}[e.Tried], "requests", e.Requests)
 	case Panicked:
 		l.to.Error("a panic ended a call; this is a fault of b24proxy, please report it",
-			"request_id", e.RequestID, "panic", bitrix24.Redact(fmt.Sprint(e.Cause)), "stack", bitrix24.Redact(string(e.Stack)))
+			"request_id", e.RequestID, "panic", panicShown(e.Cause), "stack", bitrix24.Redact(string(e.Stack)))
 	}
+}
+
+// panicShown is what the log may say of a panic. The text of a runtime error has
+// types and numbers alone. Any other may repeat what a client sent; the stack says
+// where it comes from.
+func panicShown(cause any) string {
+	if err, isRuntime := cause.(runtime.Error); isRuntime {
+		return bitrix24.Redact(err.Error())
+	}
+	return fmt.Sprintf("%T (its text is left out, since it may hold a secret)", cause)
 }
 
 // callEnded writes the one line that each call of a client has when it ends.

@@ -1,0 +1,48 @@
+package proxy
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"b24proxy/metrics"
+)
+
+// These types hold webhook codes, tokens, passwords or what clients sent. However one
+// of them is printed, by fmt with any verb, by slog or by a panic, it shows only what
+// may stand in a log. A struct that holds one of them as a value is one of them too,
+// because fmt does not call the methods of its fields.
+
+// String returns the portal and the method.
+func (r route) String() string {
+	return cmp.Or(r.portal, metrics.None) + " " + r.call.String()
+}
+
+// String returns the id of the request, and its route.
+func (ex *exchange) String() string { return ex.id + " " + ex.route.String() }
+
+// String returns the size.
+func (b *body) String() string { return fmt.Sprintf("%d bytes", b.size) }
+
+// String returns the id of the request, and its route.
+func (fb *feedback) String() string { return fb.call.RequestID + " " + fb.route.String() }
+
+// String returns a name for all of them.
+func (h *firstHead) String() string { return "the first head" }
+
+// String returns what the log of the start says.
+func (c Config) String() string { return fmt.Sprintf("%s, clients: %v", c.mode(), c.Clients) }
+
+func (r route) Format(s fmt.State, _ rune)      { io.WriteString(s, r.String()) }
+func (ex *exchange) Format(s fmt.State, _ rune) { io.WriteString(s, ex.String()) }
+func (b *body) Format(s fmt.State, _ rune)      { io.WriteString(s, b.String()) }
+func (fb *feedback) Format(s fmt.State, _ rune) { io.WriteString(s, fb.String()) }
+func (h *firstHead) Format(s fmt.State, _ rune) { io.WriteString(s, h.String()) }
+
+func (r route) LogValue() slog.Value      { return slog.StringValue(r.String()) }
+func (ex *exchange) LogValue() slog.Value { return slog.StringValue(ex.String()) }
+func (b *body) LogValue() slog.Value      { return slog.StringValue(b.String()) }
+func (fb *feedback) LogValue() slog.Value { return slog.StringValue(fb.String()) }
+func (h *firstHead) LogValue() slog.Value { return slog.StringValue(h.String()) }
+func (c Config) LogValue() slog.Value     { return slog.StringValue(c.String()) }
