@@ -12,34 +12,33 @@ import (
 // recognize finds out which client a request is from, by its key. Without
 // B24PROXY_CLIENT_KEYS everybody may call. It looks at the header alone, before the
 // body is read, and lets those wait who guess keys.
-func (p *Proxy) recognize(r *http.Request, ex *exchange) *failure {
-	clients := &p.config.Clients
+func (rc *receiver) recognize(r *http.Request, ex *exchange) *failure {
 	name, tried := callerOf(r.Context()), false
-	if name == "" && clients.Any() {
-		name, tried = clients.Caller(r.Header)
+	if name == "" && rc.clients.Any() {
+		name, tried = rc.clients.Caller(r.Header)
 	}
 	switch {
 	case name != "":
 		r.Header.Set("B24-Client", name) // for fairness, log and metrics it is the client's name
 		ex.client = name
 		return nil
-	case !clients.Any():
+	case !rc.clients.Any():
 		return nil
 	}
-	to, _ := p.router.route(r)
+	to, _ := rc.router.route(r)
 	ex.route.call = to.call // says whether the error is to be XML
-	p.reportRefused(r, ex, tried)
-	if tried && !p.failures.Slow(r.Context()) {
+	rc.reportRefused(r, ex, tried)
+	if tried && !rc.failures.Slow(r.Context()) {
 		ex.isLast = true // the next guess needs another connection
 	}
 	return clientNotAllowed(r, tried)
 }
 
 // reportRefused records a request without a valid key, once a minute for its address.
-func (p *Proxy) reportRefused(r *http.Request, ex *exchange, tried bool) {
+func (rc *receiver) reportRefused(r *http.Request, ex *exchange, tried bool) {
 	from, _ := netip.ParseAddrPort(r.RemoteAddr)
-	if n := p.failures.Count(time.Now(), from.Addr()); n > 0 {
-		p.journal.Record(operator.ClientsRefused{Call: ex.call(r.Method), Address: from.Addr(), Tried: tried, Requests: n})
+	if n := rc.failures.Count(time.Now(), from.Addr()); n > 0 {
+		rc.journal.Record(operator.ClientsRefused{Call: ex.call(r.Method), Address: from.Addr(), Tried: tried, Requests: n})
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -113,18 +112,6 @@ func under(info httptrace.GotConnInfo) (conn *countingConn, isTLS, isHTTP2 bool)
 	}
 	conn, _ = outer.(*countingConn)
 	return conn, isTLS, isHTTP2
-}
-
-// A countingConn counts the bytes that are written to it.
-type countingConn struct {
-	net.Conn
-	written atomic.Int64
-}
-
-func (c *countingConn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.written.Add(int64(n))
-	return n, err
 }
 
 // closeNotify is the length of the longest TLS record that only closes a connection

@@ -11,20 +11,32 @@ import (
 	"strconv"
 	"time"
 
+	"b24proxy/limiter"
+	"b24proxy/limiter/operating"
 	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 	"b24proxy/proxy/operator"
 )
 
+// A normalizer writes what callers read: the answers of portals, and the errors that
+// are made here.
+type normalizer struct {
+	limiter   *limiter.Limiter
+	budgets   *operating.Guard
+	journal   journal
+	calls     *gate
+	normalize bool // errors get one shape
+}
+
 // answer is ReverseProxy's ModifyResponse. It makes the caller's answer out of the
 // portal's.
-func (p *Proxy) answer(resp *http.Response) error {
+func (n *normalizer) answer(resp *http.Response) error {
 	ex := exchangeOf(resp.Request.Context())
 	a := ex.answer
 	if a.Kind.IsError() {
 		resp.Header.Set("B24-Error-Source", string(metrics.FromPortal))
-		p.retryAfter(resp.Header, ex)
-		if p.config.Normalize {
+		n.retryAfter(resp.Header, ex)
+		if n.normalize {
 			info := a.ErrorInfo()
 			info.Source, info.RequestID, info.Executed = string(metrics.FromPortal), ex.id, ex.executed(info.Executed)
 			info.Retryable = info.Retryable || ex.repeatable && info.Executed == bitrix24.RanUnknown && a.Kind == bitrix24.KindNoAnswer && !lasts(resp.StatusCode)
@@ -33,13 +45,13 @@ func (p *Proxy) answer(resp *http.Response) error {
 		}
 	}
 	ex.status = resp.StatusCode
-	p.describe(resp.Header, ex)
+	n.describe(resp.Header, ex)
 	return nil
 }
 
 // retryAfter says when to repeat a call that the portal refused for a limit. The
 // portal itself never says (bitrix24/README.md#rate-limit).
-func (p *Proxy) retryAfter(h http.Header, ex *exchange) {
+func (n *normalizer) retryAfter(h http.Header, ex *exchange) {
 	known := ex.answer.Known
 	if known == nil || h.Get("Retry-After") != "" {
 		return
@@ -47,11 +59,11 @@ func (p *Proxy) retryAfter(h http.Header, ex *exchange) {
 	switch known.Category {
 	case bitrix24.CategoryRateLimit:
 		if ex.retryAfter == 0 {
-			ex.retryAfter = soon(p.limiter.RetryAfter(ex.route.portal))
+			ex.retryAfter = soon(n.limiter.RetryAfter(ex.route.portal))
 		}
 		setRetryAfter(h, ex.retryAfter)
 	case bitrix24.CategoryOperatingTime:
-		setRetryAfter(h, max(time.Second, p.budgets.RetryAfter(time.Now(), ex.budget)))
+		setRetryAfter(h, max(time.Second, n.budgets.RetryAfter(time.Now(), ex.budget)))
 	}
 }
 
@@ -75,7 +87,7 @@ func replace(resp *http.Response, a bitrix24.Answer, info bitrix24.ErrorInfo) {
 
 // fail answers in the portal's stead. All errors that are made here pass it; it is
 // also ReverseProxy's ErrorHandler.
-func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (n *normalizer) fail(w http.ResponseWriter, r *http.Request, err error) {
 	ex := exchangeOf(r.Context())
 	f := failureOf(r.Context(), ex, err)
 	ex.failed = f
@@ -87,8 +99,8 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	ex.status = f.status
-	p.journal.Record(operator.ErrorSeen{Call: ex.call(r.Method), Source: f.source, Code: f.code, IsOurs: true})
-	p.write(w, r, ex, f)
+	n.journal.Record(operator.ErrorSeen{Call: ex.call(r.Method), Source: f.source, Code: f.code, IsOurs: true})
+	n.write(w, r, ex, f)
 }
 
 // failureOf returns the error of the table for whatever ended an exchange.
@@ -109,7 +121,7 @@ func failureOf(ctx context.Context, ex *exchange, err error) *failure {
 }
 
 // write writes an error that is made here.
-func (p *Proxy) write(w http.ResponseWriter, r *http.Request, ex *exchange, f *failure) {
+func (n *normalizer) write(w http.ResponseWriter, r *http.Request, ex *exchange, f *failure) {
 	content := bitrix24.Error(f.code, f.description, bitrix24.ErrorInfo{
 		Source: string(f.source), Reason: f.reason, Executed: ex.executed(f.executed), RequestID: ex.id, PortalStatus: f.portalStatus,
 		Retryable: f.retryable || f.executed == bitrix24.RanUnknown && ex.repeatable,
@@ -123,7 +135,7 @@ func (p *Proxy) write(w http.ResponseWriter, r *http.Request, ex *exchange, f *f
 	if f.retryAfter > 0 {
 		setRetryAfter(h, f.retryAfter)
 	}
-	p.describe(h, ex)
+	n.describe(h, ex)
 	w.WriteHeader(f.status)
 	if r.Method != http.MethodHead {
 		w.Write(content)
@@ -131,13 +143,13 @@ func (p *Proxy) write(w http.ResponseWriter, r *http.Request, ex *exchange, f *f
 }
 
 // describe sets the headers that each answer has.
-func (p *Proxy) describe(h http.Header, ex *exchange) {
+func (n *normalizer) describe(h http.Header, ex *exchange) {
 	h["Server-Timing"] = append([]string{fmt.Sprintf("queue;dur=%.1f, portal;dur=%.1f", milliseconds(ex.queueTime), milliseconds(ex.portalTime))}, h["Server-Timing"]...)
 	h.Set("X-Request-Id", ex.id)
-	if ex.isLast || p.calls.isClosed() { // then the next call goes to another process
+	if ex.isLast || n.calls.isClosed() { // then the next call goes to another process
 		h.Set("Connection", "close")
 	}
-	if s, found := p.limiter.State(ex.route.portal); found && !s.Plan.Unlimited() {
+	if s, found := n.limiter.State(ex.route.portal); found && !s.Plan.Unlimited() {
 		burst := float64(s.Plan.Burst)
 		h.Set("RateLimit-Policy", fmt.Sprintf(`"portal";q=%d;w=%.0f`, s.Plan.Burst, math.Ceil(burst/s.Plan.Rate)))
 		h.Set("RateLimit", fmt.Sprintf(`"portal";r=%.0f;t=%.0f`, math.Floor(burst-s.Level), math.Ceil(s.Level/s.Rate)))

@@ -25,7 +25,7 @@ func TestPanic(t *testing.T) {
 		executed string
 		outcome  metrics.Outcome
 	}{
-		"before the call is sent": {func(p *Proxy) { p.router = nil }, "no", metrics.Rejected},
+		"before the call is sent": {func(p *Proxy) { p.receiver.router = nil }, "no", metrics.Rejected},
 		"while it is sent": {func(p *Proxy) {
 			p.reverse.Transport.(*transport).sender.base = panicking(func(*http.Request) *http.Response { panic("at /rest/1/s3cretcode/crm.deal.add") })
 		}, "unknown", metrics.PortalError},

@@ -23,56 +23,63 @@ const keptBudgets = 20_000
 
 // A Proxy is an http.Handler for the calls of clients. Admin is the one for operators.
 type Proxy struct {
-	config   Config
-	router   *router
-	limiter  *limiter.Limiter
-	budgets  *operating.Guard
-	spool    *spool
-	failures *access.Failures // requests of clients that may not call
-	journal  journal
-	operator *operator.Operator
-	began    time.Time
-	listen   string // where clients connect; set by Serve
-	reverse  *httputil.ReverseProxy
-	calls    gate // of clients; closed when the proxy drains
+	config     Config
+	receiver   receiver               // reads the request
+	reverse    *httputil.ReverseProxy // sends it by the transport, and copies the answer
+	normalizer normalizer             // makes the answer what the caller reads
+	limiter    *limiter.Limiter
+	budgets    *operating.Guard
+	journal    journal
+	operator   *operator.Operator
+	overview   overview
+	began      time.Time
+	calls      gate // of clients; closed when the proxy drains
 }
 
 // New puts a Proxy together. It starts nothing.
 func New(c Config) *Proxy {
 	p := &Proxy{
-		config:   c,
-		router:   newRouter(c.Portals, c.Upstream),
-		spool:    newSpool(c.SpoolLimit),
-		failures: access.NewFailures(),
-		began:    time.Now(),
-		limiter: limiter.New(limiter.Config{
-			Plan:      c.PlanOf,
-			Depth:     c.QueueDepth,
-			InFlight:  c.InFlight,
-			Observe:   c.Observe,
-			Persister: c.StateFile,
-			Warn:      c.Log.Warn,
-		}),
+		config:  c,
+		began:   time.Now(),
+		limiter: newLimiter(&c),
 		budgets: operating.New(operating.Config{Limit: c.OperatingLimit, Keep: keptBudgets, MaxWaiting: c.QueueDepth}),
 	}
-	p.operator = operator.New(p.operatorConfig())
+	router, spool := newRouter(c.Portals, c.Upstream), newSpool(c.SpoolLimit)
+	p.overview = overview{config: &p.config, limiter: p.limiter, budgets: p.budgets, spool: spool, calls: &p.calls}
+	p.operator = operator.New(p.overview.operatorConfig())
 	p.journal = p.operator
+	p.receiver = receiver{
+		clients: &p.config.Clients, failures: access.NewFailures(), journal: p.journal,
+		router: router, limiter: p.limiter, spool: spool, longestWait: c.QueueWait, maxBody: c.MaxBody,
+	}
+	p.normalizer = normalizer{limiter: p.limiter, budgets: p.budgets, journal: p.journal, calls: &p.calls, normalize: c.Normalize}
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id)
 			p.config.Clients.Strip(r.Out.Header)
 		},
-		Transport:      p.newTransport(),
-		ModifyResponse: p.answer,
-		ErrorHandler:   p.fail,
+		Transport:      p.newTransport(router),
+		ModifyResponse: p.normalizer.answer,
+		ErrorHandler:   p.normalizer.fail,
 		BufferPool:     &buffers{},
 		ErrorLog:       StdLog(c.Log, slog.LevelDebug),
 	}
 	return p
 }
 
-func (p *Proxy) newTransport() *transport {
-	base, apps := newPortalTransport(&p.config, p.router.named), newApplications()
+func newLimiter(c *Config) *limiter.Limiter {
+	return limiter.New(limiter.Config{
+		Plan:      c.PlanOf,
+		Depth:     c.QueueDepth,
+		InFlight:  c.InFlight,
+		Observe:   c.Observe,
+		Persister: c.StateFile,
+		Warn:      c.Log.Warn,
+	})
+}
+
+func (p *Proxy) newTransport(router *router) *transport {
+	base, apps := newPortalTransport(&p.config, router.named), newApplications()
 	return &transport{
 		admitter: admitter{limiter: p.limiter, budgets: p.budgets, applications: apps, observe: p.config.Observe},
 		sender: sender{
@@ -83,7 +90,7 @@ func (p *Proxy) newTransport() *transport {
 			learner:  learner{applications: apps, budgets: p.budgets, journal: p.journal},
 			journal:  p.journal,
 		},
-		resender: resender{router: p.router, journal: p.journal, observe: p.config.Observe},
+		resender: resender{router: router, journal: p.journal, observe: p.config.Observe},
 		journal:  p.journal,
 	}
 }
@@ -105,11 +112,11 @@ func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	defer func() { p.journal.Record(ex.ended(r.Method)) }()
 	r = r.WithContext(ex.in(r.Context()))
 	defer p.recovered(w, r, ex)
-	if failed := p.receive(w, r, ex, isIn); failed != nil {
+	if failed := p.receiver.receive(w, r, ex, isIn); failed != nil {
 		if r.ContentLength != 0 {
 			ex.control.SetReadDeadline(time.Now().Add(restIdle))
 		}
-		p.fail(w, r, failed)
+		p.normalizer.fail(w, r, failed)
 		return
 	}
 	defer ex.body.release()
@@ -139,7 +146,7 @@ func (p *Proxy) recovered(w *answerWriter, r *http.Request, ex *exchange) {
 		panic(http.ErrAbortHandler)
 	}
 	clear(w.Header())
-	p.fail(w, r, f)
+	p.normalizer.fail(w, r, f)
 }
 
 // Admin serves operators: the status page, metrics and health.

@@ -7,22 +7,35 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/proxy/access"
 	"b24proxy/proxy/bitrix24"
 )
 
+// A receiver reads requests.
+type receiver struct {
+	clients     *access.Clients
+	failures    *access.Failures // requests of clients that may not call
+	journal     journal
+	router      *router
+	limiter     *limiter.Limiter
+	spool       *spool
+	longestWait time.Duration // for a slot
+	maxBody     int64         // bytes of a request
+}
+
 // receive finds out what a request asks for, and reads its body. What can be refused
 // without the body is refused before that is read.
-func (p *Proxy) receive(w http.ResponseWriter, r *http.Request, ex *exchange, isIn bool) (failed *failure) {
+func (rc *receiver) receive(w http.ResponseWriter, r *http.Request, ex *exchange, isIn bool) (failed *failure) {
 	if hasUnclearEnd(r) {
 		return newFailure(bodyEndNotClear)
 	}
-	if failed = p.recognize(r, ex); failed != nil {
+	if failed = rc.recognize(r, ex); failed != nil {
 		return failed
 	}
 	if r.Method == http.MethodConnect {
 		return newFailure(connectNotEnabled)
 	}
-	if ex.route, failed = p.router.route(r); failed != nil {
+	if ex.route, failed = rc.router.route(r); failed != nil {
 		return failed
 	}
 	if !isIn {
@@ -30,16 +43,16 @@ func (p *Proxy) receive(w http.ResponseWriter, r *http.Request, ex *exchange, is
 	}
 	ex.urgency = urgency(r.Header)
 	ex.identify(r, nil)
-	wait := patience(r.Header, p.config.QueueWait)
-	if failed = p.wouldReject(r, ex, wait); failed != nil {
+	wait := patience(r.Header, rc.longestWait)
+	if failed = rc.wouldReject(r, ex, wait); failed != nil {
 		return failed
 	}
 	var err error
-	if ex.body, err = p.spool.read(w, r, p.config.MaxBody); err != nil {
+	if ex.body, err = rc.spool.read(w, r, rc.maxBody); err != nil {
 		if errors.Is(context.Cause(r.Context()), errStopped) {
 			return draining()
 		}
-		return bodyFailure(err, p.config.MaxBody)
+		return bodyFailure(err, rc.maxBody)
 	}
 	ex.identify(r, ex.body.head)
 	ex.deadline = time.Now().Add(wait)
@@ -53,7 +66,7 @@ const restIdle = 500 * time.Millisecond
 // wouldReject returns the answer to a call that would get no slot, nil if it may get
 // one. It is asked before the body is read. A client that only the body names may be
 // one whose calls go first.
-func (p *Proxy) wouldReject(r *http.Request, ex *exchange, wait time.Duration) *failure {
+func (rc *receiver) wouldReject(r *http.Request, ex *exchange, wait time.Duration) *failure {
 	if r.ContentLength == 0 || !ex.route.call.REST() {
 		return nil
 	}
@@ -61,7 +74,7 @@ func (p *Proxy) wouldReject(r *http.Request, ex *exchange, wait time.Duration) *
 	if ex.client == clientName(nil, bitrix24.Credential{Kind: bitrix24.CredentialNone}) {
 		ask.Client = ""
 	}
-	if rejected := p.limiter.WouldReject(ask); rejected != nil {
+	if rejected := rc.limiter.WouldReject(ask); rejected != nil {
 		return rejection(rejected)
 	}
 	return nil

@@ -22,7 +22,7 @@ func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain ti
 	server.DisableGeneralOptionsHandler = true // every request is routed
 	operators := p.server(calls, p.Admin())
 	operators.DisableGeneralOptionsHandler = true // every answer is guarded
-	p.listen = clients.Addr().String()
+	p.overview.listen = clients.Addr().String()
 	watch, unwatch := context.WithCancel(context.WithoutCancel(ctx)) // also while it drains
 	defer unwatch()
 	go p.operator.Watch(watch)

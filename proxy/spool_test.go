@@ -27,7 +27,7 @@ var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 
 // held returns what the proxy's spool holds.
 func (p *Proxy) held() (memory, disk int64) {
-	return p.spool.memory.used.Load(), p.spool.disk.used.Load()
+	return p.receiver.spool.memory.used.Load(), p.receiver.spool.disk.used.Load()
 }
 
 // eventually waits until a condition is true.
@@ -154,7 +154,7 @@ func TestRoomForRequests(t *testing.T) {
 	}
 	t.Run("a small body goes to the disk when the memory is used up", func(t *testing.T) {
 		p = newProxy(t, nil).behind(portal)
-		p.spool.memory.size = 64 << 10
+		p.receiver.spool.memory.size = 64 << 10
 		if w := p.call("POST", deal, strings.Repeat("x", 100<<10)); w.Body.String() != `{"result":102400}` || disk != 100<<10 {
 			t.Errorf("got %s and %d bytes on disk, want all 102400 there", w.Body, disk)
 		}
@@ -162,7 +162,7 @@ func TestRoomForRequests(t *testing.T) {
 	t.Run("its beginning stays in memory, since it names the caller", func(t *testing.T) {
 		var log strings.Builder
 		p = newProxy(t, func(c *Config) { c.Log = debugLog(&log) }).behind(portal)
-		p.spool.memory.size = 8 << 10
+		p.receiver.spool.memory.size = 8 << 10
 		p.call("POST", "/rest/crm.deal.add", `{"auth":"S3cret","x":"`+strings.Repeat("x", 100<<10)+`"}`)
 		if !strings.Contains(log.String(), `client="oauth `) {
 			t.Errorf("got the log %s, want the token's client", log.String())
@@ -184,7 +184,7 @@ func TestRoomForRequests(t *testing.T) {
 	})
 	t.Run("headers count, and those that do not fit are refused", func(t *testing.T) {
 		p = newProxy(t, nil).behind(portal)
-		p.spool.memory.size = 1 << 20
+		p.receiver.spool.memory.size = 1 << 20
 		refused(t, p.call("POST", deal, "", "X-Long", strings.Repeat("x", 600<<10)))
 		if w := p.call("POST", deal, "", "X-Long", strings.Repeat("x", 400<<10)); w.Code != 200 {
 			t.Errorf("got %d %s, want 200", w.Code, w.Body)
@@ -193,7 +193,7 @@ func TestRoomForRequests(t *testing.T) {
 	t.Run("a full disk is no fault of the client", func(t *testing.T) {
 		var log strings.Builder
 		p = newProxy(t, func(c *Config) { c.Log = debugLog(&log) }).behind(portal)
-		p.spool.create = func() (*os.File, string, error) {
+		p.receiver.spool.create = func() (*os.File, string, error) {
 			full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
 			return full, "", err
 		}
@@ -204,7 +204,7 @@ func TestRoomForRequests(t *testing.T) {
 	})
 	t.Run("nor is a disk that fills up while the body arrives", func(t *testing.T) {
 		p = newProxy(t, nil).behind(portal)
-		p.spool.create = func() (*os.File, string, error) {
+		p.receiver.spool.create = func() (*os.File, string, error) {
 			read, write, err := os.Pipe()
 			go func() { io.CopyN(io.Discard, read, 300<<10); read.Close() }()
 			return write, "", err
@@ -311,7 +311,7 @@ func TestSpoolFilesHaveNoName(t *testing.T) {
 	if w := p.call("POST", deal, strings.Repeat("x", 300<<10)); w.Body.String() != `{"result":307200}` || seen != nil {
 		t.Errorf("got %s and the files %q, want all 307200 bytes and no file with a name", w.Body, seen)
 	}
-	p.spool.create = func() (*os.File, string, error) {
+	p.receiver.spool.create = func() (*os.File, string, error) {
 		file, err = os.CreateTemp(os.TempDir(), "named-")
 		return file, file.Name(), err
 	}
