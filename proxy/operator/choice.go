@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A choice is how a viewer sorts the portals, and whose details are open. It is
@@ -81,6 +82,12 @@ func (c choice) by(to *column) choice {
 	return c
 }
 
+// A viewColumn is a heading of the page.
+type viewColumn struct {
+	Title, Href, Order string
+	IsNumber           bool
+}
+
 // columns are the headings: each has the choice that a click on it makes.
 func (c choice) columns() []viewColumn {
 	var all []viewColumn
@@ -108,4 +115,20 @@ func (c choice) sorted(portals []portalStatus) []portalStatus {
 		return c.column.compare(&a, &b)
 	})
 	return all
+}
+
+// fill is how full the bucket is, -1 where there is none.
+func (s *portalStatus) fill() float64 {
+	if s.Bucket == nil {
+		return -1
+	}
+	return s.Bucket.Level / float64(s.Bucket.Burst)
+}
+
+// lastError is when the last error came, zero where none is remembered.
+func (s *portalStatus) lastError() (at time.Time) {
+	if len(s.Errors.Last) > 0 {
+		at = s.Errors.Last[0].At
+	}
+	return at
 }

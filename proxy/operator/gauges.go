@@ -2,15 +2,14 @@ package operator
 
 import (
 	"math"
-	"time"
 
 	"b24proxy/metrics"
 )
 
-// gauges describes the portals in use for metrics.
-func (o *Operator) gauges() []metrics.Portal {
+// gaugesOf describes portals for metrics.
+func gaugesOf(portals []Portal) []metrics.Portal {
 	var all []metrics.Portal
-	for _, p := range o.config.Portals(time.Now(), nil) {
+	for _, p := range portals {
 		all = append(all, p.gauges())
 	}
 	return all

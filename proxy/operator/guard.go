@@ -24,13 +24,13 @@ const wrongPage = "403: the request comes from a page of another website. Open t
 // guarded answers those who address the admin listener itself. It refuses pages
 // of other websites that a browser has open: such a page could point a host name
 // of its own at the listener and read the answers.
-func (o *Operator) guarded(h http.Handler) http.Handler {
+func guarded(h http.Handler, adminHost string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		r.Header.Del("Range") // else net/http answers some with an error that may be stored
 		switch {
-		case !isPrivateName(r.Host, o.config.AdminHost):
+		case !isPrivateName(r.Host, adminHost):
 			http.Error(w, wrongName, http.StatusForbidden)
 		case isForeign(r):
 			http.Error(w, wrongPage, http.StatusForbidden)

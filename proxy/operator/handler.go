@@ -28,5 +28,5 @@ func (o *Operator) Handler() http.Handler {
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	return o.guarded(mux)
+	return guarded(mux, o.config.AdminHost)
 }

@@ -26,10 +26,6 @@ var pageTemplate = template.Must(template.New("").Funcs(template.FuncMap{
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// shownPortals bounds the portals on the page, which has the worst ones. /status
-// has all.
-const shownPortals = 200
-
 // routePage adds the page, its stream and its twin in JSON.
 func (o *Operator) routePage(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", o.servePage)

@@ -12,7 +12,6 @@ type series struct {
 
 const (
 	seriesStep  = 5 * time.Second
-	seriesSteps = 60
 	minuteSteps = int64(time.Minute / seriesStep)
 )
 

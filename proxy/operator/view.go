@@ -27,11 +27,6 @@ type verdict struct {
 	Tone tone
 }
 
-type viewColumn struct {
-	Title, Href, Order string
-	IsNumber           bool
-}
-
 type viewRow struct {
 	portalStatus
 	Now       time.Time
@@ -73,6 +68,10 @@ type meter struct {
 func newMeter(label string, ratio float64, t tone) meter {
 	return meter{label, t, int(100*min(1, ratio) + 0.5)}
 }
+
+// shownPortals bounds the portals on the page, which has the worst ones. /status
+// has all.
+const shownPortals = 200
 
 // newView shows a status as a viewer chose it. The viewer knows the proxy by host.
 func newView(s *status, c choice, host string) *view {
@@ -233,20 +232,4 @@ func (s *status) clients(host string) string {
 		port = "8080"
 	}
 	return "http://" + net.JoinHostPort(strings.Trim(host, "[]"), port)
-}
-
-// fill is how full the bucket is, -1 where there is none.
-func (s *portalStatus) fill() float64 {
-	if s.Bucket == nil {
-		return -1
-	}
-	return s.Bucket.Level / float64(s.Bucket.Burst)
-}
-
-// lastError is when the last error came, zero where none is remembered.
-func (s *portalStatus) lastError() (at time.Time) {
-	if len(s.Errors.Last) > 0 {
-		at = s.Errors.Last[0].At
-	}
-	return at
 }
