@@ -75,7 +75,7 @@ func TestClientsWithKeysMayCall(t *testing.T) {
 
 func admin(p *Proxy, path string) string {
 	w := httptest.NewRecorder()
-	p.Admin().ServeHTTP(w, httptest.NewRequest("GET", "http://127.0.0.1"+path, nil))
+	p.Admin().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://127.0.0.1"+path, nil))
 	return w.Body.String()
 }
 
