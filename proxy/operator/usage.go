@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"b24proxy/metrics"
+	"b24proxy/proxy/bitrix24"
 )
 
 // keptClients bounds the clients that are remembered of a portal. The one that did
@@ -125,4 +126,12 @@ func (u *usage) status(since time.Duration) usageStatus {
 		s.Others.LastHour = s.Others.LastHour.minus(shown.LastHour)
 	}
 	return s
+}
+
+// hasCredentials reports whether a client is listed that has no name of its own.
+func (s usageStatus) hasCredentials() bool {
+	return slices.ContainsFunc(s.ByClient, func(c clientUse) bool {
+		kind, _, isPair := strings.Cut(c.Client, " ") // as bitrix24.Credential prints
+		return isPair && (kind == string(bitrix24.CredentialWebhook) || kind == string(bitrix24.CredentialOAuth))
+	})
 }

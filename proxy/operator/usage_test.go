@@ -71,3 +71,23 @@ func TestUsageOfNobody(t *testing.T) {
 		t.Errorf("got %#v, want an empty list", s.ByClient)
 	}
 }
+
+// The page says that names change only where it shows such names, and only where no
+// state file keeps them.
+func TestNamesThatChange(t *testing.T) {
+	for _, c := range []struct {
+		client string
+		store  Store
+		want   bool
+	}{
+		{"webhook 842ad73a6f96", InMemory, true}, {"oauth 842ad73a6f96", InMemory, true}, {"webhook 842ad73a6f96", InFile, false},
+		{"crm-sync", InMemory, false}, {"none", InMemory, false}, {"webhook", InMemory, false},
+	} {
+		var u usage
+		uses(&u, 0, c.client, 1, metrics.OK, 1)
+		s := &status{Store: storeStatus{c.store, c.store == InFile}, Portals: []portalStatus{{Portal: acme, Usage: u.status(0)}}, Known: 1}
+		if got := newView(s, choiceOf(nil), "").Rows[0].NamesChange; got != c.want {
+			t.Errorf("%s, kept in %s: got %v, want %v", c.client, c.store, got, c.want)
+		}
+	}
+}

@@ -38,7 +38,7 @@ type viewRow struct {
 	Errors    errorsView
 	Operating []operatingView
 
-	NamesChange bool // of credentials, when the proxy restarts
+	NamesChange bool // of credentials that are listed, when the proxy restarts
 }
 
 type queueView struct {
@@ -91,7 +91,7 @@ func newView(s *status, c choice, host string) *view {
 	}
 	for _, p := range c.sorted(shown) {
 		row := newRow(p, c, s.Time)
-		row.NamesChange = !s.Store.KeepsCredentialIDs
+		row.NamesChange = !s.Store.KeepsCredentialIDs && p.Usage.hasCredentials()
 		v.Rows = append(v.Rows, row)
 	}
 	return v

@@ -38,7 +38,9 @@ func newBusyOperator(t *testing.T) *Operator {
 	for _, portal := range []string{"busy.example.com", "idle.example.com"} {
 		o.Record(PortalReached{Call{Portal: portal}})
 	}
-	o.Record(CallEnded{Call: Call{Portal: "busy.example.com", Client: "crm-sync", API: listCall}, Outcome: metrics.OK, Attempts: 1})
+	for _, client := range []string{"crm-sync", "webhook 4c959e96dd0f"} {
+		o.Record(CallEnded{Call: Call{Portal: "busy.example.com", Client: client, API: listCall}, Outcome: metrics.OK, Attempts: 1})
+	}
 	call := Call{Portal: "failing.example.com", RequestID: "request-1", API: bitrix24.Call{Method: "crm.deal.add"}}
 	o.Record(ErrorSeen{Call: call, Source: metrics.FromPortal, Code: "INTERNAL_SERVER_ERROR"})
 	o.Record(CallEnded{Call: call, Outcome: metrics.PortalError, Code: "INTERNAL_SERVER_ERROR", IsError: true, Source: metrics.FromPortal, Reason: "internal"})
