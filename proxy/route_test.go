@@ -155,7 +155,7 @@ func TestAddressPassesUnchanged(t *testing.T) {
 		got <- r.RequestURI
 		io.WriteString(w, `{"result":1}`)
 	})
-	proxies := map[string]*Proxy{"HTTP/1.1": beforePortal(t, portal, nil), "HTTP/2": overTLS(t, portal, nil, func(*Config) {})}
+	proxies := map[string]*Proxy{"HTTP/1.1": beforePortal(t, portal, nil), "HTTP/2": overTLS(t, portal)}
 	for _, target := range []string{
 		"/rest/1/code/profile",
 		"/rest/1/code/profile/",

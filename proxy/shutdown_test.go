@@ -121,26 +121,28 @@ func TestShutdownWaitsForOpenCalls(t *testing.T) {
 // A call whose body is still on its way when its time is over is answered too: it was
 // not sent.
 func TestShutdownAnswersACallWhoseBodyIsOnItsWay(t *testing.T) {
-	p := beforePortal(t, good, nil)
-	s := p.serve(t, 500*time.Millisecond)
-	c := must(net.Dial("tcp", strings.TrimPrefix(s.clients, "http://")))
-	defer c.Close()
-	fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n{", deal)
-	for p.calls.count() == 0 {
-		runtime.Gosched()
-	}
-	s.stop(nil)
-	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var e shownError
-	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || resp.StatusCode != http.StatusServiceUnavailable || e.Proxy.Reason != "draining" || e.Proxy.Executed != "no" {
-		t.Errorf("got %d %+v (%v), want 503 for draining, not executed", resp.StatusCode, e, err)
-	}
-	if err := <-s.ended; err != nil {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		clients := newPipes()
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- newProxy(t, nil).Serve(ctx, clients, newPipes(), 500*time.Millisecond) }()
+		c := clients.dial()
+		defer c.Close()
+		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n{", deal)
+		synctest.Wait() // the call is open
+		stop()
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e shownError
+		if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || resp.StatusCode != http.StatusServiceUnavailable || e.Proxy.Reason != "draining" || e.Proxy.Executed != "no" {
+			t.Errorf("got %d %+v (%v), want 503 for draining, not executed", resp.StatusCode, e, err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // Without an open call the proxy ends at once, though connections are open.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -16,15 +17,22 @@ import (
 	"time"
 )
 
-// overPipes lets the proxy speak HTTP/1 with a portal over connections without buffers,
-// so that it can run under testing/synctest.
-func (p *Proxy) overPipes(portal http.Handler) (end func()) {
+// overPipes lets the proxy speak with a portal over connections without buffers, through
+// a relay if there is one, so that it can run under testing/synctest. With a portal that
+// has a certificate it speaks HTTP/2.
+func (p *Proxy) overPipes(portal *http.Server, through *relay) (end func()) {
 	pipes := newPipes()
-	server := &http.Server{Handler: portal}
-	go server.Serve(pipes)
+	if portal.TLSConfig != nil {
+		go portal.ServeTLS(pipes, "", "")
+	} else {
+		go portal.Serve(pipes)
+	}
 	base := p.reverse.Transport.(*transport).sender.base.(*http.Transport)
 	base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		here, there := net.Pipe()
+		if through != nil {
+			there = through.pair(there)
+		}
 		select {
 		case pipes.conns <- there:
 		case <-ctx.Done():
@@ -34,7 +42,7 @@ func (p *Proxy) overPipes(portal http.Handler) (end func()) {
 	}
 	return func() {
 		base.CloseIdleConnections()
-		server.Close()
+		portal.Close()
 		time.Sleep(time.Hour) // for handlers that do not see it
 	}
 }
@@ -108,7 +116,7 @@ func TestSlowUploadIsNoSilence(t *testing.T) {
 				p := newProxy(t, func(c *Config) {
 					c.Upstream, c.UpstreamTimeout, c.MaxBody = mustURL("http://box.example"), 2*time.Second, 100<<20
 				})
-				defer p.overPipes(c.portal)()
+				defer p.overPipes(&http.Server{Handler: c.portal}, nil)()
 				began := time.Now()
 				w := p.call("POST", deal, strings.Repeat("x", 16<<20))
 				took := time.Since(began)
@@ -166,16 +174,43 @@ func answering(pause time.Duration) http.Handler {
 // of a body is silent.
 func TestSlowUploadOverHTTP2(t *testing.T) {
 	const timeout = 500 * time.Millisecond
+	config, roots := certificate(t)
 	for reason, portal := range map[string]http.Handler{
 		"":        reading(1<<20, 256<<10, timeout/8),
 		"timeout": reading(4, 256<<10, timeout/8),
 	} {
-		p := overTLS(t, portal, nil, func(c *Config) { c.UpstreamTimeout, c.MaxBody = timeout, 100<<20 })
-		w := p.call("POST", deal, strings.Repeat("x", 3<<20))
-		if reason == "" && w.Code != 200 || reason != "" && errorOf(t, w).Proxy.Reason != reason {
-			t.Errorf("got %d %s, want the reason %q", w.Code, w.Body, reason)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			p := newProxy(t, func(c *Config) {
+				c.Upstream, c.Roots, c.UpstreamTimeout, c.MaxBody = mustURL("https://example.com"), roots, timeout, 100<<20
+			})
+			defer p.overPipes(&http.Server{Handler: proto2(t, portal), TLSConfig: config.Clone()}, nil)()
+			w := p.call("POST", deal, strings.Repeat("x", 3<<20))
+			if reason == "" && w.Code != 200 || reason != "" && errorOf(t, w).Proxy.Reason != reason {
+				t.Errorf("got %d %s, want the reason %q", w.Code, w.Body, reason)
+			}
+		})
 	}
+}
+
+// certificate returns what a portal with the name example.com, and a proxy before it,
+// need for TLS.
+func certificate(t *testing.T) (*tls.Config, *x509.CertPool) {
+	t.Helper()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	return &tls.Config{Certificates: server.TLS.Certificates}, roots
+}
+
+// proto2 fails the test if a request is not one of HTTP/2.
+func proto2(t *testing.T, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("got a request of %s, want HTTP/2", r.Proto)
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // What the kernel buffers of a request has not reached the portal.
@@ -187,48 +222,32 @@ func TestSlowUploadThroughTheKernel(t *testing.T) {
 	}
 }
 
-// overTLS is a proxy in front of a portal that speaks HTTP/2, through a relay if there is
-// one.
-func overTLS(t *testing.T, portal http.Handler, through *relay, edit func(*Config)) *Proxy {
+// overTLS is a proxy in front of a portal that speaks HTTP/2.
+func overTLS(t *testing.T, portal http.Handler) *Proxy {
 	t.Helper()
 	server := httptest.NewUnstartedServer(portal)
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
-	address := server.Listener.Addr().String()
-	if through != nil {
-		address = through.start(t, address)
-	}
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
 	return newProxy(t, func(c *Config) {
 		c.Upstream, c.Roots = mustURL("https://example.com"), roots
-		c.ConnectTo = HostMap[string]{{Pattern: must(ParseHostPattern("example.com")), Value: address}}
-		edit(c)
+		c.ConnectTo = HostMap[string]{{Pattern: must(ParseHostPattern("example.com")), Value: server.Listener.Addr().String()}}
 	})
 }
 
 // A relay passes connections on until it goes dark: then its open connections are dead,
 // without an error, and new ones work.
-type relay struct{ dark atomic.Int64 } // connections up to this one are dead
+type relay struct{ count, dark atomic.Int64 } // connections up to number dark are dead
 
-func (r *relay) start(t *testing.T, to string) (address string) {
-	t.Helper()
-	listener := must(net.Listen("tcp", "127.0.0.1:0"))
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for number := int64(1); ; number++ {
-			near, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			far := must(net.Dial("tcp", to))
-			t.Cleanup(func() { near.Close(); far.Close() })
-			go r.pass(near, far, number)
-			go r.pass(far, near, number)
-		}
-	}()
-	return listener.Addr().String()
+// pair passes a connection on, and returns its other end.
+func (r *relay) pair(near net.Conn) net.Conn {
+	far, end := net.Pipe()
+	number := r.count.Add(1)
+	go r.pass(near, far, number)
+	go r.pass(far, near, number)
+	return end
 }
 
 func (r *relay) pass(from, to net.Conn, number int64) {
@@ -252,65 +271,73 @@ func (r *relay) pass(from, to net.Conn, number int64) {
 // A dead connection costs at most one call, and not each call its whole timeout.
 func TestDeadConnection(t *testing.T) {
 	const timeout = 600 * time.Millisecond
+	config, roots := certificate(t)
 	for _, method := range []string{"crm.deal.add", "crm.deal.list"} {
-		var dark relay
-		p := overTLS(t, good, &dark, func(c *Config) { c.UpstreamTimeout = timeout })
-		if w := p.call("POST", hook+"/"+method, "x"); w.Code != 200 {
-			t.Fatalf("got %d %s, want 200", w.Code, w.Body)
-		}
-		dark.dark.Store(1)
-		lost := 0
-		for i := range 8 {
-			began := time.Now()
+		synctest.Test(t, func(t *testing.T) {
+			p := newProxy(t, func(c *Config) {
+				c.Upstream, c.Roots, c.UpstreamTimeout = mustURL("https://example.com"), roots, timeout
+			})
+			var dark relay
+			defer p.overPipes(&http.Server{Handler: proto2(t, good), TLSConfig: config.Clone()}, &dark)()
 			if w := p.call("POST", hook+"/"+method, "x"); w.Code != 200 {
-				lost++
-				if e := errorOf(t, w); i > 0 || e.Proxy.Executed != "unknown" {
-					t.Errorf("call %d after %v: got %d %s, want 200, or executed unknown for the first", i, time.Since(began), w.Code, w.Body)
+				t.Fatalf("got %d %s, want 200", w.Code, w.Body)
+			}
+			dark.dark.Store(1)
+			lost := 0
+			for i := range 8 {
+				began := time.Now()
+				if w := p.call("POST", hook+"/"+method, "x"); w.Code != 200 {
+					lost++
+					if e := errorOf(t, w); i > 0 || e.Proxy.Executed != "unknown" {
+						t.Errorf("call %d after %v: got %d %s, want 200, or executed unknown for the first", i, time.Since(began), w.Code, w.Body)
+					}
 				}
 			}
-		}
-		if method == "crm.deal.list" && lost > 0 {
-			t.Errorf("got %d lost reads, want none", lost)
-		}
+			if method == "crm.deal.list" && lost > 0 {
+				t.Errorf("got %d lost reads, want none", lost)
+			}
+		})
 	}
 }
 
 // After a timeout no earlier connection is used again.
 func TestTimedOutConnectionsAreLeft(t *testing.T) {
-	var conns, hang atomic.Int64
-	hang.Store(1 << 30)
-	var release sync.WaitGroup
-	release.Add(8)
-	portal := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		if r.Header.Get("X-Together") != "" {
-			release.Done()
-			release.Wait()
-		} else if conns.Load() <= hang.Load() {
-			<-r.Context().Done()
+	synctest.Test(t, func(t *testing.T) {
+		var conns, hang atomic.Int64
+		hang.Store(1 << 30)
+		var release sync.WaitGroup
+		release.Add(8)
+		portal := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			if r.Header.Get("X-Together") != "" {
+				release.Done()
+				release.Wait()
+			} else if conns.Load() <= hang.Load() {
+				<-r.Context().Done()
+			}
+			io.WriteString(w, `{"result":1}`)
+		})
+		p := newProxy(t, func(c *Config) {
+			c.Upstream, c.UpstreamTimeout = mustURL("http://box.example"), 150*time.Millisecond
+		})
+		defer p.overPipes(&http.Server{Handler: portal, ConnState: func(_ net.Conn, s http.ConnState) {
+			if s == http.StateNew {
+				conns.Add(1)
+			}
+		}}, nil)()
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() { p.call("POST", deal, "x", "X-Together", "1") })
 		}
-		io.WriteString(w, `{"result":1}`)
-	}))
-	portal.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
-			conns.Add(1)
+		all.Wait()
+		hang.Store(8)
+		if w := p.call("POST", deal, "x"); w.Code != 500 {
+			t.Errorf("got %d %s, want 500", w.Code, w.Body)
 		}
-	}
-	portal.Start()
-	defer portal.Close()
-	p := newProxy(t, func(c *Config) { c.Upstream, c.UpstreamTimeout = mustURL(portal.URL), 150*time.Millisecond })
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() { p.call("POST", deal, "x", "X-Together", "1") })
-	}
-	all.Wait()
-	hang.Store(8)
-	if w := p.call("POST", deal, "x"); w.Code != 500 {
-		t.Errorf("got %d %s, want 500", w.Code, w.Body)
-	}
-	if w := p.call("POST", deal, "x"); w.Code != 200 {
-		t.Errorf("got %d %s, want 200", w.Code, w.Body)
-	}
+		if w := p.call("POST", deal, "x"); w.Code != 200 {
+			t.Errorf("got %d %s, want 200", w.Code, w.Body)
+		}
+	})
 }
 
 // A silence that ends a call is recognised, and named in the error.
