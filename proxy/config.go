@@ -34,6 +34,8 @@ type Config struct {
 	Normalize       bool                  // errors get one shape
 	MetricsPortals  int                   // portals with labels of their own
 	PProf           bool                  // profiles on the admin handler
+	CA              Certificates          // signs for portals and for names of the proxy; may be nil
+	Certificate     Certificates          // of the operator's own for TLS; may be nil
 	AdminHost       string                // a name under which the admin handler answers; may be empty
 	Version         string
 	Revision        string

@@ -61,10 +61,10 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// firstHeadOf returns nil if the server does not use a headListener.
+// firstHeadOf returns nil if the server does not record heads, as with HTTP/2.
 func firstHeadOf(r *http.Request) *firstHead {
-	if c, ok := r.Context().Value(connKey{}).(*headConn); ok {
-		return c.first
+	if c, ok := r.Context().Value(connKey{}).(interface{ firstHead() *firstHead }); ok {
+		return c.firstHead()
 	}
 	return nil
 }
@@ -88,6 +88,8 @@ type headConn struct {
 	read  []byte     // of the head
 	first *firstHead // nil until it is complete
 }
+
+func (c *headConn) firstHead() *firstHead { return c.first }
 
 func (c *headConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)

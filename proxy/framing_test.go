@@ -40,7 +40,7 @@ func (p *Proxy) serveClients(t *testing.T) string {
 	clients, admin := must(net.Listen("tcp", "127.0.0.1:0")), must(net.Listen("tcp", "127.0.0.1:0"))
 	ctx, stop := context.WithCancel(t.Context())
 	var serving sync.WaitGroup
-	serving.Go(func() { p.Serve(ctx, clients, admin, 10*time.Second) })
+	serving.Go(func() { p.Serve(ctx, Listeners{Clients: clients, Admin: admin}, 10*time.Second) })
 	t.Cleanup(func() { stop(); serving.Wait() })
 	return clients.Addr().String()
 }

@@ -11,10 +11,16 @@ import (
 	"time"
 )
 
-// Serve answers clients on one listener and operators on the other until ctx ends,
-// and then shuts down within the drain time. It returns nil if every call had its
-// answer.
-func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain time.Duration) error {
+// Listeners are where a Proxy serves.
+type Listeners struct {
+	Clients net.Listener
+	TLS     net.Listener // for clients, too; may be nil
+	Admin   net.Listener // for operators
+}
+
+// Serve answers clients and operators until ctx ends, and then shuts down within the
+// drain time. It returns nil if every call had its answer.
+func (p *Proxy) Serve(ctx context.Context, on Listeners, drain time.Duration) error {
 	calls, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 	server := p.server(calls, p)
@@ -22,17 +28,24 @@ func (p *Proxy) Serve(ctx context.Context, clients, admin net.Listener, drain ti
 	server.DisableGeneralOptionsHandler = true // every request is routed
 	operators := p.server(calls, p.Admin())
 	operators.DisableGeneralOptionsHandler = true // every answer is guarded
-	p.overview.listen = clients.Addr().String()
+	p.overview.listen = on.Clients.Addr().String()
+	secured := newTLSListener(on.TLS, &p.config)
 	watch, unwatch := context.WithCancel(context.WithoutCancel(ctx)) // also while it drains
 	defer unwatch()
 	go p.operator.Watch(watch)
-	failed := make(chan error, 2)
-	go func() { failed <- server.Serve(headListener{clients}) }()
-	go func() { failed <- operators.Serve(admin) }()
+	failed := make(chan error, 3)
+	go func() { failed <- server.Serve(headListener{on.Clients}) }()
+	go func() { failed <- server.Serve(secured) }()
+	go func() { failed <- operators.Serve(on.Admin) }()
+	addresses := []any{"clients", on.Clients.Addr().String(), "admin", on.Admin.Addr().String()}
+	if on.TLS != nil {
+		go secured.listen()
+		addresses = append(addresses, "tls", on.TLS.Addr().String())
+	}
 	defer operators.Close()
 	defer server.Close()
 	log := p.config.Log.With(p.about()...)
-	p.config.Log.Info("serving", append([]any{"clients", clients.Addr().String(), "admin", admin.Addr().String()}, p.about()...)...)
+	p.config.Log.Info("serving", append(addresses, p.about()...)...)
 	select {
 	case err := <-failed:
 		log.Error("stopped", "reason", err)

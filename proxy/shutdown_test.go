@@ -33,7 +33,7 @@ func (p *Proxy) serve(t *testing.T, drain time.Duration) *running {
 	ctx, stop := context.WithCancelCause(t.Context())
 	clients, admin := must(net.Listen("tcp", "127.0.0.1:0")), must(net.Listen("tcp", "127.0.0.1:0"))
 	s := &running{"http://" + clients.Addr().String(), "http://" + admin.Addr().String(), stop, make(chan error, 1)}
-	go func() { s.ended <- p.Serve(ctx, clients, admin, drain) }()
+	go func() { s.ended <- p.Serve(ctx, Listeners{Clients: clients, Admin: admin}, drain) }()
 	return s
 }
 
@@ -125,7 +125,9 @@ func TestShutdownAnswersACallWhoseBodyIsOnItsWay(t *testing.T) {
 		clients := newPipes()
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- newProxy(t, nil).Serve(ctx, clients, newPipes(), 500*time.Millisecond) }()
+		go func() {
+			ended <- newProxy(t, nil).Serve(ctx, Listeners{Clients: clients, Admin: newPipes()}, 500*time.Millisecond)
+		}()
 		c := clients.dial()
 		defer c.Close()
 		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n{", deal)
@@ -165,7 +167,7 @@ func TestShutdownDoesNotWaitForConnections(t *testing.T) {
 				clients := newPipes()
 				ctx, stop := context.WithCancel(t.Context())
 				ended := make(chan error)
-				go func() { ended <- newProxy(t, nil).Serve(ctx, clients, newPipes(), drain) }()
+				go func() { ended <- newProxy(t, nil).Serve(ctx, Listeners{Clients: clients, Admin: newPipes()}, drain) }()
 				c := clients.dial()
 				defer c.Close()
 				fmt.Fprint(c, "POST /rest/profile HTTP/1.1\r\n")

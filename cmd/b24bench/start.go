@@ -84,7 +84,7 @@ func startProxy(o options, portal string) (*gateway, error) {
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &gateway{base: "http://" + clients.Addr().String(), cancel: cancel, ended: make(chan error, 1)}
-	go func() { g.ended <- p.Serve(ctx, clients, admin, time.Second) }()
+	go func() { g.ended <- p.Serve(ctx, proxy.Listeners{Clients: clients, Admin: admin}, time.Second) }()
 	return g, nil
 }
 

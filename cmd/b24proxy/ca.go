@@ -53,7 +53,7 @@ func (s settings) certNames() certs.Names {
 			names.Hosts = append(names.Hosts, hostOf(pattern.String()))
 		}
 	}
-	others := []string{s.Listen.host()}
+	others := []string{s.Listen.host(), s.TLSListen.host()}
 	if s.Upstream.URL != nil {
 		others = append(others, s.Upstream.Hostname())
 	}

@@ -121,6 +121,7 @@ func TestNamesOfCA(t *testing.T) {
 		"an upstream":                {"PORTALS=*.example.net UPSTREAM=https://crm.example.org:8443", "[example.net]", "[localhost crm.example.org]"},
 		"an upstream by its address": {"PORTALS=*.example.net UPSTREAM=http://127.0.0.1:8090", "[example.net]", "[localhost]"},
 		"a name to listen on":        {"PORTALS=*.example.net LISTEN=Proxy.internal:8080", "[example.net]", "[localhost proxy.internal]"},
+		"a name to listen on by TLS": {"PORTALS=*.example.net TLS_LISTEN=Gate.internal:8443 CA_DIR=" + t.TempDir(), "[example.net]", "[localhost gate.internal]"},
 		"every address":              {"PORTALS=*.example.net LISTEN=:8080", "[example.net]", "[localhost]"},
 	} {
 		t.Run(name, func(t *testing.T) {

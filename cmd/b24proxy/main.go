@@ -115,9 +115,8 @@ func run(ctx context.Context, s settings, warnings []string, stderr io.Writer) e
 		log.Warn(warning)
 	}
 	defer keepOnHangup(log)()
-	clients, errClients := net.Listen("tcp", string(s.Listen))
-	admin, errAdmin := net.Listen("tcp", string(s.AdminListen))
-	if err := errors.Join(errClients, errAdmin); err != nil {
+	listeners, err := s.listen()
+	if err != nil {
 		return err
 	}
 	config := s.config(log)
@@ -131,14 +130,21 @@ func run(ctx context.Context, s settings, warnings []string, stderr io.Writer) e
 		config.StateFile, config.StatePath = file, string(s.StateFile)
 		bitrix24.UseIDKey(file.Key())
 	}
-	if s.CADir != "" {
-		ca, err := s.openCA(log)
-		if err != nil {
-			return err
-		}
-		go ca.Renew(ctx)
+	if err := s.openCertificates(ctx, &config); err != nil {
+		return err
 	}
-	return proxy.New(config).Serve(ctx, clients, admin, time.Duration(s.DrainTimeout))
+	return proxy.New(config).Serve(ctx, listeners, time.Duration(s.DrainTimeout))
+}
+
+// listen opens the listeners of the settings.
+func (s settings) listen() (on proxy.Listeners, err error) {
+	var errClients, errTLS, errAdmin error
+	on.Clients, errClients = net.Listen("tcp", string(s.Listen))
+	if s.TLSListen != "" {
+		on.TLS, errTLS = net.Listen("tcp", string(s.TLSListen))
+	}
+	on.Admin, errAdmin = net.Listen("tcp", string(s.AdminListen))
+	return on, errors.Join(errClients, errTLS, errAdmin)
 }
 
 // keepOnHangup makes the program ignore SIGHUP until stop is called.

@@ -39,6 +39,9 @@ type settings struct {
 	OutboundProxy   httpProxy `env:"OUTBOUND_PROXY" about:"HTTP proxy through which the portals are called: http://HOST:PORT"`
 	MaxBody         size      `env:"MAX_BODY" envDefault:"100MiB" about:"largest request body; a larger one gets 413 REQUEST_TOO_LARGE"`
 	SpoolLimit      size      `env:"SPOOL_LIMIT" envDefault:"1GiB" about:"maximum bytes of request bodies on disk at once; a large body beyond it gets 503 REQUEST_NOT_KEPT"`
+	TLSListen       address   `env:"TLS_LISTEN" about:"where clients connect by TLS (https://), with a certificate of B24PROXY_CA_DIR or of B24PROXY_TLS_CERT_FILE; unset: nowhere"`
+	TLSCertFile     file      `env:"TLS_CERT_FILE" about:"PEM file with a certificate of your own for B24PROXY_TLS_LISTEN, and those that clients need to verify it; read again when it changes"`
+	TLSKeyFile      file      `env:"TLS_KEY_FILE" about:"PEM file with the key of B24PROXY_TLS_CERT_FILE"`
 	CADir           folder    `env:"CA_DIR" about:"folder of a CA that the proxy keeps, and makes at the start if there is none; it signs certificates for the portals that may be called, and -ca prints the certificate that clients must trust; unset: no CA"`
 	ClientKeys      clients   `env:"CLIENT_KEYS" about:"the clients that may call, with their keys: crm-sync=KEY,shop=KEY; a key has at least 16 letters, digits, dashes or underscores, and is sent in Proxy-Authorization or as http://NAME:KEY@HOST:PORT; unset: whoever reaches the proxy may call"`
 	DrainTimeout    timeout   `env:"DRAIN_TIMEOUT" envDefault:"30s" about:"longest time for open calls to end after SIGTERM or SIGINT"`
@@ -52,14 +55,11 @@ type settings struct {
 // later has the variables whose features are not built yet, each with the one
 // value that changes nothing.
 var later = map[string]string{
-	"REDIS_URL":     "",
-	"EGRESS_ID":     "default",
-	"TLS_LISTEN":    "",
-	"TLS_CERT_FILE": "",
-	"TLS_KEY_FILE":  "",
-	"AUTOBATCH":     "off",
-	"REPEAT_GUARD":  "0s",
-	"TUNNEL_HOSTS":  "",
+	"REDIS_URL":    "",
+	"EGRESS_ID":    "default",
+	"AUTOBATCH":    "off",
+	"REPEAT_GUARD": "0s",
+	"TUNNEL_HOSTS": "",
 }
 
 // readSettings reads NAME=value pairs; an empty value counts as unset. The error
@@ -79,6 +79,7 @@ func readSettings(environ []string) (s settings, unknown []string, err error) {
 	if s.Listen != "" && s.Listen == s.AdminListen && !strings.HasSuffix(string(s.Listen), ":0") {
 		faults = append(faults, fmt.Errorf("%sADMIN_LISTEN: %s is also B24PROXY_LISTEN; write another address", prefix, s.AdminListen))
 	}
+	faults = append(faults, s.tlsFaults(variables)...)
 	for name, value := range variables {
 		short := strings.TrimPrefix(name, prefix)
 		only, isLater := later[short]

@@ -39,6 +39,7 @@ type (
 	logCalls  string
 	mode      string
 	path      string
+	file      string
 	folder    string
 )
 
@@ -277,6 +278,18 @@ func (p *path) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%q is not a regular file", text)
 	}
 	*p = path(text)
+	return nil
+}
+
+func (f *file) UnmarshalText(text []byte) error {
+	info, err := os.Stat(string(text))
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%q is not a file", text)
+	}
+	*f = file(text)
 	return nil
 }
 

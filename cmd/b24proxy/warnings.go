@@ -29,6 +29,7 @@ func (s settings) warnings() []string {
 	w.add(s.QueueDepth == 0, "QUEUE_DEPTH", "0: no call may wait; each that finds no slot is rejected at once")
 	w.add(s.MetricsPortals == 0, "METRICS_PORTALS", "0: every portal counts as other, so dashboards and alerts show no single portal")
 	w.add(bool(s.PProf) && isEverywhere(s.AdminListen), "PPROF", "every network could read the profiles: %sADMIN_LISTEN is %s", prefix, s.AdminListen)
+	w.add(s.TLSListen == "" && s.TLSCertFile != "", "TLS_CERT_FILE", "has no effect without %sTLS_LISTEN", prefix)
 	w.add(s.LogCalls == logAll && slog.Level(s.LogLevel) > slog.LevelInfo, "LOG_CALLS", "all has no effect: these lines have the level info, and %sLOG_LEVEL is higher", prefix)
 	return w
 }

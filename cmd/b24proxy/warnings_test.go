@@ -9,6 +9,7 @@ import (
 // -check warns of settings that are valid but probably wrong, with the variable
 // and a reason, and exits with 0.
 func TestWarnings(t *testing.T) {
+	certFile, keyFile := writeOwn(t, t.TempDir(), "proxy.example.org")
 	for _, c := range []struct {
 		environ string
 		want    string // "VARIABLE: … words", "" for no warning
@@ -44,6 +45,7 @@ func TestWarnings(t *testing.T) {
 		{"METRICS_PORTALS=0", "METRICS_PORTALS: other"}, {"METRICS_PORTALS=1", ""},
 		{"PPROF=true ADMIN_LISTEN=:8081", "PPROF: every network"}, {"PPROF=true ADMIN_LISTEN=[::]:8081", "PPROF: every network"},
 		{"PPROF=true", ""}, {"ADMIN_LISTEN=0.0.0.0:8081", ""},
+		{"TLS_CERT_FILE=" + certFile + " TLS_KEY_FILE=" + keyFile, "TLS_CERT_FILE: no effect without B24PROXY_TLS_LISTEN"},
 		{"LOG_CALLS=all LOG_LEVEL=warn", "LOG_CALLS: no effect"}, {"LOG_CALLS=all", ""}, {"LOG_LEVEL=error", ""},
 		{"", ""},
 	} {

@@ -130,7 +130,7 @@ func servePortals(t *testing.T) *served {
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- p.Serve(ctx, clients, admin, time.Second) }()
+	go func() { ended <- p.Serve(ctx, proxy.Listeners{Clients: clients, Admin: admin}, time.Second) }()
 	stop := sync.OnceFunc(func() { cancel(); <-ended })
 	t.Cleanup(stop)
 	return &served{"http://" + clients.Addr().String(), "http://" + admin.Addr().String(), stop}
