@@ -213,12 +213,19 @@ func callAt(raw string) bitrix24.Call {
 func (r route) rawQuery() string { return strings.TrimPrefix(r.query, "?") }
 
 // url returns the route's address in a form from which net/http sends path and query
-// unchanged. That is Opaque, where Path would be escaped anew. Opaque cannot begin
-// with two slashes, so a path that does is put there with the whole address. An
-// outbound proxy needs the whole address of a portal without TLS, and net/http writes
-// that unchanged, too.
+// unchanged. That is Path if net/url keeps how the client escaped it, and else Opaque.
+// Opaque cannot begin with two slashes, so such a path is put there with the whole
+// address. An outbound proxy needs the whole address of a portal without TLS, and
+// net/http writes that unchanged, too.
 func (r route) url(isOutbound bool) *url.URL {
-	u := &url.URL{Scheme: r.scheme, Host: r.portal, Opaque: r.path, RawQuery: r.rawQuery(), ForceQuery: r.query == "?"}
+	u := &url.URL{Scheme: r.scheme, Host: r.portal, RawQuery: r.rawQuery(), ForceQuery: r.query == "?"}
+	if path, err := url.PathUnescape(r.path); err == nil {
+		u.Path, u.RawPath = path, r.path
+		if u.EscapedPath() == r.path {
+			return u
+		}
+	}
+	u.Path, u.RawPath, u.Opaque = "", "", r.path
 	switch {
 	case isOutbound && r.scheme == "http":
 		u.Opaque = "//" + r.portal + r.path

@@ -177,8 +177,12 @@ func TestAddressPassesUnchanged(t *testing.T) {
 				t.Errorf("%s over %s: got %d %s, want 200", target, version, w.Code, w.Body)
 				continue
 			}
-			if sent := <-got; strings.TrimPrefix(sent, p.config.Upstream.String()) != target {
-				t.Errorf("%s over %s: got %s at the portal, want it unchanged", target, version, sent)
+			want := target
+			if version == "HTTP/1.1" && target == "//rest/a|b" { // net/http has no other form for it
+				want = p.config.Upstream.String() + target
+			}
+			if sent := <-got; sent != want {
+				t.Errorf("%s over %s: got %s at the portal, want %s", target, version, sent, want)
 			}
 		}
 	}
