@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -38,7 +39,7 @@ func TestOnlyPublic(t *testing.T) {
 		"8.8.8.8:443": nil, "[2a00:1450::1]:8443": nil,
 		"127.0.0.1:443": errNotPublic, "[::1]:443": errNotPublic, "8.8.8.8": errNotPublic, "acme.bitrix24.com:443": errNotPublic, "": errNotPublic,
 	} {
-		if got := onlyPublic(address); got != want {
+		if got := onlyPublic(address); !errors.Is(got, want) {
 			t.Errorf("%q: got the error %v, want %v", address, got, want)
 		}
 	}

@@ -41,6 +41,9 @@ func (n *normalizer) answer(resp *http.Response) error {
 			info.Source, info.RequestID, info.Executed = string(metrics.FromPortal), ex.id, ex.executed(info.Executed)
 			info.Retryable = info.Retryable || ex.repeatable && info.Executed == bitrix24.RanUnknown && a.Kind == bitrix24.KindNoAnswer && !lasts(resp.StatusCode)
 			replace(resp, a, info)
+			if a.Kind != bitrix24.KindMethodError {
+				agree(resp.Header, info.Retryable)
+			}
 			allowOrigin(resp.Header, resp.Request.Header)
 		}
 	}
@@ -108,6 +111,8 @@ func failureOf(ctx context.Context, ex *exchange, err error) *failure {
 	var f *failure
 	isStopped := errors.Is(context.Cause(ctx), errStopped)
 	switch {
+	case errors.As(err, &f) && f.outcome == metrics.Unreachable && ex.mayHaveRun:
+		return networkFailure(ctx, f.cause, true) // an attempt before it was sent
 	case errors.As(err, &f):
 		return f
 	case isStopped && ex.attempts == 0:
@@ -122,10 +127,11 @@ func failureOf(ctx context.Context, ex *exchange, err error) *failure {
 
 // write writes an error that is made here.
 func (n *normalizer) write(w http.ResponseWriter, r *http.Request, ex *exchange, f *failure) {
-	content := bitrix24.Error(f.code, f.description, bitrix24.ErrorInfo{
+	info := bitrix24.ErrorInfo{
 		Source: string(f.source), Reason: f.reason, Executed: ex.executed(f.executed), RequestID: ex.id, PortalStatus: f.portalStatus,
 		Retryable: f.retryable || f.executed == bitrix24.RanUnknown && ex.repeatable,
-	}, ex.route.call.XML)
+	}
+	content := bitrix24.Error(f.code, f.description, info, ex.route.call.XML)
 	h := w.Header()
 	h.Set("Content-Type", bitrix24.ContentType(ex.route.call.XML))
 	h.Set("Content-Length", strconv.Itoa(len(content)))
@@ -135,6 +141,7 @@ func (n *normalizer) write(w http.ResponseWriter, r *http.Request, ex *exchange,
 	if f.retryAfter > 0 {
 		setRetryAfter(h, f.retryAfter)
 	}
+	agree(h, info.Retryable)
 	n.describe(h, ex)
 	w.WriteHeader(f.status)
 	if r.Method != http.MethodHead {

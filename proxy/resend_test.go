@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -249,5 +251,21 @@ func TestIdempotencyKeyMakesRetryable(t *testing.T) {
 		if e := errorOf(t, p.call("POST", path, "{}", "Idempotency-Key", "key-1")); e.Proxy.Retryable != want || e.Proxy.Executed != "unknown" {
 			t.Errorf("%s: got %+v, want to be repeated: %v", path, e, want)
 		}
+	}
+}
+
+// A read that was lost, and then finds no connection to be sent again, may have run all
+// the same: it is not answered as one that was never sent.
+func TestLostCallThatCannotBeSentAgainMayHaveRun(t *testing.T) {
+	var closing net.Listener
+	portal := newRawPortal(t, func(c net.Conn) {
+		readRequest(bufio.NewReader(c))
+		closing.Close() // the next one is refused
+		c.Close()
+	})
+	closing = portal.listener
+	w := portal.before(t).call("POST", read, "")
+	if e := errorOf(t, w); w.Code != 500 || e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.Executed != "unknown" {
+		t.Errorf("got %d %+v, want 500 ERROR_UNEXPECTED_ANSWER with executed unknown", w.Code, e)
 	}
 }

@@ -13,6 +13,17 @@ func setRetryAfter(h http.Header, d time.Duration) {
 	h.Set("Retry-After", strconv.Itoa(seconds(d)))
 }
 
+// agree makes Retry-After say what retryable says: that to repeat the call may help, or
+// that it does not.
+func agree(h http.Header, retryable bool) {
+	switch {
+	case !retryable:
+		h.Del("Retry-After")
+	case h.Get("Retry-After") == "":
+		setRetryAfter(h, jitter(shortDelay))
+	}
+}
+
 // seconds returns a time to wait as Retry-After has it.
 func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 

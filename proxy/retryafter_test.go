@@ -107,3 +107,31 @@ func TestTimesToTryAgain(t *testing.T) {
 		t.Errorf("10 s are spread from %v to %v", least, most)
 	}
 }
+
+// Retry-After and retryable say the same: an error has the header if, and only if,
+// repeating the call may help, whatever header the portal sent.
+func TestRetryAfterAgreesWithRetryable(t *testing.T) {
+	for name, c := range map[string]struct {
+		target, retryAfter string
+		want               bool
+	}{
+		"a write that may have run, of which the portal asks to come again": {deal, "120", false},
+		"a write that may have run":                                         {deal, "", false},
+		"a read of which the portal asks to come again":                     {read, "7", true},
+		"a read": {read, "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProxy(t, nil).behind(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if c.retryAfter != "" {
+					w.Header().Set("Retry-After", c.retryAfter)
+				}
+				badPage(w, r)
+			}))
+			w := p.call("POST", c.target, "")
+			got := w.Header().Get("Retry-After")
+			if e := errorOf(t, w); e.Proxy.Retryable != c.want || (got != "") != c.want || c.want && c.retryAfter != "" && got != c.retryAfter {
+				t.Errorf("got retryable %v and Retry-After %q, want %v and the same", e.Proxy.Retryable, got, c.want)
+			}
+		})
+	}
+}
