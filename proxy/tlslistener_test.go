@@ -161,7 +161,7 @@ func TestHTTPToTheTLSPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if content := string(must(io.ReadAll(resp.Body))); resp.StatusCode != 400 || !strings.Contains(content, "https://") {
+	if content := string(must(io.ReadAll(resp.Body))); resp.StatusCode != http.StatusBadRequest || !strings.Contains(content, "https://") {
 		t.Errorf("got %d %s, want 400 with a word about https", resp.StatusCode, content)
 	}
 }

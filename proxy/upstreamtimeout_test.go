@@ -205,6 +205,7 @@ func certificate(t *testing.T) (*tls.Config, *x509.CertPool) {
 
 // proto2 fails the test if a request is not one of HTTP/2.
 func proto2(t *testing.T, h http.Handler) http.Handler {
+	t.Helper()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor != 2 {
 			t.Errorf("got a request of %s, want HTTP/2", r.Proto)

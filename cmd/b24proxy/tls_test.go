@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -30,7 +31,9 @@ func (p *process) tlsAddress() string {
 // reaching returns a client to whom DNS shows one address for every name.
 func reaching(address string, roots *x509.CertPool) *http.Client {
 	return &http.Client{Timeout: patience, Transport: &http.Transport{
-		Dial:              func(network, _ string) (net.Conn, error) { return net.Dial(network, address) },
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		},
 		TLSClientConfig:   &tls.Config{RootCAs: roots},
 		ForceAttemptHTTP2: true,
 		DisableKeepAlives: true,
