@@ -103,7 +103,9 @@ func (s *sender) exchange(caller context.Context, at *attempt, out *http.Request
 	}
 	if at.err == nil {
 		at.status, fb.took = at.resp.StatusCode, time.Since(fb.began)
-		at.answer = examine(at.resp, fb.route.call, func(a bitrix24.Answer) { s.learner.learn(fb, at.resp.Header, a) })
+		at.answer = examine(at.resp, fb.route.call,
+			func(a bitrix24.Answer) { s.learner.learn(fb, at.resp.Header, a) },
+			func(cause any) { panicked(s.journal, fb.call, cause) })
 	}
 }
 

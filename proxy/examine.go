@@ -22,6 +22,7 @@ type examination struct {
 	body    io.ReadCloser // as the portal sends it
 	scanner *bitrix24.Scanner
 	learn   func(bitrix24.Answer)
+	crashed func(cause any) // records a panic of another goroutine
 	once    sync.Once
 
 	source  tap       // what the decoder reads from
@@ -35,9 +36,9 @@ type examination struct {
 }
 
 // examine returns what an answer means, as far as that must be known before it
-// passes. It calls learn with the whole meaning, now or when the answer has passed.
-// Afterwards resp.Body yields the same bytes as before.
-func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer)) bitrix24.Answer {
+// passes. It calls learn with the whole meaning, now or when the answer has passed, and
+// crashed if something panics beside that. Afterwards resp.Body yields the same bytes as before.
+func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer), crashed func(cause any)) bitrix24.Answer {
 	contentType := resp.Header.Get("Content-Type")
 	hint := bitrix24.FileHintOf(resp.StatusCode, resp.Header.Get("Content-Disposition"), resp.Header.Get("Content-Range"), contentType)
 	if hint == bitrix24.FileHintYes || !call.REST() || isBare(resp) {
@@ -45,7 +46,7 @@ func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer
 		return bitrix24.Answer{}
 	}
 	x := &examination{
-		resp: resp, call: call, hint: hint, body: resp.Body, learn: learn,
+		resp: resp, call: call, hint: hint, body: resp.Body, learn: learn, crashed: crashed,
 		scanner: bitrix24.NewScanner(call, resp.StatusCode, contentType),
 	}
 	resp.Body = x
@@ -117,7 +118,7 @@ func (x *examination) readSome() (whole bool) {
 // stream lets the rest of an answer pass.
 func (x *examination) stream() {
 	if x.decoder != nil {
-		x.side = newSideDecoder(x.decoder, &x.source, len(x.text), x.scanner)
+		x.side = newSideDecoder(x.decoder, &x.source, len(x.text), x.scanner, x.crashed)
 	}
 	x.text = nil
 }

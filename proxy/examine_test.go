@@ -235,7 +235,7 @@ func TestPlainInPieces(t *testing.T) {
 			Body:    io.NopCloser(iotest.OneByteReader(strings.NewReader(text))),
 			Request: httptest.NewRequest(http.MethodPost, deal, nil),
 		}
-		if a := examine(resp, bitrix24.ParseCall(deal), func(bitrix24.Answer) {}); a.Kind != want {
+		if a := examine(resp, bitrix24.ParseCall(deal), func(bitrix24.Answer) {}, nil); a.Kind != want {
 			t.Errorf("%s: got %v, want %v", text, a.Kind, want)
 		}
 	}

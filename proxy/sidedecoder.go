@@ -26,14 +26,20 @@ type sideDecoder struct {
 }
 
 // newSideDecoder continues where the decoding of the answer's beginning stopped. It
-// must be closed.
-func newSideDecoder(decoder io.Reader, source *tap, seen int, scanner io.Writer) *sideDecoder {
+// must be closed. A panic ends the decoding alone, not the answer; crashed records it.
+func newSideDecoder(decoder io.Reader, source *tap, seen int, scanner io.Writer, crashed func(cause any)) *sideDecoder {
 	from, in := io.Pipe()
 	source.from, source.keep = from, false
 	d := &sideDecoder{in: in, ended: make(chan struct{})}
 	go func() {
 		defer close(d.ended)
 		defer from.Close() // later writes fail at once
+		defer func() {
+			if cause := recover(); cause != nil {
+				d.lost = true
+				crashed(cause)
+			}
+		}()
 		d.lost = d.decode(decoder, source, seen, scanner)
 	}()
 	return d

@@ -21,7 +21,7 @@ func TestAnswerThatIsMadeToGrow(t *testing.T) {
 			var seen counter
 			source := &tap{}
 			decoder, _ := decoderOf(map[string][]string{"Content-Encoding": {encoding}}, source)
-			l := newSideDecoder(decoder, source, 0, &seen)
+			l := newSideDecoder(decoder, source, 0, &seen, nil)
 			l.Write(bomb)
 			if l.close(true) || int(seen) > decodeAtLeast+decodeRatio*len(bomb)+64<<10 || seen > decodeAtMost+64<<10 {
 				t.Errorf("got %d bytes of %d decoded, want less than all of what they grow to", seen, len(bomb))
@@ -39,7 +39,7 @@ func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return l
 func TestNothingIsDecodedOnceTheCallerHasLeft(t *testing.T) {
 	var seen counter
 	endless, source := &zeros{began: make(chan bool)}, &tap{count: 1 << 30}
-	l := newSideDecoder(endless, source, 0, &seen)
+	l := newSideDecoder(endless, source, 0, &seen, nil)
 	<-endless.began
 	l.left.Store(true)
 	endless.began <- true
@@ -75,3 +75,17 @@ func BenchmarkBomb(b *testing.B) {
 		p.call("POST", "/rest/crm.deal.list", "", "Prefer", "wait=1")
 	}
 }
+
+// A decoder that panics ends neither the process nor the answer, and is recorded.
+func TestDecoderThatPanics(t *testing.T) {
+	var seen counter
+	var cause any
+	l := newSideDecoder(brokenDecoder{}, &tap{}, 0, &seen, func(c any) { cause = c })
+	if sawAll := l.close(true); sawAll || cause != "broken table" {
+		t.Errorf("got sawAll %v and the cause %v, want false and that of the panic", sawAll, cause)
+	}
+}
+
+type brokenDecoder struct{}
+
+func (brokenDecoder) Read([]byte) (int, error) { panic("broken table") }
