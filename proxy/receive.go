@@ -54,7 +54,9 @@ func (rc *receiver) receive(w http.ResponseWriter, r *http.Request, ex *exchange
 		}
 		return bodyFailure(err, rc.maxBody)
 	}
-	ex.identify(r, ex.body.head)
+	if len(ex.body.head) > 0 { // it may have the credential
+		ex.identify(r, ex.body.head)
+	}
 	ex.deadline = time.Now().Add(wait)
 	return nil
 }
