@@ -167,9 +167,15 @@ func Lookup(code Code) *SystemError {
 // maxCode is the longest code in bytes that is looked up.
 const maxCode = 256
 
-// Label returns the bounded name of a code for a metric: the table's spelling
-// where Lookup finds it, else "empty" ("" and what JSON null becomes, blanks),
-// "numeric" (digits alone, such as "0"), or "other".
+// The labels of codes that are not in the table.
+const (
+	LabelEmpty   = "empty"   // "", which JSON null becomes too, and blanks
+	LabelNumeric = "numeric" // digits alone, such as "0"
+	LabelOther   = "other"
+)
+
+// Label returns the bounded name of a code for a metric: the table's spelling where
+// Lookup finds it, else one of the labels above.
 func Label(code Code) string {
 	if known := Lookup(code); known != nil {
 		return string(known.Code)
@@ -177,9 +183,9 @@ func Label(code Code) string {
 	name := strings.TrimSpace(string(code))
 	switch {
 	case name == "":
-		return "empty"
+		return LabelEmpty
 	case strings.Trim(name, "0123456789") == "":
-		return "numeric"
+		return LabelNumeric
 	}
-	return "other"
+	return LabelOther
 }

@@ -293,9 +293,9 @@ func minuteOf(s interval) minuteStatus {
 func shownCode(code bitrix24.Code) string {
 	spelt := strings.TrimSpace(string(code))
 	label := bitrix24.Label(bitrix24.Code(spelt))
-	isUpper := label == "other" && len(spelt) <= 64 && spelt[0] >= 'A' && spelt[0] <= 'Z' &&
+	isUpper := label == bitrix24.LabelOther && len(spelt) <= 64 && spelt[0] >= 'A' && spelt[0] <= 'Z' &&
 		strings.Trim(spelt, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
-	if isUpper || label == "numeric" && len(spelt) <= 12 {
+	if isUpper || label == bitrix24.LabelNumeric && len(spelt) <= 12 {
 		return spelt
 	}
 	return label
