@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // renaming answers for several hosts: the ones in moved are renamed, the others serve.
@@ -26,23 +27,25 @@ func renaming(t *testing.T, moved map[string]string, status int, arrived *[]stri
 // A renamed portal is followed with method and body, and the call pays a slot there.
 func TestRenamedPortalIsFollowed(t *testing.T) {
 	for _, status := range []int{301, 302, 307, 308} {
-		var arrived []string
-		p := newProxy(t, nil).behind(renaming(t, map[string]string{
-			"acme.bitrix24.com": "https://acme2.bitrix24.com", "acme2.bitrix24.com": "https://acme3.bitrix24.eu",
-		}, status, &arrived))
-		w := p.call("POST", deal+"?a=b;c", "body")
-		if w.Code != 200 || w.Body.String() != `{"result":1}` {
-			t.Fatalf("%d: got %d %s, want the answer of the new address", status, w.Code, w.Body)
-		}
-		want := "POST acme.bitrix24.com body, POST acme2.bitrix24.com body, POST acme3.bitrix24.eu body"
-		if got := strings.Join(arrived, ", "); got != want {
-			t.Errorf("%d: got %s, want %s", status, got, want)
-		}
-		for _, portal := range []string{"acme.bitrix24.com", "acme2.bitrix24.com", "acme3.bitrix24.eu"} {
-			if s, _ := p.limiter.State(portal); s.Level < 0.9 {
-				t.Errorf("%s: got the level %v, want a slot to be paid", portal, s.Level)
+		synctest.Test(t, func(t *testing.T) { // the level does not fall meanwhile
+			var arrived []string
+			p := newProxy(t, nil).behind(renaming(t, map[string]string{
+				"acme.bitrix24.com": "https://acme2.bitrix24.com", "acme2.bitrix24.com": "https://acme3.bitrix24.eu",
+			}, status, &arrived))
+			w := p.call("POST", deal+"?a=b;c", "body")
+			if w.Code != 200 || w.Body.String() != `{"result":1}` {
+				t.Fatalf("%d: got %d %s, want the answer of the new address", status, w.Code, w.Body)
 			}
-		}
+			want := "POST acme.bitrix24.com body, POST acme2.bitrix24.com body, POST acme3.bitrix24.eu body"
+			if got := strings.Join(arrived, ", "); got != want {
+				t.Errorf("%d: got %s, want %s", status, got, want)
+			}
+			for _, portal := range []string{"acme.bitrix24.com", "acme2.bitrix24.com", "acme3.bitrix24.eu"} {
+				if s, _ := p.limiter.State(portal); s.Level < 0.9 {
+					t.Errorf("%s: got the level %v, want a slot to be paid", portal, s.Level)
+				}
+			}
+		})
 	}
 }
 
