@@ -1,0 +1,60 @@
+package joining
+
+import (
+	"testing"
+	"time"
+)
+
+var now = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+
+// What fails now and then may travel, what often fails goes alone for five minutes.
+func TestMisfitsAreThoseThatOftenFail(t *testing.T) {
+	for name, c := range map[string]struct {
+		every int // how many reads there are for one that fails
+		want  bool
+	}{
+		"all":              {1, true},
+		"one in five":      {5, true},
+		"one in a hundred": {100, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := NewMisfits()
+			for i := range 3000 {
+				if i%c.every == 0 {
+					m.Failed(now, "crm.deal.get")
+				} else {
+					m.Succeeded(now, "crm.deal.get")
+				}
+			}
+			if got := m.Has(now, "crm.deal.get"); got != c.want {
+				t.Errorf("got a misfit: %v, want %v", got, c.want)
+			}
+			if m.Has(now, "user.get") || m.Has(now.Add(pause), "crm.deal.get") {
+				t.Error("got a misfit that never failed, or for too long, want none")
+			}
+		})
+	}
+}
+
+// A method that the portal does not allow within a batch goes alone at once.
+func TestRefusedIsAMisfitAtOnce(t *testing.T) {
+	m := NewMisfits()
+	m.Refused(now, "crm.deal.get")
+	m.Succeeded(now, "crm.deal.get") // by one that was under way
+	if !m.Has(now.Add(pause-1), "crm.deal.get") || m.Has(now.Add(pause), "crm.deal.get") {
+		t.Error("got no misfit, or one for too long, want one for five minutes")
+	}
+}
+
+// What succeeds takes no memory.
+func TestMisfitsForget(t *testing.T) {
+	m := NewMisfits()
+	m.Succeeded(now, "a")
+	m.Failed(now, "b")
+	for range failureWeight {
+		m.Succeeded(now, "b")
+	}
+	if got := m.records.Len(); got != 0 {
+		t.Errorf("got %d records, want none", got)
+	}
+}
