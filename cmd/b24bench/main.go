@@ -34,9 +34,15 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) == 3 && args[0] == serveArg {
+		return serve(args[1], args[2], os.Stdin, stdout)
+	}
 	o, err := parse(args, stdout)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case o.overhead:
+		return overhead(ctx, o, stdout)
 	}
 	var reports []report
 	if o.proxy != "" {

@@ -32,6 +32,8 @@ type options struct {
 	last   time.Duration
 	mix    bool
 	json   bool
+
+	overhead bool
 }
 
 // parse reads the command line. If it asks for help, parse writes the help to
@@ -53,6 +55,9 @@ func parse(args []string, stdout io.Writer) (o options, err error) {
 	if o.proxy != "" && !isSet(flags, "speed") {
 		o.speed = 1
 	}
+	if o.overhead {
+		o.calls, o.last = unlessSet(flags, "n", o.calls, overheadCallers), unlessSet(flags, "for", o.last, overheadRound)
+	}
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unknown argument %q", flags.Arg(0))
 	}
@@ -72,7 +77,16 @@ func (o *options) define(flags *flag.FlagSet) {
 	flags.StringVar(&o.path, "path", "/rest/1/b24bench/crm.deal.list", "`path` of the calls")
 	flags.TextVar((*b24sim.Duration)(&o.last), "for", b24sim.Duration(0), "keep -n callers calling for this `duration`, each with one call after the other")
 	flags.BoolVar(&o.mix, "mix", false, "mix reads, writes, batches and wrong calls; the simulated portal fails now and then")
+	flags.BoolVar(&o.overhead, "overhead", false, "measure what b24proxy costs beside a bare httputil.ReverseProxy where no limit is in force; -n is the number of callers, -for the time of a round")
 	flags.BoolVar(&o.json, "json", false, "print JSON")
+}
+
+// unlessSet returns another value for a flag that is not set.
+func unlessSet[T any](flags *flag.FlagSet, name string, value, other T) T {
+	if isSet(flags, name) {
+		return value
+	}
+	return other
 }
 
 func isSet(flags *flag.FlagSet, name string) (set bool) {
