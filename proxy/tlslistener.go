@@ -48,7 +48,7 @@ func newTLSListener(accept net.Listener, c *Config) *tlsListener {
 	l.closed, l.close = context.WithCancel(context.Background())
 	l.config = &tls.Config{
 		GetCertificate: l.certificate,
-		NextProtos:     []string{"h2", "http/1.1"},
+		NextProtos:     []string{"h2", "http/1.1", "http/1.0"}, // curl --http1.0 offers the last alone
 		MinVersion:     tls.VersionTLS12,
 	}
 	return l

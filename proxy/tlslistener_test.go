@@ -118,24 +118,26 @@ func TestTLSForAForeignName(t *testing.T) {
 	}
 }
 
-// Clients that speak neither ALPN nor SNI are served, and the end of a request is as
-// clear over TLS as without.
+// Clients that speak neither ALPN nor SNI are served, also those that offer only
+// HTTP/1.0, and the end of a request is as clear over TLS as without.
 func TestOldClientsOverTLS(t *testing.T) {
 	const last = "POST /rest/last HTTP/1.1\r\nHost: acme.bitrix24.com\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 	for what, c := range map[string]struct {
 		version               uint16
 		sent, status, arrived string
+		offers                []string
 	}{
-		"TLS 1.2, HTTP/1.0":             {tls.VersionTLS12, "GET /rest/x HTTP/1.0\r\nHost: acme.bitrix24.com\r\n\r\n", "200", "GET /rest/x "},
-		"TLS 1.3, HTTP/1.1":             {tls.VersionTLS13, last, "200", "POST /rest/last "},
-		"chunks and a length":           {tls.VersionTLS13, "POST /rest/x HTTP/1.1\r\nHost: acme.bitrix24.com\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + last, "400", ""},
-		"HTTP/1.0 with chunks":          {tls.VersionTLS13, "POST /rest/x HTTP/1.0\r\nHost: acme.bitrix24.com\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400", ""},
-		"two requests, one after other": {tls.VersionTLS12, strings.Replace(last, "Connection: close\r\n", "", 1) + last, "200 200", "POST /rest/last , POST /rest/last "},
+		"TLS 1.2, HTTP/1.0":             {tls.VersionTLS12, "GET /rest/x HTTP/1.0\r\nHost: acme.bitrix24.com\r\n\r\n", "200", "GET /rest/x ", nil},
+		"TLS 1.3, HTTP/1.0 by ALPN":     {tls.VersionTLS13, "GET /rest/x HTTP/1.0\r\nHost: acme.bitrix24.com\r\n\r\n", "200", "GET /rest/x ", []string{"http/1.0"}},
+		"TLS 1.3, HTTP/1.1":             {tls.VersionTLS13, last, "200", "POST /rest/last ", nil},
+		"chunks and a length":           {tls.VersionTLS13, "POST /rest/x HTTP/1.1\r\nHost: acme.bitrix24.com\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + last, "400", "", nil},
+		"HTTP/1.0 with chunks":          {tls.VersionTLS13, "POST /rest/x HTTP/1.0\r\nHost: acme.bitrix24.com\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400", "", nil},
+		"two requests, one after other": {tls.VersionTLS12, strings.Replace(last, "Connection: close\r\n", "", 1) + last, "200 200", "POST /rest/last , POST /rest/last ", nil},
 	} {
 		t.Run(what, func(t *testing.T) {
 			portal := &recordingPortal{}
 			s := serveTLS(t, portal, nil)
-			conn := must(tls.Dial("tcp", s.tls, &tls.Config{InsecureSkipVerify: true, MaxVersion: c.version}))
+			conn := must(tls.Dial("tcp", s.tls, &tls.Config{InsecureSkipVerify: true, MaxVersion: c.version, NextProtos: c.offers}))
 			defer conn.Close()
 			conn.SetDeadline(time.Now().Add(time.Minute))
 			io.WriteString(conn, c.sent)
