@@ -24,7 +24,7 @@ var contract string
 
 // fed returns metrics in which every collector has something to show.
 func fed() *Metrics {
-	m := New(Options{Portals: 2, Version: "1.2.3", Revision: "abcdef"})
+	m := New(Options{Portals: 2, Version: "1.2.3", Revision: "abcdef", Clients: []string{"shop"}})
 	feed(m, "acme.bitrix24.com", "req-1")
 	m.WatchSpool(func() (memory, disk int64) { return 1, 2 })
 	m.Watch(func() []Portal {

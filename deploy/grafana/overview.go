@@ -32,6 +32,8 @@ func overview() dashboard {
 			quantiles("Portal time", "How long portals took to answer, without the wait in the proxy.",
 				chosen(`b24proxy_portal_request_duration_seconds_bucket{$chosen}`)),
 		}},
+		heading("Clients"),
+		row{9, byClient()},
 		heading("Proxies"),
 		row{6, []panel{instances()}},
 		row{8, processes()},
@@ -163,6 +165,22 @@ func byPortal() []panel {
 	lowest := p[2].Options["legend"].(map[string]any)
 	lowest["calcs"], lowest["sortBy"], lowest["sortDesc"] = []string{"lastNotNull", "min"}, "Min", false
 	return p
+}
+
+// byClient says who calls, and whose calls do not succeed. The metric has no label for
+// the portal.
+func byClient() []panel {
+	const noKeys = "no client has a key (B24PROXY_CLIENT_KEYS)"
+	return []panel{
+		stacked("Calls by client", "reqps",
+			"Calls per second of each client that has a key, to all portals; the ten with most. The live page lists all clients of a portal, with and without keys.",
+			query{`topk(10, sum by (client) (rate(b24proxy_client_requests_total{job=~"$job"}[$__rate_interval])))`, "{{client}}"}).
+			beside().empty(noKeys),
+		lines("Errors by client and outcome", "reqps",
+			"Calls per second of each client that did not succeed, by how they ended; the ten with most. For what an outcome means see Calls by outcome.",
+			query{`topk(10, sum by (client, outcome) (rate(b24proxy_client_requests_total{job=~"$job",outcome!="` + string(metrics.OK) + `"}[$__rate_interval])))`, "{{client}} {{outcome}}"}).
+			beside().empty(noKeys),
+	}
 }
 
 // instances is a table with one line per proxy.
