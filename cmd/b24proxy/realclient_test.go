@@ -1,53 +1,93 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
-// realClient names a copy of testdata/realclient where `npm ci` was run.
-const realClient = "B24PROXY_REALCLIENT"
+// The tests TestRealClient… call a portal through the program with what people use:
+// SDKs, libraries and curl, unmodified. .ci/setup installs these. A test whose client
+// is missing is skipped, except in CI, where it fails.
 
-// The unmodified SDK of Bitrix24 sends 200 calls at once. All succeed, the
-// portal refuses none, and the SDK repeats none.
-func TestRealClient(t *testing.T) {
-	folder := os.Getenv(realClient)
-	if folder == "" {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is not set; CI must run this test with the SDK", realClient)
-		}
-		t.Skipf("needs Node and the SDK: %s must name a copy of testdata/realclient where npm ci was run (.ci/setup does that)", realClient)
+// missing skips a test that lacks a client.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s is missing; CI must run this test with it", what)
 	}
-	sim, url := portal(t, fast)
-	p := launch(t, "UPSTREAM="+url, fastPlan)
+	t.Skipf("needs %s; .ci/setup installs it", what)
+}
 
-	out, err := exec.CommandContext(t.Context(), "node", filepath.Join(folder, "client.mjs"), p.clients, "200").Output()
-	if failed := new(exec.ExitError); errors.As(err, &failed) {
-		t.Fatalf("node: %v\n%s", err, failed.Stderr)
-	} else if err != nil {
-		t.Fatal(err)
+// needs skips a test unless a program with these arguments exits with 0.
+func needs(t *testing.T, program string, args ...string) {
+	t.Helper()
+	if err := exec.CommandContext(t.Context(), program, args...).Run(); err != nil {
+		missing(t, strings.Join(append([]string{program}, args...), " "))
 	}
-	var got struct {
-		Succeeded, Results, Retries, Errors int
-		Failures                            []string
+}
+
+// A gateway is the program in front of a portal that it reaches by its own name. It
+// serves clients in every way: as a proxy and as a server, with TLS and without.
+type gateway struct {
+	*process
+	portal  *tlsPortal
+	environ []string // what command lines can name
+	folder  string   // where they run
+}
+
+// newGateway runs the program. Command lines reach it at $http and, over TLS, at $tls
+// (host:port). $ca is the folder of its CA. They call the portal at $acme, where
+// $add is the path of a method. Nothing else is in their environment, so no proxy and no
+// certificate but those that they name.
+func newGateway(t *testing.T, settings ...string) *gateway {
+	t.Helper()
+	portal := serveTLS(t, true)
+	ca := filepath.Join(t.TempDir(), "ca")
+	p := launch(t, append(append(portal.settings, "TLS_LISTEN=127.0.0.1:0", "CA_DIR="+ca), settings...)...)
+	return &gateway{process: p, portal: portal, folder: "testdata/realclient", environ: []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + os.TempDir(),
+		"http=" + strings.TrimPrefix(p.clients, "http://"), "tls=" + p.tlsAddress(), "ca=" + ca, "acme=" + acme, "add=" + add,
+	}}
+}
+
+// shell runs a command line and returns all that it writes.
+func (g *gateway) shell(t *testing.T, line string) string {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "sh", "-c", line)
+	c.Dir, c.Env, c.WaitDelay = g.folder, g.environ, time.Second
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Logf("%s: %v", line, err)
 	}
-	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("%s: %v", out, err)
+	return strings.TrimSpace(string(out))
+}
+
+// A clientCase is a command line, what it must write, and how many calls must
+// arrive at the portal.
+type clientCase struct {
+	name, line, want string
+	calls            int
+}
+
+// wantEach runs command lines, one after another.
+func (g *gateway) wantEach(t *testing.T, cases []clientCase) {
+	t.Helper()
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			g.portal.Reset()
+			if got := g.shell(t, c.line); !strings.Contains(got, c.want) {
+				t.Errorf("%s\ngot %s\nwant %s", c.line, got, c.want)
+			}
+			if n := g.portal.Arrived(); n != c.calls {
+				t.Errorf("%s\ngot %d calls at the portal, want %d", c.line, n, c.calls)
+			}
+			if wrong := g.portal.wrong.Load(); wrong != nil {
+				t.Errorf("the portal got %v, want its own name and HTTP/2", wrong)
+			}
+		})
 	}
-	if got.Succeeded != 200 || got.Results != 200 || got.Retries != 0 || got.Errors != 0 {
-		t.Errorf("got %s, want 200 successes, no retry, no error", out)
-	}
-	if sim.Refused() != 0 || sim.Arrived() != 200 || sim.Ran("crm.deal.add") != 200 {
-		t.Errorf("got %d calls at the portal, %d refused, %d run, want 200, 0, 200", sim.Arrived(), sim.Refused(), sim.Ran("crm.deal.add"))
-	}
-	for _, c := range sim.Calls() {
-		if c.Header.Get("User-Agent") != "b24-js-sdk/2.2.0" {
-			t.Fatalf("got the header %v, want that of the SDK", c.Masked().Header)
-		}
-	}
-	t.Logf("%s", out)
 }
