@@ -20,6 +20,7 @@ var arrows = map[string][]string{
 	"b24proxy/proxy/certs":       {},
 	"b24proxy/proxy/joining":     {"proxy/bitrix24"},
 	"b24proxy/proxy/operator":    {"limiter", "limiter/operating", "metrics", "proxy/bitrix24"},
+	"b24proxy/proxy/replay":      {},
 	"b24proxy/limiter":           {},
 	"b24proxy/limiter/operating": {"limiter"},
 	"b24proxy/limiter/statefile": {"limiter"},
