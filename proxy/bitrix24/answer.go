@@ -173,23 +173,24 @@ func fromPortal(known *SystemError, status int, description string) bool {
 }
 
 func (a *Answer) examineJSON(text []byte) {
-	if !json.Valid(text) {
-		a.noAnswer(a.whyInvalid(text))
-		return
-	}
-	var result, failure json.RawMessage
-	for name, value := range members(text) {
+	var result, failure, description, spent json.RawMessage
+	isValid := wholeText(text, func(name string, value json.RawMessage) {
 		switch name {
 		case "result":
 			result = value
 		case "error":
 			failure = value
 		case "error_description":
-			a.Description = textOf(value)
+			description = value
 		case "time":
-			a.Time = timeOf(value)
+			spent = value
 		}
+	})
+	if !isValid {
+		a.noAnswer(a.whyInvalid(text))
+		return
 	}
+	a.Description, a.Time = textOf(description), timeOf(spent)
 	if a.V3 = failure != nil && failure[0] == '{'; a.V3 {
 		a.Description = messageOf(failure)
 	}

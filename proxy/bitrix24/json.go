@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"iter"
-	"strconv"
 )
 
 // byteOrderMark precedes the JSON of some portals (README.md#answers).
@@ -35,21 +34,11 @@ func trimEnd(b []byte) []byte {
 
 // members yields the names and raw values at the top level of a JSON object, in
 // their order. If b is cut off, it yields the whole values before that; if b is
-// not an object, it yields nothing.
+// not an object, it yields nothing. The values are parts of b.
 func members(b []byte) iter.Seq2[string, json.RawMessage] {
 	return func(yield func(string, json.RawMessage) bool) {
-		d := json.NewDecoder(bytes.NewReader(trimStart(b)))
-		if open, err := d.Token(); err != nil || open != json.Delim('{') {
-			return
-		}
-		for d.More() {
-			token, err := d.Token()
-			name, isName := token.(string)
-			var raw json.RawMessage
-			if err != nil || !isName || d.Decode(&raw) != nil || !yield(name, raw) {
-				return
-			}
-		}
+		t := jsonText{text: trimStart(b)}
+		t.members(0, yield)
 	}
 }
 
@@ -58,19 +47,28 @@ func members(b []byte) iter.Seq2[string, json.RawMessage] {
 // its keys (README.md#batch-of-version-2). It treats text that is cut off as
 // members does.
 func elements(b []byte) iter.Seq2[string, json.RawMessage] {
-	if !bytes.HasPrefix(trimStart(b), []byte("[")) {
-		return members(b)
-	}
 	return func(yield func(string, json.RawMessage) bool) {
-		d := json.NewDecoder(bytes.NewReader(trimStart(b)))
-		_, _ = d.Token()
-		for i := 0; d.More(); i++ {
-			var raw json.RawMessage
-			if d.Decode(&raw) != nil || !yield(strconv.Itoa(i), raw) {
-				return
-			}
+		t := jsonText{text: trimStart(b)}
+		if t.next() == '[' {
+			t.elements(yield)
+		} else {
+			t.members(0, yield)
 		}
 	}
+}
+
+// wholeText calls yield for the members of a JSON object, and reports whether the text
+// is valid JSON, of whatever kind. It is not before the end that this is known.
+func wholeText(text []byte, yield func(name string, value json.RawMessage)) bool {
+	t := jsonText{text: text}
+	ok := false
+	if t.next() == '{' {
+		ok = t.members(1, func(name string, value json.RawMessage) bool { yield(name, value); return true })
+	} else {
+		ok = t.skipValue(0)
+	}
+	t.next()
+	return ok && t.at == len(text)
 }
 
 // textOf returns the content of a string, a number or a boolean as it is written,

@@ -32,7 +32,10 @@ const maxUnix = 7258118400
 func timeOf(raw json.RawMessage) Time {
 	var t Time
 	for name, value := range members(raw) {
-		t.set(name, textOf(value))
+		switch name {
+		case "operating", "operating_reset_at", "finish":
+			t.set(name, textOf(value))
+		}
 	}
 	return t
 }
