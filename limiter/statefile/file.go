@@ -1,8 +1,9 @@
 // Package statefile keeps, over a restart or a kill, when each upstream's bucket
-// will be full again: so a start knows what was spent before it.
+// will be full again: so a start knows what was spent before it. It keeps notes of
+// others beside that.
 //
-// The file is a header, with a random key, and one line for each upstream, all of the same width and
-// readable by people. Save overwrites a line by one pwrite(2). Once that has
+// The file is a header, with a random key, and one line for each upstream and each
+// note, all of the same width and readable by people. Save and SaveNote overwrite a line by one pwrite(2). Once that has
 // returned, or is half way, kill -9 cannot undo it: what was written belongs to
 // the kernel, not to the process. A kill cannot cut a line in two either: the
 // kernel may stop a write between two pages, and no line spans two. So Save need
@@ -11,8 +12,8 @@
 // (25 s on the standard plan, 50 s on Enterprise).
 //
 // The file is locked while it is open. Lines of buckets that are full by now are
-// used again, so the file has as many lines as the most upstreams that were busy
-// at once, and the number is bounded.
+// used again, and so are those of notes that were removed, so the file has as many
+// lines as the most that were in use at once, and the number is bounded.
 package statefile
 
 import (
@@ -29,9 +30,11 @@ type File struct {
 	mu      sync.Mutex
 	file    *os.File
 	records map[string]*record // by upstream
+	notes   map[string]*note   // by id
+	opened  map[string]string  // the notes that were there at first
 	free    []int              // lines that may be used again
 	lines   int                // in the file, without the header
-	sweep   int                // lines in use at which full buckets are looked for
+	sweep   int                // buckets at which full ones are looked for
 }
 
 // A record is one line in use.
@@ -42,8 +45,8 @@ type record struct {
 
 // Bounds of a state file.
 const (
-	maxLines   = 10_000 // when all are in use, the bucket that is full the soonest is forgotten
-	firstSweep = 64     // lines in use before full buckets are looked for
+	maxBuckets = 10_000 // when all are in use, the one that is full the soonest is forgotten
+	firstSweep = 64     // buckets before full ones are looked for
 )
 
 // Key returns 32 random bytes that stay the same as long as the file does. Names that
@@ -80,7 +83,8 @@ func (f *File) Save(upstream string, fullAt time.Time, rate float64) error {
 		return err
 	}
 	if r == nil {
-		r = &record{line: f.takeLineLocked(now)}
+		f.makeRoomLocked(now)
+		r = &record{line: f.takeLineLocked()}
 		f.records[upstream] = r
 	}
 	r.fullAt = fullAt
@@ -90,19 +94,23 @@ func (f *File) Save(upstream string, fullAt time.Time, rate float64) error {
 	return nil
 }
 
-// takeLineLocked finds a line for another upstream.
-func (f *File) takeLineLocked(now time.Time) int {
-	if len(f.free) == 0 && f.lines >= f.sweep {
+// makeRoomLocked frees lines before another bucket takes one.
+func (f *File) makeRoomLocked(now time.Time) {
+	if len(f.free) == 0 && len(f.records) >= f.sweep {
 		f.freeFullLocked(now)
 	}
-	if len(f.free) == 0 && f.lines < maxLines {
+	if len(f.records) == maxBuckets {
+		f.freeSoonestLocked()
+	}
+}
+
+// takeLineLocked finds a line that is not in use.
+func (f *File) takeLineLocked() int {
+	last := len(f.free) - 1
+	if last < 0 {
 		f.lines++
 		return f.lines - 1
 	}
-	if len(f.free) == 0 {
-		f.freeSoonestLocked()
-	}
-	last := len(f.free) - 1
 	line := f.free[last]
 	f.free = f.free[:last]
 	return line
@@ -116,7 +124,7 @@ func (f *File) freeFullLocked(now time.Time) {
 			delete(f.records, upstream)
 		}
 	}
-	f.sweep = min(maxLines, max(firstSweep, 2*len(f.records)))
+	f.sweep = min(maxBuckets, max(firstSweep, 2*len(f.records)))
 }
 
 // freeSoonestLocked frees the line of the bucket that is full the soonest.

@@ -237,21 +237,21 @@ func TestLinesAreBounded(t *testing.T) {
 	if size := size(t, path); size > lineOffset(firstSweep) {
 		t.Errorf("got %d bytes for buckets that are full, want %d at most", size, lineOffset(firstSweep))
 	}
-	for i := range maxLines + 10 {
+	for i := range maxBuckets + 10 {
 		save(t, s, fmt.Sprintf("busy%d.example", i), later.Add(time.Duration(i)*time.Second))
 	}
-	if size := size(t, path); size > lineOffset(maxLines) || len(s.records) > maxLines {
-		t.Errorf("got %d bytes and %d records, want %d and %d at most", size, len(s.records), lineOffset(maxLines), maxLines)
+	if size := size(t, path); size > lineOffset(maxBuckets) || len(s.records) > maxBuckets {
+		t.Errorf("got %d bytes and %d records, want %d and %d at most", size, len(s.records), lineOffset(maxBuckets), maxBuckets)
 	}
-	for i, want := range map[int]bool{0: false, 9: false, 10: true, maxLines + 9: true} {
+	for i, want := range map[int]bool{0: false, 9: false, 10: true, maxBuckets + 9: true} {
 		if _, ok := s.Load(fmt.Sprintf("busy%d.example", i)); ok != want {
 			t.Errorf("upstream %d: found: %v, want %v", i, ok, want)
 		}
 	}
 	s.Close()
 	s = openTest(t, path, 0)
-	if len(s.records) != maxLines {
-		t.Errorf("got %d records after a restart, want %d", len(s.records), maxLines)
+	if len(s.records) != maxBuckets {
+		t.Errorf("got %d records after a restart, want %d", len(s.records), maxBuckets)
 	}
 }
 

@@ -16,7 +16,7 @@ func TestKeyStaysWithTheFile(t *testing.T) {
 		return s.Key()
 	}
 	var all [][]byte
-	for name, text := range map[string][]byte{"new": nil, "version 1": seal(headerText1), "version 2": seal(headerText2)} {
+	for name, text := range map[string][]byte{"new": nil, "version 1": seal(headerText1), "version 2": seal(headerText2), "version 3": headerOf(headerText3, []byte("a key of thirty-two bytes, random"[:keySize]))} {
 		path := filepath.Join(t.TempDir(), "state")
 		if text != nil {
 			os.WriteFile(path, text, 0o600)

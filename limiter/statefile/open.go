@@ -88,7 +88,7 @@ func (o opener) open() (f *File, err error) {
 	if named, err := os.Stat(o.path); err != nil || !os.SameFile(opened, named) {
 		return nil, fmt.Errorf("%s was replaced by another process", o.path)
 	}
-	f = &File{file: file, records: make(map[string]*record), sweep: firstSweep}
+	f = &File{file: file, records: make(map[string]*record), notes: make(map[string]*note), opened: make(map[string]string), sweep: firstSweep}
 	return f, o.read(f)
 }
 
@@ -110,7 +110,7 @@ func (o opener) check() error {
 
 // read takes over what the file holds, and cuts off what is not needed.
 func (o opener) read(f *File) error {
-	text, err := io.ReadAll(io.LimitReader(f.file, lineOffset(maxLines)))
+	text, err := io.ReadAll(io.LimitReader(f.file, lineOffset(maxBuckets+maxNotes)))
 	if err != nil {
 		return err
 	}
@@ -128,18 +128,32 @@ func (o opener) read(f *File) error {
 	for text = text[min(lineWidth, len(text)):]; len(text) > 0; f.lines++ {
 		line := text[:min(lineWidth, len(text))]
 		text = text[len(line):]
-		upstream, e, err := decodeLine(line)
-		if err != nil {
+		if !o.readLine(f, now, line) {
 			damaged++
 			f.free = append(f.free, f.lines)
-			continue
 		}
-		f.addLine(upstream, e.under(now, o.plan(upstream)))
 	}
 	if damaged > 0 {
 		o.warn("the state file has damaged lines; they are left out", "file", o.path, "lines", damaged)
 	}
 	return f.shrink(now)
+}
+
+// readLine takes over what a line says, and reports whether it can be read.
+func (o opener) readLine(f *File, now time.Time, line []byte) bool {
+	if isFree(line) {
+		f.free = append(f.free, f.lines)
+		return true
+	}
+	if id, until, text, err := decodeNote(line); err == nil {
+		f.addNote(now, id, until, text)
+		return true
+	}
+	upstream, e, err := decodeLine(line)
+	if err == nil {
+		f.addLine(upstream, e.under(now, o.plan(upstream)))
+	}
+	return err == nil
 }
 
 // addLine takes over the line that is read. Of several lines of one upstream the
