@@ -67,15 +67,11 @@ func challenge(h http.Header, f *failure) {
 	}
 }
 
-type callerKey struct{}
-
-// withCaller is for the context of requests whose client is known already: those
-// within a tunnel, which that client has opened.
-func withCaller(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, callerKey{}, name)
-}
-
+// callerOf returns the client who has opened the tunnel over which a request came, or
+// "". The requests in it need no key.
 func callerOf(ctx context.Context) string {
-	name, _ := ctx.Value(callerKey{}).(string)
-	return name
+	if t := tunnelOf(ctx); t != nil {
+		return t.client
+	}
+	return ""
 }

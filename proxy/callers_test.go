@@ -211,7 +211,7 @@ func TestAKeyIsTheIdentityForFairness(t *testing.T) {
 // A request within a tunnel is from the client that opened it.
 func TestCallerOfATunnel(t *testing.T) {
 	p := newProxy(t, withKeys).behind(good)
-	if w := p.callContext(withCaller(context.Background(), "shop"), "POST", deal, ""); w.Code != 200 {
+	if w := p.callContext(withConn(context.Background(), &tunnelConn{client: "shop"}), "POST", deal, ""); w.Code != 200 {
 		t.Errorf("got %d, want 200 without a key of its own", w.Code)
 	}
 	if !strings.Contains(admin(p, "/metrics"), `client_requests_total{client="shop",outcome="ok"} 1`) {

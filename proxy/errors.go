@@ -42,7 +42,11 @@ const (
 	portalNotAHost
 	renamedToUnlisted
 	movedToUnlisted
+	connectNotAllowed
+	connectInTunnel
 	connectNotEnabled
+	connectNotSigned
+	connectOverHTTP2
 	bodyEndNotClear
 	bodyCutOff
 	bodyTooLarge
@@ -97,7 +101,11 @@ var errorTable = [...]errorRow{
 	portalNotAHost:    invalid(http.StatusForbidden, CodePortalNotAllowed, "The portal is not allowed: what the request names is not a valid host; "+asciiOnly+". "+whichPortals),
 	renamedToUnlisted: invalid(http.StatusForbidden, CodePortalNotAllowed, "%s was renamed to %s; add %[2]s to B24PROXY_PORTALS"),
 	movedToUnlisted:   invalid(http.StatusForbidden, CodePortalNotAllowed, "%s was renamed to a host that is not allowed. "+whichPortals),
-	connectNotEnabled: invalid(http.StatusNotImplemented, codeConnectNotEnabled, "CONNECT is not enabled. Address the proxy itself: name the portal in the header B24-Portal or as the first path segment."),
+	connectNotAllowed: invalid(http.StatusForbidden, CodePortalNotAllowed, "CONNECT to %s is not allowed. Allowed is port 443 of the portals in B24PROXY_PORTALS (by default the cloud zones of Bitrix24) and of the hosts in B24PROXY_TUNNEL_HOSTS."),
+	connectInTunnel:   invalid(http.StatusForbidden, CodePortalNotAllowed, "CONNECT is not allowed within a tunnel: the proxy already answers in place of the portal."),
+	connectNotEnabled: invalid(http.StatusNotImplemented, codeConnectNotEnabled, "CONNECT to portals is not enabled: it needs a CA (B24PROXY_CA_DIR). Or address the proxy itself: name the portal in the header B24-Portal or as the first path segment."),
+	connectNotSigned:  invalid(http.StatusNotImplemented, codeConnectNotEnabled, "CONNECT to %s is not enabled: %v"),
+	connectOverHTTP2:  invalid(http.StatusNotImplemented, codeConnectNotEnabled, "CONNECT is not enabled over HTTP/2: send it over HTTP/1.1. HTTP/2 is possible within the tunnel."),
 	bodyEndNotClear:   invalid(http.StatusBadRequest, codeRequestNotRead, "It is not clear where the body of this request ends. Send its Content-Length, or with HTTP/1.1 Transfer-Encoding: chunked, and not both."),
 	bodyCutOff:        invalid(http.StatusBadRequest, codeRequestNotRead, "The request body could not be read to its end.").notRun(metrics.Abandoned),
 	bodyTooLarge:      invalid(http.StatusRequestEntityTooLarge, codeRequestTooLarge, "The request body is larger than %d bytes (B24PROXY_MAX_BODY)."),

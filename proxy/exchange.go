@@ -23,7 +23,8 @@ type exchange struct {
 	body     *body
 	began    time.Time
 	control  *http.ResponseController
-	isLast   bool // on its connection
+	tunnel   *tunnel // that it opens, if it is not a call but a CONNECT
+	isLast   bool    // on its connection
 
 	repeatable bool // running the call twice is the same as running it once
 

@@ -24,6 +24,7 @@ const keptBudgets = 20_000
 // A Proxy is an http.Handler for the calls of clients. Admin is the one for operators.
 type Proxy struct {
 	config     Config
+	secured    *tlsListener           // for clients that speak TLS
 	receiver   receiver               // reads the request
 	reverse    *httputil.ReverseProxy // sends it by the transport, and copies the answer
 	normalizer normalizer             // makes the answer what the caller reads
@@ -48,9 +49,10 @@ func New(c Config) *Proxy {
 	p.overview = overview{config: &p.config, limiter: p.limiter, budgets: p.budgets, spool: spool, calls: &p.calls}
 	p.operator = operator.New(p.overview.operatorConfig())
 	p.journal = p.operator
+	p.secured = newTLSListener(&p.config)
 	p.receiver = receiver{
 		clients: &p.config.Clients, failures: access.NewFailures(), journal: p.journal,
-		router: router, limiter: p.limiter, spool: spool, longestWait: c.QueueWait, maxBody: c.MaxBody,
+		router: router, connector: &connector{router, c.CA}, limiter: p.limiter, spool: spool, longestWait: c.QueueWait, maxBody: c.MaxBody,
 	}
 	p.normalizer = normalizer{limiter: p.limiter, budgets: p.budgets, journal: p.journal, calls: &p.calls, normalize: c.Normalize}
 	p.reverse = &httputil.ReverseProxy{
@@ -109,14 +111,22 @@ func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	if isIn {
 		defer p.calls.leave()
 	}
-	defer func() { p.journal.Record(ex.ended(r.Method)) }()
+	defer func() {
+		if ex.tunnel == nil || ex.failed != nil {
+			p.journal.Record(ex.ended(r.Method))
+		}
+	}()
 	r = r.WithContext(ex.in(r.Context()))
 	defer p.recovered(w, r, ex)
 	if failed := p.receiver.receive(w, r, ex, isIn); failed != nil {
 		if r.ContentLength != 0 {
 			ex.control.SetReadDeadline(time.Now().Add(restIdle))
 		}
-		p.normalizer.fail(w, r, failed)
+		p.fail(w, r, failed)
+		return
+	}
+	if ex.tunnel != nil {
+		p.openTunnel(w, r, ex)
 		return
 	}
 	defer ex.body.release()
@@ -146,7 +156,7 @@ func (p *Proxy) recovered(w *answerWriter, r *http.Request, ex *exchange) {
 		panic(http.ErrAbortHandler)
 	}
 	clear(w.Header())
-	p.normalizer.fail(w, r, f)
+	p.fail(w, r, f)
 }
 
 // Admin serves operators: the status page, metrics and health.

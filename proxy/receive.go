@@ -17,6 +17,7 @@ type receiver struct {
 	failures    *access.Failures // requests of clients that may not call
 	journal     journal
 	router      *router
+	connector   *connector
 	limiter     *limiter.Limiter
 	spool       *spool
 	longestWait time.Duration // for a slot
@@ -33,7 +34,8 @@ func (rc *receiver) receive(w http.ResponseWriter, r *http.Request, ex *exchange
 		return failed
 	}
 	if r.Method == http.MethodConnect {
-		return newFailure(connectNotEnabled)
+		ex.tunnel, failed = rc.connector.connect(r, isIn)
+		return failed
 	}
 	if ex.route, failed = rc.router.route(r); failed != nil {
 		return failed

@@ -29,17 +29,17 @@ func (p *Proxy) Serve(ctx context.Context, on Listeners, drain time.Duration) er
 	operators := p.server(calls, p.Admin())
 	operators.DisableGeneralOptionsHandler = true // every answer is guarded
 	p.overview.listen = on.Clients.Addr().String()
-	secured := newTLSListener(on.TLS, &p.config)
+	p.secured.accept = on.TLS
 	watch, unwatch := context.WithCancel(context.WithoutCancel(ctx)) // also while it drains
 	defer unwatch()
 	go p.operator.Watch(watch)
 	failed := make(chan error, 3)
 	go func() { failed <- server.Serve(headListener{on.Clients}) }()
-	go func() { failed <- server.Serve(secured) }()
+	go func() { failed <- server.Serve(p.secured) }()
 	go func() { failed <- operators.Serve(on.Admin) }()
 	addresses := []any{"clients", on.Clients.Addr().String(), "admin", on.Admin.Addr().String()}
 	if on.TLS != nil {
-		go secured.listen()
+		go p.secured.listen()
 		addresses = append(addresses, "tls", on.TLS.Addr().String())
 	}
 	defer operators.Close()

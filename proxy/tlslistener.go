@@ -38,13 +38,13 @@ type tlsListener struct {
 	ready  chan net.Conn
 	closed context.Context
 	close  context.CancelFunc
-	accept net.Listener // may be nil
+	accept net.Listener // of those who need no tunnel; may be nil
 }
 
-// newTLSListener returns a listener for clients that connect to another one, which may
-// be nil.
-func newTLSListener(accept net.Listener, c *Config) *tlsListener {
-	l := &tlsListener{log: c.Log, ca: c.CA, own: c.Certificate, ready: make(chan net.Conn), accept: accept}
+// newTLSListener returns a listener whose connections are those for which handshake is
+// called, by listen or in a tunnel.
+func newTLSListener(c *Config) *tlsListener {
+	l := &tlsListener{log: c.Log, ca: c.CA, own: c.Certificate, ready: make(chan net.Conn)}
 	l.closed, l.close = context.WithCancel(context.Background())
 	l.config = &tls.Config{
 		GetCertificate: l.certificate,
@@ -119,17 +119,20 @@ func isHTTP(first [5]byte) bool {
 // that nobody signs for gets one of the proxy's own, so that the client can say what
 // is wrong with it.
 func (l *tlsListener) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	own := ownHost(hello.Conn.LocalAddr())
+	own, asked := ownHost(hello.Conn.LocalAddr()), hello.ServerName
+	if t, ok := hello.Conn.(*tunnelConn); ok {
+		asked = cmp.Or(asked, t.host)
+	}
 	if l.own != nil {
 		cert, err := l.own.Certificate(own)
-		if err != nil || l.ca == nil || hello.ServerName == "" || cert.Leaf.VerifyHostname(hello.ServerName) == nil {
+		if err != nil || l.ca == nil || asked == "" || cert.Leaf.VerifyHostname(asked) == nil {
 			return cert, err
 		}
 	}
 	if l.ca == nil {
 		return nil, errors.New("there is no CA")
 	}
-	if cert, err := l.ca.Certificate(cmp.Or(hello.ServerName, own)); err == nil {
+	if cert, err := l.ca.Certificate(cmp.Or(asked, own)); err == nil {
 		return cert, nil
 	}
 	return l.ca.Certificate("localhost")

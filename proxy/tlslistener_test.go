@@ -20,6 +20,7 @@ import (
 
 // A secure is a proxy with a CA that listens with and without TLS.
 type secure struct {
+	p            *Proxy
 	clients, tls string // host:port
 	roots        *x509.CertPool
 	stop         context.CancelCauseFunc
@@ -42,7 +43,7 @@ func serveTLS(t *testing.T, portal http.Handler, edit func(*Config)) *secure {
 	loopback := func() net.Listener { return must(net.Listen("tcp", "127.0.0.1:0")) }
 	on := Listeners{Clients: loopback(), TLS: loopback(), Admin: loopback()}
 	ctx, stop := context.WithCancelCause(t.Context())
-	s := &secure{on.Clients.Addr().String(), on.TLS.Addr().String(), x509.NewCertPool(), stop, make(chan error, 1)}
+	s := &secure{p, on.Clients.Addr().String(), on.TLS.Addr().String(), x509.NewCertPool(), stop, make(chan error, 1)}
 	s.roots.AppendCertsFromPEM(ca.RootPEM())
 	var serving sync.WaitGroup
 	serving.Go(func() { s.ended <- p.Serve(ctx, on, 10*time.Second) })
