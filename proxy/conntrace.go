@@ -59,7 +59,7 @@ func (t *connTrace) request(out *http.Request, body *body) *http.Request {
 	req.Body = body.open()
 	t.empty = req.Body == http.NoBody
 	t.began.Store(false)
-	if !t.empty || t.http2 {
+	if !body.isSmall() && (!t.empty || t.http2) {
 		req.Body = &watchedBody{req.Body, t.clock}
 	}
 	return req

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 
 	"b24proxy/proxy/bitrix24"
@@ -65,7 +66,19 @@ func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer
 	}
 	answer := x.judge(x.scanner.Finish(true))
 	x.settle(answer)
+	x.setLength()
 	return answer
+}
+
+// setLength gives an answer that is held as a whole its length. ReverseProxy would
+// flush each piece of one whose length is not known, and net/http would send it in
+// chunks.
+func (x *examination) setLength() {
+	r := x.resp
+	if errors.Is(x.err, io.EOF) && r.ContentLength < 0 && len(r.Trailer) == 0 && r.Request.Method != http.MethodHead {
+		r.ContentLength, r.TransferEncoding = int64(len(x.held)), nil
+		r.Header.Set("Content-Length", strconv.Itoa(len(x.held)))
+	}
 }
 
 // isBare reports whether the header of an answer says everything: that of a redirect,

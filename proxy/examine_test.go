@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -256,6 +257,56 @@ func TestBareAnswers(t *testing.T) {
 		if isBare(resp) != c.want {
 			t.Errorf("%s at %d: got bare %v, want %v", c.method, c.status, !c.want, c.want)
 		}
+	}
+}
+
+// An answer that is held as a whole leaves with its length, in whatever pieces it came.
+// One that streams, or has trailers, leaves in chunks.
+func TestLengthOfHeldAnswers(t *testing.T) {
+	const text = `{"result":[1,2,3]}`
+	long := `{"result":"` + strings.Repeat("x", 4*bitrix24.HeadLimit) + `"}`
+	for name, c := range map[string]struct {
+		answer, trailer string
+		length          int64
+	}{
+		"held": {text, "", int64(len(text))}, "streamed": {long, "", -1}, "with a trailer": {text, "X-Sum", -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				io.WriteString(w, c.answer[:5])
+				w.(http.Flusher).Flush()
+				io.WriteString(w, c.answer[5:])
+				if c.trailer != "" {
+					w.Header().Set(http.TrailerPrefix+c.trailer, "1")
+				}
+			}))
+			defer portal.Close()
+			ours := httptest.NewServer(newProxy(t, func(config *Config) { config.Upstream = mustURL(portal.URL) }))
+			defer ours.Close()
+			resp := must(http.Post(ours.URL+deal, "", nil))
+			defer resp.Body.Close()
+			content := must(io.ReadAll(resp.Body))
+			if resp.ContentLength != c.length || string(content) != c.answer || c.trailer != "" && resp.Trailer.Get(c.trailer) != "1" {
+				t.Errorf("got %d bytes %.50q with the trailer %v, want %d and the same answer", resp.ContentLength, content, resp.Trailer, c.length)
+			}
+		})
+	}
+}
+
+// A small body arrives with its header, in one piece.
+func TestSmallBodyIsSentWithItsHeader(t *testing.T) {
+	const body = `{"start":0}`
+	var first string
+	portal := newRawPortal(t, func(c net.Conn) {
+		buf := make([]byte, 4<<10)
+		n, _ := c.Read(buf)
+		first = string(buf[:n])
+		io.WriteString(c, rawSuccess)
+	})
+	w := portal.before(t).call("POST", deal, body)
+	if w.Code != 200 || !strings.HasSuffix(first, "\r\n\r\n"+body) {
+		t.Errorf("got %d, and the portal read %q at first, want 200 and all of the request", w.Code, first)
 	}
 }
 

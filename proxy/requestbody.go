@@ -152,8 +152,11 @@ func (w diskWriter) Write(p []byte) (int, error) {
 // open returns a reader of the body from its beginning. For an empty body that is
 // http.NoBody, so that net/http knows that there is none.
 func (b *body) open() io.ReadCloser {
-	if b.size == 0 {
+	switch {
+	case b.size == 0:
 		return http.NoBody
+	case b.isSmall():
+		return io.NopCloser(bytes.NewReader(b.head))
 	}
 	b.users.Add(1)
 	if b.file == nil {
@@ -161,6 +164,11 @@ func (b *body) open() io.ReadCloser {
 	}
 	return &bodyReader{Reader: io.NewSectionReader(b.file, 0, b.size), body: b}
 }
+
+// isSmall reports whether net/http can write the body together with the header. It does
+// so if the type of the reader shows that reading never waits. Such a body is not
+// counted as used until net/http has let go of it.
+func (b *body) isSmall() bool { return b.file == nil && 0 < b.size && b.size <= beginning/2 }
 
 func (b *body) release() {
 	if b.users.Add(-1) > 0 {
