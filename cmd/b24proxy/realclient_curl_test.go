@@ -58,6 +58,30 @@ func TestRealClientCurl(t *testing.T) {
 	})
 }
 
+// curl speaks to the portal through a tunnel. The portal's answer says how it came there,
+// and the proxy's, which curl shows with -i, why not.
+func TestRealClientCurlByConnect(t *testing.T) {
+	t.Parallel()
+	newCurlGateway(t).wantEach(t, []clientCase{
+		{"https_proxy", `https_proxy=http://$http CURL_CA_BUNDLE=$ca/bundle.pem curl https://$acme$add`, "200 HTTP/2, CONNECT 200", 1},
+		{"-x", `curl -x $http --cacert $ca/root.pem https://$acme$add`, "200 HTTP/2, CONNECT 200", 1},
+		{"-x, then HTTP/1.1", `curl -x $http --http1.1 --cacert $ca/root.pem https://$acme$add`, "200 HTTP/1.1, CONNECT 200", 1},
+		{"-x, then HTTP/1.0", `curl -x $http --http1.0 --cacert $ca/root.pem https://$acme$add`, "200 HTTP/1", 1},
+		{"-x over TLS", `curl -x https://$tls --proxy-cacert $ca/root.pem --cacert $ca/root.pem https://$acme$add`, "200 HTTP/2, CONNECT 200", 1},
+		{"--proxytunnel", `curl -p -x $http --cacert $ca/root.pem https://$acme$add`, "200 HTTP/2, CONNECT 200", 1},
+		{"--proxy1.0", `curl --proxy1.0 $http --cacert $ca/root.pem https://$acme$add`, "200 HTTP/2, CONNECT 200", 1},
+		{"CONNECT without User-Agent", `curl -x $http -A "" --cacert $ca/root.pem https://$acme$add`, "200 HTTP/2, CONNECT 200", 1},
+		{"two calls in one tunnel", `curl -x $http --cacert $ca/root.pem -w "%{num_connects} " https://$acme$add https://$acme$add`, `}}0`, 2},
+
+		{"a host that is not allowed", `curl -i -x $http https://example.com$add`, "HTTP/1.1 403 PORTAL_NOT_ALLOWED", 0},
+		{"a portal's name in another's", `curl -i -x $http https://$acme.example.com$add`, "HTTP/1.1 403 PORTAL_NOT_ALLOWED", 0},
+		{"another port of a portal", `curl -i -x $http https://$acme:8443$add`, "HTTP/1.1 403 PORTAL_NOT_ALLOWED", 0},
+		{"a tunnel for http", `curl -i -p -x $http http://$acme$add`, "HTTP/1.1 403 PORTAL_NOT_ALLOWED", 0},
+		{"an address", `curl -i -x $http https://127.0.0.1$add`, "HTTP/1.1 403 PORTAL_NOT_ALLOWED", 0},
+		{"no trust in the CA", `curl -x $http https://$acme$add`, "curl: (60)", 0},
+	})
+}
+
 // curl sends its client key in every way that it has.
 func TestRealClientCurlWithKey(t *testing.T) {
 	t.Parallel()
@@ -70,7 +94,11 @@ func TestRealClientCurlWithKey(t *testing.T) {
 		{"in http_proxy", `http_proxy=http://$key@$http curl http://$acme$add`, "200 HTTP/1.1", 1},
 		{"with --proxy-user", `curl -x $http --proxy-user $key http://$acme$add`, "200 HTTP/1.1", 1},
 		{"with --proxy-user, over TLS", `curl -x https://$tls --proxy-cacert $ca/root.pem --proxy-user $key http://$acme$add`, "200 HTTP/1.1", 1},
+		{"in https_proxy", `https_proxy=http://$key@$http curl --cacert $ca/root.pem https://$acme$add`, "200 HTTP/2, CONNECT 200", 1},
+		{"with --proxy-user, to CONNECT", `curl -x $http --proxy-user $key --cacert $ca/root.pem https://$acme$add`, "200 HTTP/2, CONNECT 200", 1},
+		{"in the address of the portal, in a tunnel", `curl -i -x $http --cacert $ca/root.pem https://$key@$acme$add`, "HTTP/1.1 407 CLIENT_NOT_ALLOWED", 0},
 		{"none, to a server", `curl http://$http/$acme$add`, `"CLIENT_NOT_ALLOWED"`, 0},
 		{"none, to a proxy", `curl -x $http http://$acme$add`, "407 HTTP/1.1", 0},
+		{"none, to CONNECT", `curl -i -x $http https://$acme$add`, "HTTP/1.1 407 CLIENT_NOT_ALLOWED", 0},
 	})
 }

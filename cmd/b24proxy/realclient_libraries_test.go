@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
 
 const (
 	python    = "/usr/bin/python3" // Debian's packages are for Debian's Python
@@ -25,6 +29,12 @@ func TestRealClientPHP(t *testing.T) {
 		{"Symfony with curl, the portal's name", `CONNECT_TO=$acme:443:$tls php -d curl.cainfo=$ca/bundle.pem client.php symfony-curl https://$acme$add`, `200 {"result":`, twice},
 		{"Symfony without curl, over TLS", `php -d openssl.cafile=$ca/bundle.pem client.php symfony-native https://$tls/$acme$add`, `200 {"result":`, twice},
 
+		{"curl, https_proxy", `https_proxy=http://$http php -d curl.cainfo=$ca/bundle.pem client.php curl https://$acme$add`, `200 {"result":`, twice},
+		{"Symfony with curl, https_proxy", `https_proxy=http://$http php -d curl.cainfo=$ca/bundle.pem client.php symfony-curl https://$acme$add`, `200 {"result":`, twice},
+		{"Symfony without curl, https_proxy", `https_proxy=http://$http php -d openssl.cafile=$ca/bundle.pem client.php symfony-native https://$acme$add`, `200 {"result":`, twice},
+		{"a stream, to which the proxy is named", `https_proxy=http://$http php -d openssl.cafile=$ca/bundle.pem client.php stream https://$acme$add`, `200 {"result":`, twice},
+		{"curl shows why a host is refused", `https_proxy=http://$http php client.php curl https://example.com$add`, "403", 0},
+
 		{"curl does not read its certificates from the environment", `export SSL_CERT_FILE=$ca/root.pem CURL_CA_BUNDLE=$ca/root.pem CONNECT_TO=$acme:443:$tls; php client.php curl https://$acme$add`, "0 SSL certificate problem", 0},
 	})
 }
@@ -39,6 +49,34 @@ func TestRealClientPython(t *testing.T) {
 		{"requests, over TLS", `REQUESTS_CA_BUNDLE=$ca/bundle.pem /usr/bin/python3 client.py requests https://$tls/$acme$add`, `200 {"result":`, twice},
 		{"httpx, over TLS", `SSL_CERT_FILE=$ca/bundle.pem /usr/bin/python3 client.py httpx https://$tls/$acme$add`, `200 {"result":`, twice},
 		{"aiohttp, over TLS", `SSL_CERT_FILE=$ca/bundle.pem /usr/bin/python3 client.py aiohttp https://$tls/$acme$add`, `200 {"result":`, twice},
+		{"http.client, with set_tunnel", `https_proxy=http://$http SSL_CERT_FILE=$ca/bundle.pem /usr/bin/python3 client.py http.client https://$acme$add`, `200 {"result":`, twice},
+		{"urllib, https_proxy", `https_proxy=http://$http SSL_CERT_FILE=$ca/bundle.pem /usr/bin/python3 client.py urllib https://$acme$add`, `200 {"result":`, twice},
+		{"requests, https_proxy", `https_proxy=http://$http REQUESTS_CA_BUNDLE=$ca/bundle.pem /usr/bin/python3 client.py requests https://$acme$add`, `200 {"result":`, twice},
+		{"httpx, https_proxy", `https_proxy=http://$http SSL_CERT_FILE=$ca/bundle.pem /usr/bin/python3 client.py httpx https://$acme$add`, `200 {"result":`, twice},
+		{"aiohttp with trust_env, https_proxy", `https_proxy=http://$http SSL_CERT_FILE=$ca/bundle.pem /usr/bin/python3 client.py aiohttp https://$acme$add`, `200 {"result":`, twice},
+		{"http.client shows why a host is refused", `https_proxy=http://$http /usr/bin/python3 client.py http.client https://example.com$add`, "403 PORTAL_NOT_ALLOWED", 0},
+		{"urllib shows why a host is refused", `https_proxy=http://$http /usr/bin/python3 client.py urllib https://example.com$add`, "403 PORTAL_NOT_ALLOWED", 0},
+		{"requests shows why a host is refused", `https_proxy=http://$http /usr/bin/python3 client.py requests https://example.com$add`, "403 PORTAL_NOT_ALLOWED", 0},
+
 		{"requests does not read SSL_CERT_FILE", `SSL_CERT_FILE=$ca/root.pem /usr/bin/python3 client.py requests https://$tls/$acme$add`, "CERTIFICATE_VERIFY_FAILED", 0},
+	})
+}
+
+// Go's own client reaches the portal.
+func TestRealClientGo(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	program := filepath.Join(t.TempDir(), "client")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "testdata/realclient/client.go").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	g.environ = append(g.environ, "client="+program)
+	g.wantEach(t, []clientCase{
+		{"the first path segment", `$client http://$http/$acme$add`, `200 {"result":`, twice},
+		{"over TLS", `SSL_CERT_FILE=$ca/bundle.pem $client https://$tls/$acme$add`, `200 {"result":`, twice},
+		{"https_proxy", `https_proxy=http://$http SSL_CERT_FILE=$ca/bundle.pem $client https://$acme$add`, `200 {"result":`, twice},
+		// It would agree on HTTP/2 with the proxy, and then speak HTTP/1.1 to it.
+		{"https_proxy over TLS, without HTTP/2", `GODEBUG=http2client=0 https_proxy=https://$tls SSL_CERT_FILE=$ca/bundle.pem $client https://$acme$add`, `200 {"result":`, twice},
+		{"a host that is refused", `https_proxy=http://$http $client https://example.com$add`, "PORTAL_NOT_ALLOWED", 0},
 	})
 }

@@ -72,9 +72,9 @@ func TestRealClient(t *testing.T) {
 	}
 }
 
-// With the address of a webhook the SDK always uses https and the portal's own name. It
-// reaches the portal through the proxy if DNS leads that name there, and if its
-// process trusts the CA.
+// With the address of a webhook the SDK always uses https and the portal's own name. Its
+// calls come through the proxy if DNS leads that name there, or if the proxy is in its
+// environment, and if its process trusts the CA.
 func TestRealClientWebhook(t *testing.T) {
 	t.Parallel()
 	folder := sdkFolder(t)
@@ -82,6 +82,7 @@ func TestRealClientWebhook(t *testing.T) {
 	g.folder = folder
 	for name, line := range map[string]string{
 		"the portal's name, led here by DNS": `B24PROXY_TEST_443=$tls node --import ./hosts.mjs client.mjs webhook https://$acme/rest/1/hookcode0123456/ 20`,
+		"https_proxy":                        `https_proxy=http://$http node client.mjs webhook https://$acme/rest/1/hookcode0123456/ 20`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			g.portal.Reset()

@@ -37,6 +37,7 @@ type gateway struct {
 	portal  *tlsPortal
 	environ []string // what command lines can name
 	folder  string   // where they run
+	ca      string   // the folder of the CA
 }
 
 // newGateway runs the program. Command lines reach it at $http and, over TLS, at $tls
@@ -46,9 +47,15 @@ type gateway struct {
 func newGateway(t *testing.T, settings ...string) *gateway {
 	t.Helper()
 	portal := serveTLS(t, true)
+	return gatewayTo(t, portal, settings...)
+}
+
+// gatewayTo does the same for a portal that is there.
+func gatewayTo(t *testing.T, portal *tlsPortal, settings ...string) *gateway {
+	t.Helper()
 	ca := filepath.Join(t.TempDir(), "ca")
 	p := launch(t, append(append(portal.settings, "TLS_LISTEN=127.0.0.1:0", "CA_DIR="+ca), settings...)...)
-	return &gateway{process: p, portal: portal, folder: "testdata/realclient", environ: []string{
+	return &gateway{process: p, portal: portal, folder: "testdata/realclient", ca: ca, environ: []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + os.TempDir(),
 		"http=" + strings.TrimPrefix(p.clients, "http://"), "tls=" + p.tlsAddress(), "ca=" + ca, "acme=" + acme, "add=" + add,
 	}}
