@@ -30,8 +30,6 @@ type queue struct {
 	arrived uint64 // heads that came, to settle ties by age
 	length  int
 	urgency [urgencies]int // length by urgency
-
-	together together
 }
 
 const urgencies = 8
@@ -68,7 +66,6 @@ func cost(urgency int) float64 { return 1 / float64(urgencies-urgency) }
 func (q *queue) push(w *waiter) {
 	q.length++
 	q.urgency[w.urgency]++
-	q.together.add(w.group, 1)
 	if w.refused {
 		w.place = q.refused.PushBack(w)
 		return
@@ -82,11 +79,7 @@ func (q *queue) push(w *waiter) {
 		q.clients[w.client] = c
 	}
 	k := &c.classes[w.urgency]
-	if w.early {
-		w.place = k.waiters.PushFront(w)
-	} else {
-		w.place = k.waiters.PushBack(w)
-	}
+	w.place = k.waiters.PushBack(w)
 	c.length++
 	if k.waiters.Len() == 1 {
 		k.head = q.newHead(c.clock, w.urgency)
@@ -142,7 +135,6 @@ func (c *client) first() *class {
 func (q *queue) remove(w *waiter) {
 	q.length--
 	q.urgency[w.urgency]--
-	q.together.add(w.group, -1)
 	if w.refused {
 		q.refused.Remove(w.place)
 		return
@@ -213,21 +205,6 @@ func (q *queue) ahead(name string, urgency int) int {
 		own, work := c.ahead(urgency)
 		n += own
 		tag = c.tag + work
-	}
-	for other, c := range q.clients {
-		if other != name {
-			n += c.doneBy(tag)
-		}
-	}
-	return n
-}
-
-// aheadOfFirst is the same for a call that goes before the others of its client.
-func (q *queue) aheadOfFirst(name string) int {
-	n := q.refused.Len()
-	tag := q.clock + cost(0)
-	if c := q.clients[name]; c != nil {
-		tag = c.tag
 	}
 	for other, c := range q.clients {
 		if other != name {

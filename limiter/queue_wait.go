@@ -37,15 +37,12 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, rej
 		return 0, nil
 	}
 	ahead := l.queue.refused.Len()
-	switch {
-	case r.Early:
-		ahead = l.queue.aheadOfFirst(r.Client)
-	case !r.Refused:
+	if !r.Refused {
 		ahead = l.queue.ahead(r.Client, r.Urgency)
 	}
-	wait = max(1, l.waitLocked(now, l.queue.slots(ahead)))
+	wait = max(1, l.waitLocked(now, ahead))
 	switch {
-	case !r.Refused && !r.Early && l.queue.length >= l.depth && !l.queue.displaces(r.Client):
+	case !r.Refused && l.queue.length >= l.depth && !l.queue.displaces(r.Client):
 		return 0, l.rejectionLocked(now, QueueFull, wait-r.Wait)
 	case wait > r.Wait:
 		rejection = l.rejectionLocked(now, QueueWait, wait-r.Wait)
@@ -76,7 +73,7 @@ func (l *line) retryAfter() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	return l.retryAfterLocked(now, l.waitLocked(now, l.queue.slots(l.queue.length)))
+	return l.retryAfterLocked(now, l.waitLocked(now, l.queue.length))
 }
 
 func (l *line) retryAfterLocked(now time.Time, base time.Duration) time.Duration {
@@ -88,7 +85,7 @@ func (l *line) retryAfterLocked(now time.Time, base time.Duration) time.Duration
 func (l *line) placeIntervalLocked(now time.Time) time.Duration {
 	switch {
 	case l.bucket != nil:
-		return seconds(l.queue.slotsPerCall() / l.bucket.adaptive.rate(now))
+		return seconds(1 / l.bucket.adaptive.rate(now))
 	case l.maxInFlight > 0:
 		return time.Second / time.Duration(l.maxInFlight)
 	}

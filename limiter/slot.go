@@ -24,7 +24,6 @@ type Slot struct {
 	WouldReject   *Rejection
 
 	line    *line
-	group   string // of the call that got it
 	sent    time.Time
 	fullAt  time.Time // when the bucket is full again, as of taking the slot
 	bucket  *bucket   // that the slot was taken from; nil: none

@@ -192,6 +192,9 @@ func (c *tunnelConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// NetConn returns the connection below.
+func (c *tunnelConn) NetConn() net.Conn { return c.Conn }
+
 // CloseWrite tells the client that nothing more comes.
 func (c *tunnelConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {

@@ -47,6 +47,14 @@ const (
 	connectNotEnabled
 	connectNotSigned
 	connectOverHTTP2
+	headNotRead
+	plainToTLS
+	headTooSlow
+	headTooLarge
+	encodingUnknown
+	versionUnknown
+	expectationUnknown
+	tooManyConnections
 	bodyEndNotClear
 	bodyCutOff
 	bodyTooLarge
@@ -94,22 +102,30 @@ var errorTable = [...]errorRow{
 		notRun(metrics.Rejected),
 
 	// A request that cannot be sent as it is.
-	noKeyForServer:    invalid(http.StatusUnauthorized, codeClientNotAllowed, "%s. "+howToSendKey),
-	noKeyForProxy:     invalid(http.StatusProxyAuthRequired, codeClientNotAllowed, "%s. "+howToSendKey),
-	portalNotNamed:    invalid(http.StatusBadRequest, CodePortalNotNamed, "The request names no portal. Name it in the header B24-Portal, as the first path segment (/acme.bitrix24.com/rest/...), or as Host; or set B24PROXY_UPSTREAM."),
-	portalNotAllowed:  invalid(http.StatusForbidden, CodePortalNotAllowed, "%s is not allowed. "+whichPortals),
-	portalNotAHost:    invalid(http.StatusForbidden, CodePortalNotAllowed, "The portal is not allowed: what the request names is not a valid host; "+asciiOnly+". "+whichPortals),
-	renamedToUnlisted: invalid(http.StatusForbidden, CodePortalNotAllowed, "%s was renamed to %s; add %[2]s to B24PROXY_PORTALS"),
-	movedToUnlisted:   invalid(http.StatusForbidden, CodePortalNotAllowed, "%s was renamed to a host that is not allowed. "+whichPortals),
-	connectNotAllowed: invalid(http.StatusForbidden, CodePortalNotAllowed, "CONNECT to %s is not allowed. Allowed is port 443 of the portals in B24PROXY_PORTALS (by default the cloud zones of Bitrix24) and of the hosts in B24PROXY_TUNNEL_HOSTS."),
-	connectInTunnel:   invalid(http.StatusForbidden, CodePortalNotAllowed, "CONNECT is not allowed within a tunnel: the proxy already answers in place of the portal."),
-	connectNotEnabled: invalid(http.StatusNotImplemented, codeConnectNotEnabled, "CONNECT to portals is not enabled: it needs a CA (B24PROXY_CA_DIR). Or address the proxy itself: name the portal in the header B24-Portal or as the first path segment."),
-	connectNotSigned:  invalid(http.StatusNotImplemented, codeConnectNotEnabled, "CONNECT to %s is not enabled: %v"),
-	connectOverHTTP2:  invalid(http.StatusNotImplemented, codeConnectNotEnabled, "CONNECT is not enabled over HTTP/2: send it over HTTP/1.1. HTTP/2 is possible within the tunnel."),
-	bodyEndNotClear:   invalid(http.StatusBadRequest, codeRequestNotRead, "It is not clear where the body of this request ends. Send its Content-Length, or with HTTP/1.1 Transfer-Encoding: chunked, and not both."),
-	bodyCutOff:        invalid(http.StatusBadRequest, codeRequestNotRead, "The request body could not be read to its end.").notRun(metrics.Abandoned),
-	bodyTooLarge:      invalid(http.StatusRequestEntityTooLarge, codeRequestTooLarge, "The request body is larger than %d bytes (B24PROXY_MAX_BODY)."),
-	bodyNotKept:       invalid(http.StatusServiceUnavailable, codeRequestNotKept, "The call was not sent: %s").retryIn(shortDelay),
+	noKeyForServer:     invalid(http.StatusUnauthorized, codeClientNotAllowed, "%s. "+howToSendKey),
+	noKeyForProxy:      invalid(http.StatusProxyAuthRequired, codeClientNotAllowed, "%s. "+howToSendKey),
+	portalNotNamed:     invalid(http.StatusBadRequest, CodePortalNotNamed, "The request names no portal. Name it in the header B24-Portal, as the first path segment (/acme.bitrix24.com/rest/...), or as Host; or set B24PROXY_UPSTREAM."),
+	portalNotAllowed:   invalid(http.StatusForbidden, CodePortalNotAllowed, "%s is not allowed. "+whichPortals),
+	portalNotAHost:     invalid(http.StatusForbidden, CodePortalNotAllowed, "The portal is not allowed: what the request names is not a valid host; "+asciiOnly+". "+whichPortals),
+	renamedToUnlisted:  invalid(http.StatusForbidden, CodePortalNotAllowed, "%s was renamed to %s; add %[2]s to B24PROXY_PORTALS"),
+	movedToUnlisted:    invalid(http.StatusForbidden, CodePortalNotAllowed, "%s was renamed to a host that is not allowed. "+whichPortals),
+	connectNotAllowed:  invalid(http.StatusForbidden, CodePortalNotAllowed, "CONNECT to %s is not allowed. Allowed is port 443 of the portals in B24PROXY_PORTALS (by default the cloud zones of Bitrix24) and of the hosts in B24PROXY_TUNNEL_HOSTS."),
+	connectInTunnel:    invalid(http.StatusForbidden, CodePortalNotAllowed, "CONNECT is not allowed within a tunnel: the proxy already answers in place of the portal."),
+	connectNotEnabled:  invalid(http.StatusNotImplemented, codeConnectNotEnabled, "CONNECT to portals is not enabled: it needs a CA (B24PROXY_CA_DIR). Or address the proxy itself: name the portal in the header B24-Portal or as the first path segment."),
+	connectNotSigned:   invalid(http.StatusNotImplemented, codeConnectNotEnabled, "CONNECT to %s is not enabled: %v"),
+	connectOverHTTP2:   invalid(http.StatusNotImplemented, codeConnectNotEnabled, "CONNECT is not enabled over HTTP/2: send it over HTTP/1.1. HTTP/2 is possible within the tunnel."),
+	headNotRead:        invalid(http.StatusBadRequest, codeRequestNotRead, "The request is not valid HTTP/1.1: %s."),
+	plainToTLS:         invalid(http.StatusBadRequest, codeRequestNotRead, "This port speaks TLS: write https:// in the address."),
+	headTooSlow:        invalid(http.StatusRequestTimeout, codeRequestNotRead, "The header of the request did not come within %.0f s."),
+	headTooLarge:       invalid(http.StatusRequestHeaderFieldsTooLarge, codeRequestTooLarge, "The first line and the header of the request are larger than %d bytes. Send the parameters in the body."),
+	encodingUnknown:    invalid(http.StatusNotImplemented, codeRequestNotRead, "The Transfer-Encoding of the request is not known. Send its Content-Length, or Transfer-Encoding: chunked."),
+	versionUnknown:     invalid(http.StatusHTTPVersionNotSupported, codeRequestNotRead, "The request has a version of HTTP that is not served here. Use HTTP/1.1, or over TLS HTTP/2."),
+	expectationUnknown: invalid(http.StatusExpectationFailed, codeRequestNotRead, "The header Expect has another value than 100-continue."),
+	tooManyConnections: invalid(http.StatusServiceUnavailable, codeRequestNotKept, "The call was not sent: the proxy has too many connections, each with a call under way").retryIn(shortDelay),
+	bodyEndNotClear:    invalid(http.StatusBadRequest, codeRequestNotRead, "It is not clear where the body of this request ends. Send its Content-Length, or with HTTP/1.1 Transfer-Encoding: chunked, and not both."),
+	bodyCutOff:         invalid(http.StatusBadRequest, codeRequestNotRead, "The request body could not be read to its end.").notRun(metrics.Abandoned),
+	bodyTooLarge:       invalid(http.StatusRequestEntityTooLarge, codeRequestTooLarge, "The request body is larger than %d bytes (B24PROXY_MAX_BODY)."),
+	bodyNotKept:        invalid(http.StatusServiceUnavailable, codeRequestNotKept, "The call was not sent: %s").retryIn(shortDelay),
 
 	// The end of a call that gets no answer any more. These appear only in the log.
 	callerLeft:   {outcome: metrics.Abandoned},

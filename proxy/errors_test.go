@@ -32,11 +32,13 @@ func readmeErrors(t *testing.T) map[string]documented {
 		if strings.HasPrefix(line, "#") {
 			break
 		}
-		if len(cells) != 6 || !regexp.MustCompile(`^\d{3}$`).MatchString(cells[1]) {
+		if len(cells) != 6 || !regexp.MustCompile(`^\d{3}(, \d{3})*$`).MatchString(cells[1]) {
 			continue
 		}
-		for reason := range strings.SplitSeq(cells[3], ", ") {
-			rows[cells[1]+" "+strings.Trim(cells[2], "`")+" "+strings.Trim(reason, "`")] = documented{cells[4], cells[5]}
+		for status := range strings.SplitSeq(cells[1], ", ") {
+			for reason := range strings.SplitSeq(cells[3], ", ") {
+				rows[status+" "+strings.Trim(cells[2], "`")+" "+strings.Trim(reason, "`")] = documented{cells[4], cells[5]}
+			}
 		}
 	}
 	return rows

@@ -24,13 +24,8 @@ type exchange struct {
 	began    time.Time
 	control  *http.ResponseController
 	tunnel   *tunnel // that it opens, if it is not a call but a CONNECT
+	head     *head   // of the request as the client wrote it; nil: it is not recorded
 	isLast   bool    // on its connection
-
-	joins     string // what the client prefers: yes, no or ""
-	rider     *rider // of a read that may travel with others
-	travelled bool   // it did, in vain
-	joined    bool   // this is the batch of others
-	together  int    // how many reads were in the batch that the answer comes from
 
 	repeatable bool // running the call twice is the same as running it once
 

@@ -23,7 +23,7 @@ func expectedErrors() metrics.Expected {
 		add(metrics.FromPortal, known.Status, known.Code)
 	}
 	for _, row := range errorTable {
-		if row.code != codeConnectNotEnabled { // such a request names no portal
+		if row.code != codeConnectNotEnabled && row.code != codeRequestNotRead { // such a request names no portal
 			add(row.source, row.status, row.code)
 		}
 	}

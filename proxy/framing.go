@@ -1,57 +1,44 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"net/http"
-	"regexp"
+	"sync/atomic"
 )
 
 // A client and a proxy must agree about where a request ends, or the rest of one
 // request becomes the next one (RFC 9112, sections 6.1 and 11.2). net/http decides
 // it, and a handler cannot see from what: in HTTP/1.0 it ignores Transfer-Encoding,
-// and beside Transfer-Encoding it drops Content-Length.
+// beside Transfer-Encoding it drops Content-Length, and it joins folded lines.
 //
-// So the head of the first request on a connection is recorded, and the request is
-// refused if its end is not clear. Later heads cannot be seen, since only net/http
-// knows where they begin, but they do no harm. There is no second request in
-// HTTP/1.0, because its connections are closed after the first; one that follows a
-// request of HTTP/1.1 is refused if it has a body. Beside Content-Length,
-// Transfer-Encoding alone counts, and after each body in chunks the connection is
-// closed.
+// So the heads of the requests on a connection are recorded (heads.go), and a request
+// is refused if its end is not clear. After a body in chunks and after a request of
+// HTTP/1.0 the connection is closed, since what follows may be a part of it.
 
 // hasUnclearEnd reports whether a request may end elsewhere than net/http found.
-func hasUnclearEnd(r *http.Request) bool {
-	first := firstHeadOf(r)
+func hasUnclearEnd(r *http.Request, recorded *head) bool {
 	isOld := !r.ProtoAtLeast(1, 1)
-	switch {
-	case first.is(r) && first.encoded && (isOld || first.sized):
-		return true
-	case isOld && mayHaveBody(r.Method) && r.Header["Content-Length"] == nil:
-		return true
+	if recorded == nil {
+		return isOld && mayHaveBody(r.Method) && r.Header["Content-Length"] == nil
 	}
-	return isOld && r.ContentLength != 0 && first != nil && !first.is(r)
+	switch {
+	case recorded.line != r.Method+" "+r.RequestURI+" "+r.Proto, recorded.folded:
+		return true
+	case recorded.encoded:
+		return isOld || recorded.sized
+	}
+	return isOld && mayHaveBody(r.Method) && !recorded.sized
 }
 
 // isLast reports whether the connection is closed after a request, since what follows
 // may be a part of it.
-func isLast(r *http.Request) bool { return r.TransferEncoding != nil || !r.ProtoAtLeast(1, 1) }
+func isLast(r *http.Request, recorded *head) bool {
+	return r.TransferEncoding != nil || !r.ProtoAtLeast(1, 1) || hasUnclearEnd(r, recorded)
+}
 
 func mayHaveBody(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
-}
-
-// A firstHead is the head of the first request on a connection.
-type firstHead struct {
-	line           string // its first line
-	encoded, sized bool   // it has Transfer-Encoding, Content-Length
-}
-
-// is reports whether the head is that of a request. It is also true for a second
-// request with the same first line, but then the first was as clear.
-func (h *firstHead) is(r *http.Request) bool {
-	return h != nil && h.line == r.Method+" "+r.RequestURI+" "+r.Proto
 }
 
 type connKey struct{}
@@ -61,15 +48,16 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// firstHeadOf returns nil if the server does not record heads, as with HTTP/2.
-func firstHeadOf(r *http.Request) *firstHead {
-	if c, ok := r.Context().Value(connKey{}).(interface{ firstHead() *firstHead }); ok {
-		return c.firstHead()
+// headConnOf returns the connection of a request if it records heads, as it does not
+// with HTTP/2, and else nil.
+func headConnOf(ctx context.Context) *headConn {
+	if c, ok := ctx.Value(connKey{}).(interface{ self() *headConn }); ok {
+		return c.self()
 	}
 	return nil
 }
 
-// A headListener accepts connections that record the head of their first request.
+// A headListener accepts connections that record the heads of their requests.
 type headListener struct{ net.Listener }
 
 func (l headListener) Accept() (net.Conn, error) {
@@ -80,52 +68,33 @@ func (l headListener) Accept() (net.Conn, error) {
 	return &headConn{Conn: c}, nil
 }
 
-// A headConn records the head of its first request. Only net/http reads from it, so
-// the head is complete before the handler runs, and is bounded as net/http bounds
-// heads.
+// A headConn records the heads of its requests. It also answers in place of net/http
+// (unread.go).
 type headConn struct {
 	net.Conn
-	read  []byte     // of the head
-	first *firstHead // nil until it is complete
+	heads heads
+
+	refusal   func(*failure) []byte // what is written in place of net/http's own words; nil: those
+	isHandled atomic.Bool           // a handler has got the request
+	isRefused bool                  // the error is written; net/http may want to write its own after it
+	lingers   atomic.Bool           // closing it must not drop the answer
+	hasBegun  bool                  // a byte of the next request has come
 }
 
-func (c *headConn) firstHead() *firstHead { return c.first }
+func (c *headConn) self() *headConn { return c }
+
+// NetConn returns the connection below.
+func (c *headConn) NetConn() net.Conn { return c.Conn }
 
 func (c *headConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if c.first == nil {
-		c.keep(p[:n])
+	c.heads.record(p[:n])
+	c.hasBegun = c.hasBegun || n > 0
+	if err != nil {
+		c.refuseSlow(err)
 	}
 	return n, err
 }
 
-var (
-	headEnd     = regexp.MustCompile(`\n\r?\n`)
-	headEncoded = regexp.MustCompile(`(?i)\ntransfer-encoding:`)
-	headSized   = regexp.MustCompile(`(?i)\ncontent-length:`)
-)
-
-func (c *headConn) keep(p []byte) {
-	seen := max(0, len(c.read)-len("\n\r"))
-	c.read = append(c.read, p...)
-	end := headEnd.FindIndex(c.read[seen:])
-	if end == nil {
-		return
-	}
-	head := c.read[:seen+end[1]]
-	line, _, _ := bytes.Cut(head, []byte("\n"))
-	c.first = &firstHead{
-		line:    string(bytes.TrimSuffix(line, []byte("\r"))),
-		encoded: headEncoded.Match(head),
-		sized:   headSized.Match(head),
-	}
-	c.read = nil
-}
-
 // CloseWrite lets net/http close half of the connection, as it does with TCP.
-func (c *headConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}
+func (c *headConn) CloseWrite() error { return closeWrite(c.Conn) }

@@ -151,11 +151,7 @@ func (n *normalizer) write(w http.ResponseWriter, r *http.Request, ex *exchange,
 
 // describe sets the headers that each answer has.
 func (n *normalizer) describe(h http.Header, ex *exchange) {
-	timing := fmt.Sprintf("queue;dur=%.1f, portal;dur=%.1f", milliseconds(ex.queueTime), milliseconds(ex.portalTime))
-	if ex.together > 0 {
-		timing += fmt.Sprintf(", batch;desc=%d", ex.together)
-	}
-	h["Server-Timing"] = append([]string{timing}, h["Server-Timing"]...)
+	h["Server-Timing"] = append([]string{fmt.Sprintf("queue;dur=%.1f, portal;dur=%.1f", milliseconds(ex.queueTime), milliseconds(ex.portalTime))}, h["Server-Timing"]...)
 	h.Set("X-Request-Id", ex.id)
 	if ex.isLast || n.calls.isClosed() { // then the next call goes to another process
 		h.Set("Connection", "close")

@@ -35,6 +35,8 @@ type Proxy struct {
 	overview   overview
 	began      time.Time
 	calls      gate // of clients; closed when the proxy drains
+
+	connections, operators *connections // of clients, and of operators
 }
 
 // New puts a Proxy together. It starts nothing.
@@ -43,13 +45,17 @@ func New(c Config) *Proxy {
 		config:  c,
 		began:   time.Now(),
 		limiter: newLimiter(&c),
+
+		connections: &connections{most: min(mostConnections, openFiles()/2), spare: spareConnections, log: c.Log},
+		operators:   &connections{most: adminConnections, log: c.Log},
+
 		budgets: operating.New(operating.Config{Limit: c.OperatingLimit, Keep: keptBudgets, MaxWaiting: c.QueueDepth}),
 	}
-	router, spool := newRouter(c.Portals, c.Upstream), newSpool(c.SpoolLimit)
+	router, spool := newRouter(c.Portals, c.Upstream), newSpool(c.SpoolLimit, c.UpstreamTimeout)
 	p.overview = overview{config: &p.config, limiter: p.limiter, budgets: p.budgets, spool: spool, calls: &p.calls}
 	p.operator = operator.New(p.overview.operatorConfig())
 	p.journal = p.operator
-	p.secured = newTLSListener(&p.config)
+	p.secured = newTLSListener(&p.config, p.refusal)
 	p.receiver = receiver{
 		clients: &p.config.Clients, failures: access.NewFailures(), journal: p.journal,
 		router: router, connector: &connector{router, c.CA}, limiter: p.limiter, spool: spool, longestWait: c.QueueWait, maxBody: c.MaxBody,
@@ -60,7 +66,7 @@ func New(c Config) *Proxy {
 			stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id)
 			p.config.Clients.Strip(r.Out.Header)
 		},
-		Transport:      p.newTransport(router, spool),
+		Transport:      p.newTransport(router),
 		ModifyResponse: p.normalizer.answer,
 		ErrorHandler:   p.normalizer.fail,
 		BufferPool:     &buffers{},
@@ -80,34 +86,33 @@ func newLimiter(c *Config) *limiter.Limiter {
 	})
 }
 
-func (p *Proxy) newTransport(router *router, spool *spool) *transport {
-	base, apps, seen := newPortalTransport(&p.config, router.named), newApplications(), newExperience()
-	t := &transport{
+func (p *Proxy) newTransport(router *router) *transport {
+	base, apps := newPortalTransport(&p.config, router.named), newApplications()
+	return &transport{
 		admitter: admitter{limiter: p.limiter, budgets: p.budgets, applications: apps, observe: p.config.Observe},
 		sender: sender{
 			base:     base,
 			forget:   base.CloseIdleConnections,
 			timeout:  p.config.UpstreamTimeout,
 			outbound: p.config.OutboundProxy != nil,
-			learner:  learner{applications: apps, budgets: p.budgets, experience: seen, journal: p.journal},
+			learner:  learner{applications: apps, budgets: p.budgets, journal: p.journal},
 			journal:  p.journal,
 		},
 		resender: resender{router: router, journal: p.journal, observe: p.config.Observe},
 		journal:  p.journal,
 	}
-	t.joiner = &joiner{byDefault: p.config.Autobatch, admitter: &t.admitter, sender: &t.sender, experience: seen, spool: spool, journal: p.journal}
-	return t
 }
 
 // ServeHTTP answers one call of a client.
 func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
+	recorded := handled(r.Context())
 	if p.config.Clients.Any() {
 		r.Header.Del("B24-Client") // the key names the client
 	}
 	w := &answerWriter{ResponseWriter: to}
 	ex := &exchange{
 		id: requestID(r.Header), client: clientName(r.Header, bitrix24.Credential{Kind: bitrix24.CredentialNone}),
-		began: time.Now(), control: http.NewResponseController(w), isLast: isLast(r),
+		began: time.Now(), control: http.NewResponseController(w), head: recorded, isLast: isLast(r, recorded) || isExcess(r),
 	}
 	isIn := p.calls.enter()
 	if isIn {
@@ -121,7 +126,8 @@ func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(ex.in(r.Context()))
 	defer p.recovered(w, r, ex)
 	if failed := p.receiver.receive(w, r, ex, isIn); failed != nil {
-		if r.ContentLength != 0 {
+		if r.ContentLength != 0 || ex.isLast {
+			linger(r.Context())
 			ex.control.SetReadDeadline(time.Now().Add(restIdle))
 		}
 		p.fail(w, r, failed)

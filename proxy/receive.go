@@ -27,8 +27,11 @@ type receiver struct {
 // receive finds out what a request asks for, and reads its body. What can be refused
 // without the body is refused before that is read.
 func (rc *receiver) receive(w http.ResponseWriter, r *http.Request, ex *exchange, isIn bool) (failed *failure) {
-	if hasUnclearEnd(r) {
+	switch {
+	case hasUnclearEnd(r, ex.head):
 		return newFailure(bodyEndNotClear)
+	case isExcess(r):
+		return newFailure(tooManyConnections)
 	}
 	if failed = rc.recognize(r, ex); failed != nil {
 		return failed
@@ -43,7 +46,7 @@ func (rc *receiver) receive(w http.ResponseWriter, r *http.Request, ex *exchange
 	if !isIn {
 		return draining()
 	}
-	ex.urgency, ex.joins = urgency(r.Header), preference(r.Header, "batch")
+	ex.urgency = urgency(r.Header)
 	ex.identify(r, nil)
 	wait := patience(r.Header, rc.longestWait)
 	if failed = rc.wouldReject(r, ex, wait); failed != nil {

@@ -29,7 +29,8 @@ type body struct {
 
 const (
 	bodyInMemory = 256 << 10
-	bodyIdle     = time.Minute // how long a client may send nothing
+	bodyTime     = 10 * time.Minute // how long a body may take at any rate
+	bodyRate     = 1 << 10          // bytes for which it may take another second
 
 	firstStep = 512     // bytes of memory that a body takes at first
 	beginning = 4 << 10 // bytes of a body that may use the room of the headers, since they name the caller
@@ -53,13 +54,6 @@ func (s *spool) read(w http.ResponseWriter, r *http.Request, limit int64) (*body
 	return b, nil
 }
 
-// keep makes a body of bytes that are here. ok is false if there is no room for them.
-func (s *spool) keep(content []byte) (b *body, ok bool) {
-	b = &body{spool: s, head: content, size: int64(len(content))}
-	b.users.Add(1)
-	return b, b.takeMemory(b.size, 0)
-}
-
 func (b *body) read(w http.ResponseWriter, r *http.Request, limit int64) error {
 	if !b.takeMemory(headerBytes(r), 0) {
 		return errNoRoom
@@ -71,7 +65,7 @@ func (b *body) read(w http.ResponseWriter, r *http.Request, limit int64) error {
 		return errTooLarge
 	}
 	control := http.NewResponseController(w)
-	patient := &patientReader{control, r.Body, r.Context()}
+	patient := &patientReader{control: control, from: r.Body, ctx: r.Context(), idle: b.spool.idle, began: time.Now()}
 	from := io.LimitReader(patient, limit+1)
 	// A connection that has no deadlines (HTTP/2, tests) bounds reads in its own way.
 	defer control.SetReadDeadline(time.Time{})
@@ -204,19 +198,33 @@ func (r *bodyReader) Close() error {
 	return nil
 }
 
-// A patientReader sets a new deadline before each read, until ctx ends.
+// A patientReader sets a new deadline before each read, until ctx ends. A body whose
+// client sends a byte from time to time ends, too.
 type patientReader struct {
 	control *http.ResponseController
 	from    io.Reader
 	ctx     context.Context
+	idle    time.Duration // how long a client may send nothing
+	began   time.Time
+	got     int64
 }
 
 func (p *patientReader) Read(buf []byte) (int, error) {
-	p.control.SetReadDeadline(time.Now().Add(bodyIdle))
+	p.control.SetReadDeadline(p.deadline())
 	if p.ctx.Err() != nil {
 		p.stop() // ctx ended before the deadline was set
 	}
-	return p.from.Read(buf)
+	n, err := p.from.Read(buf)
+	p.got += int64(n)
+	return n, err
+}
+
+func (p *patientReader) deadline() time.Time {
+	silent := time.Now().Add(p.idle)
+	if last := p.began.Add(bodyTime + time.Duration(p.got)*time.Second/bodyRate); last.Before(silent) {
+		return last
+	}
+	return silent
 }
 
 func (p *patientReader) stop() { p.control.SetReadDeadline(time.Now()) }

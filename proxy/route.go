@@ -60,7 +60,8 @@ func (r *router) route(req *http.Request) (route, *failure) {
 	if req.URL.IsAbs() { // the proxy is used as http_proxy
 		return r.byTarget(req.URL.Scheme, raw)
 	}
-	if name := strings.Trim(req.Header.Get("B24-Portal"), " \t"); name != "" {
+	// A header that is there twice is a list (RFC 9110, section 5.3), which names no host.
+	if name := strings.Trim(strings.Join(req.Header.Values("B24-Portal"), ","), " \t"); name != "" {
 		return r.toNamed(name, raw)
 	}
 	segment, rest := cutAt(strings.TrimLeft(raw, "/"), "/?")

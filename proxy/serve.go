@@ -24,19 +24,20 @@ func (p *Proxy) Serve(ctx context.Context, on Listeners, drain time.Duration) er
 	calls, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 	server := p.server(calls, p)
-	server.ConnContext = withConn
+	server.ConnContext, server.ConnState = withConn, p.connState
 	server.DisableGeneralOptionsHandler = true // every request is routed
 	operators := p.server(calls, p.Admin())
+	operators.ConnState = p.connState
 	operators.DisableGeneralOptionsHandler = true // every answer is guarded
 	p.overview.listen = on.Clients.Addr().String()
-	p.secured.accept = on.TLS
+	p.secured.accept = p.connections.limit(on.TLS)
 	watch, unwatch := context.WithCancel(context.WithoutCancel(ctx)) // also while it drains
 	defer unwatch()
 	go p.operator.Watch(watch)
 	failed := make(chan error, 3)
-	go func() { failed <- server.Serve(headListener{on.Clients}) }()
+	go func() { failed <- server.Serve(headListener{p.connections.limit(on.Clients)}) }()
 	go func() { failed <- server.Serve(p.secured) }()
-	go func() { failed <- operators.Serve(on.Admin) }()
+	go func() { failed <- operators.Serve(p.operators.limit(on.Admin)) }()
 	addresses := []any{"clients", on.Clients.Addr().String(), "admin", on.Admin.Addr().String()}
 	if on.TLS != nil {
 		go p.secured.listen()
@@ -72,12 +73,22 @@ func (p *Proxy) about() []any {
 	return []any{"version", c.Version, "mode", c.mode(), "plan", c.Plan, "portals", portals, "upstream", upstream, "state_file", cmp.Or(c.StatePath, "none")}
 }
 
+const (
+	// headBytes bounds the request line and the header lines. A batch by GET has its
+	// commands in the line; portals themselves refuse long ones (414).
+	headBytes = 128 << 10
+	// streams bounds the calls at once on one connection of HTTP/2.
+	streams = 250
+)
+
 func (p *Proxy) server(calls context.Context, h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		BaseContext:       func(net.Listener) context.Context { return calls },
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: headTime,
+		MaxHeaderBytes:    headBytes,
 		IdleTimeout:       2 * time.Minute,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: streams},
 		ErrorLog:          StdLog(p.config.Log, slog.LevelDebug),
 	}
 }

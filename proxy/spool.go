@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
+	"time"
 )
 
 // memoryTotal bounds the memory for the bodies and headers of the calls under way. An
@@ -15,10 +16,11 @@ const memoryTotal = 256 << 20
 type spool struct {
 	memory, disk room
 	create       func() (file *os.File, path string, err error)
+	idle         time.Duration // how long a client may send nothing of a body
 }
 
-func newSpool(disk int64) *spool {
-	return &spool{memory: room{size: memoryTotal}, disk: room{size: disk}, create: createUnlinked}
+func newSpool(disk int64, idle time.Duration) *spool {
+	return &spool{memory: room{size: memoryTotal}, disk: room{size: disk}, create: createUnlinked, idle: idle}
 }
 
 // A room is a number of bytes that can be taken and given back.

@@ -233,7 +233,7 @@ func TestLargestBody(t *testing.T) {
 	}
 }
 
-// A client has a minute for each part of a body. Afterwards the connection has no
+// A client has as long for each part of a body as a portal has. Afterwards the connection has no
 // deadline, since net/http would think of a late one that the caller had left.
 func TestReadDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestReadDeadline(t *testing.T) {
 		for _, at := range w.reads[:len(w.reads)-1] {
 			got = append(got, at.Sub(began))
 		}
-		if want := []time.Duration{60 * time.Second, 70 * time.Second, 80 * time.Second}; !slices.Equal(got, want) {
+		if want := []time.Duration{65 * time.Second, 75 * time.Second, 85 * time.Second}; !slices.Equal(got, want) {
 			t.Errorf("got deadlines after %v, want %v", got, want)
 		}
 		if last := w.reads[len(w.reads)-1]; !last.IsZero() {
@@ -256,7 +256,7 @@ func TestReadDeadline(t *testing.T) {
 
 // The first 4 KiB of a body may use the room of the headers.
 func TestBeginningUsesTheSpare(t *testing.T) {
-	s := newSpool(0)
+	s := newSpool(0, time.Minute)
 	s.memory.take(memoryTotal-memoryTotal/8, 0)
 	b := &body{spool: s}
 	for b.grow() {

@@ -35,6 +35,8 @@ type tlsListener struct {
 	ca     Certificates // for names that own does not cover; may be nil
 	own    Certificates // the operator's own certificate; may be nil
 
+	refusal func(*failure) []byte
+
 	ready  chan net.Conn
 	closed context.Context
 	close  context.CancelFunc
@@ -42,9 +44,9 @@ type tlsListener struct {
 }
 
 // newTLSListener returns a listener whose connections are those for which handshake is
-// called, by listen or in a tunnel.
-func newTLSListener(c *Config) *tlsListener {
-	l := &tlsListener{log: c.Log, ca: c.CA, own: c.Certificate, ready: make(chan net.Conn)}
+// called, by listen or in a tunnel. A client who does not speak TLS reads the refusal.
+func newTLSListener(c *Config, refusal func(*failure) []byte) *tlsListener {
+	l := &tlsListener{log: c.Log, ca: c.CA, own: c.Certificate, refusal: refusal, ready: make(chan net.Conn)}
 	l.closed, l.close = context.WithCancel(context.Background())
 	l.config = &tls.Config{
 		GetCertificate: l.certificate,
@@ -96,7 +98,7 @@ func (l *tlsListener) failed(conn net.Conn, err error) {
 	switch {
 	case isRecord && plain.Conn != nil && isHTTP(plain.RecordHeader):
 		conn.SetDeadline(time.Now().Add(restIdle))
-		io.WriteString(conn, "HTTP/1.0 400 REQUEST_NOT_READ\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nThis port speaks TLS: write https:// in the address.\n")
+		conn.Write(l.refusal(newFailure(plainToTLS)))
 		io.Copy(io.Discard, conn) // else closing would drop the answer
 	case isAlert && alert.Op == "remote error":
 		l.log.Info("a client refused the certificate; does it trust the CA that b24proxy -ca prints?", "client", conn.RemoteAddr(), "error", alert.Err)

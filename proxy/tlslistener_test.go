@@ -164,8 +164,9 @@ func TestHTTPToTheTLSPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if content := string(must(io.ReadAll(resp.Body))); resp.StatusCode != http.StatusBadRequest || !strings.Contains(content, "https://") {
-		t.Errorf("got %d %s, want 400 with a word about https", resp.StatusCode, content)
+	content := must(io.ReadAll(resp.Body))
+	if code := codeOf(t, resp, content); resp.StatusCode != http.StatusBadRequest || code != "REQUEST_NOT_READ" || !strings.Contains(string(content), "https://") {
+		t.Errorf("got %d %s, want 400 REQUEST_NOT_READ with a word about https", resp.StatusCode, content)
 	}
 }
 

@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"bytes"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// A head is the first line and the header of a request, as the client wrote it.
+type head struct {
+	line                   string // the first one
+	encoded, sized, folded bool   // it has Transfer-Encoding, Content-Length, a line that goes on
+}
+
+// heads are the heads of the requests on a connection. They are found in the bytes
+// that net/http reads, which may be those of several requests at once.
+type heads struct {
+	mu       sync.Mutex
+	complete []*head // not taken yet
+	part     []byte  // of the next one
+	skip     int64   // bytes of a body before it
+	blanks   int     // line ends before it that net/http skips
+	isOver   bool    // no request follows, or where it begins is not clear
+}
+
+// take returns the head of the request that a handler got. The result is empty, and
+// so that of no request, if it was not found.
+func (h *heads) take() *head {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.complete) == 0 {
+		return new(head)
+	}
+	first := h.complete[0]
+	h.complete = h.complete[1:]
+	return first
+}
+
+// record finds heads in the bytes that come next.
+func (h *heads) record(p []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for len(p) > 0 && !h.isOver {
+		if h.skip > 0 {
+			n := min(h.skip, int64(len(p)))
+			h.skip -= n
+			p = p[n:]
+			continue
+		}
+		p = h.recordHead(p)
+	}
+}
+
+var headEnd = regexp.MustCompile(`\n\r?\n`)
+
+// recordHead adds to the head, and returns the bytes behind it.
+func (h *heads) recordHead(p []byte) (rest []byte) {
+	if len(h.part) == 0 && h.blanks > 0 && (p[0] == '\r' || p[0] == '\n') {
+		h.blanks--
+		return p[1:]
+	}
+	seen := max(0, len(h.part)-len("\n\r"))
+	h.part = append(h.part, p...)
+	end := headEnd.FindIndex(h.part[seen:])
+	if end == nil {
+		h.isOver = len(h.part) > 2*headBytes // net/http refuses it
+		return nil
+	}
+	whole, rest := h.part[:seen+end[1]], h.part[seen+end[1]:]
+	h.part = nil
+	h.finish(whole)
+	return rest
+}
+
+var (
+	headEncoded = regexp.MustCompile(`(?i)\ntransfer-encoding[ \t]*:`)
+	headSized   = regexp.MustCompile(`(?i)\ncontent-length[ \t]*:[ \t]*([^\r\n]*)`)
+	headFolded  = regexp.MustCompile(`\n[ \t]`)
+)
+
+// finish keeps a complete head, and finds out where the next one begins.
+func (h *heads) finish(whole []byte) {
+	line, _, _ := bytes.Cut(whole, []byte("\n"))
+	sizes := headSized.FindAllSubmatch(whole, -1)
+	found := &head{
+		line:    strings.TrimSuffix(string(line), "\r"),
+		encoded: headEncoded.Match(whole), sized: sizes != nil, folded: headFolded.Match(whole),
+	}
+	h.complete = append(h.complete, found)
+	method, _, _ := strings.Cut(found.line, " ")
+	h.isOver = found.encoded || found.folded || !strings.HasSuffix(found.line, " HTTP/1.1") || method == http.MethodConnect
+	for _, size := range sizes {
+		n, err := strconv.ParseInt(strings.TrimSpace(string(size[1])), 10, 64)
+		h.skip = n
+		h.isOver = h.isOver || err != nil || n < 0
+	}
+	h.blanks = 0
+	if method == http.MethodPost { // net/http tolerates line ends after it
+		h.blanks = 4
+	}
+}
