@@ -29,7 +29,7 @@ func setOf(names ...string) map[string]bool {
 func stripOwnHeaders(h http.Header, id string) {
 	for name := range h {
 		plain := cgiName(name)
-		if ownHeaders[plain] || strings.HasPrefix(plain, "x-forwarded") || imitatedHeaders[plain] && plain != strings.ToLower(name) {
+		if ownHeaders[plain] || strings.HasPrefix(plain, "x-forwarded") || imitatedHeaders[plain] && !strings.EqualFold(plain, name) {
 			delete(h, name)
 		}
 	}
@@ -42,14 +42,19 @@ func stripOwnHeaders(h http.Header, id string) {
 // cgiName returns the name under which PHP reads a header, in lower case and with
 // dashes: through CGI, X_Real_IP and X.Real.IP are the same as X-Real-IP.
 func cgiName(name string) string {
+	name = strings.ToLower(name)
+	if strings.IndexFunc(name, isNotCGI) < 0 {
+		return name
+	}
 	return strings.Map(func(r rune) rune {
-		switch {
-		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
-			return r
+		if isNotCGI(r) {
+			return '-'
 		}
-		return '-'
-	}, strings.ToLower(name))
+		return r
+	}, name)
 }
+
+func isNotCGI(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') }
 
 // allowOrigin lets a web page of any origin read an error that is made here, as the
 // portal lets it read answers.

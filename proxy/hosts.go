@@ -87,9 +87,8 @@ const asciiOnly = "write a name with other letters than a to z in its xn-- form 
 // are compared: ASCII in lower case, without a dot at the end, an IP address as netip
 // writes it, and without the default port.
 func cleanHost(s, defaultPort string) (string, error) {
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		host, port = s, ""
+	host, port, hasPort := splitPort(s)
+	if !hasPort {
 		if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
 			host = s[1 : len(s)-1]
 		}
@@ -107,15 +106,39 @@ func cleanHost(s, defaultPort string) (string, error) {
 	return name, nil
 }
 
+// splitPort splits a host from its port, if it has one. It makes no error for each name
+// without a port, as net.SplitHostPort does.
+func splitPort(s string) (host, port string, hasPort bool) {
+	if !strings.Contains(s, ":") {
+		return s, "", false
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return s, "", false
+	}
+	return host, port, true
+}
+
 // cleanName converts a host without its port. Only a host with colons may be in
 // brackets.
 func cleanName(host string, bracketed bool) (name string, ok bool) {
-	if ip, err := netip.ParseAddr(host); err == nil {
+	if ip, isIP := parseIP(host); isIP {
 		return ip.Unmap().String(), ip.Zone() == "" && (ip.Is6() || !bracketed)
 	}
 	host = strings.TrimSuffix(host, ".")
 	return strings.ToLower(host), isHostName(host) && !bracketed
 }
+
+// parseIP reads an IP address. It makes no error for each name.
+func parseIP(host string) (ip netip.Addr, isIP bool) {
+	if !strings.Contains(host, ":") && !startsWithDigit(host) {
+		return ip, false
+	}
+	ip, err := netip.ParseAddr(host)
+	return ip, err == nil
+}
+
+func startsWithDigit(s string) bool { return s != "" && '0' <= s[0] && s[0] <= '9' }
 
 func cleanPort(port string) (clean string, ok bool) {
 	if port == "" {
@@ -127,7 +150,7 @@ func cleanPort(port string) (clean string, ok bool) {
 
 // hostOnly returns a clean host without its port and brackets.
 func hostOnly(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
+	if name, _, hasPort := splitPort(host); hasPort {
 		return name
 	}
 	return strings.Trim(host, "[]")
@@ -150,6 +173,9 @@ func isHostName(s string) bool {
 		if last == "" || len(last) > 63 || strings.IndexFunc(last, isNoHostRune) >= 0 {
 			return false
 		}
+	}
+	if !startsWithDigit(last) {
+		return true
 	}
 	_, err := strconv.ParseUint(last, 0, 64)
 	return err != nil

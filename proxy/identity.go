@@ -38,5 +38,5 @@ var plainName = regexp.MustCompile(`^[A-Za-z0-9._:+/=-]{1,128}$`)
 // the status page: it is short and plain, and does not look like a token or the
 // address of a webhook.
 func mayBeShown(name string) bool {
-	return plainName.MatchString(name) && !strings.Contains(strings.ToLower(name), "rest/") && bitrix24.Redact(name) == name
+	return name != "" && plainName.MatchString(name) && !strings.Contains(strings.ToLower(name), "rest/") && bitrix24.Redact(name) == name
 }

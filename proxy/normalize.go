@@ -151,7 +151,7 @@ func (n *normalizer) write(w http.ResponseWriter, r *http.Request, ex *exchange,
 
 // describe sets the headers that each answer has.
 func (n *normalizer) describe(h http.Header, ex *exchange) {
-	h["Server-Timing"] = append([]string{fmt.Sprintf("queue;dur=%.1f, portal;dur=%.1f", milliseconds(ex.queueTime), milliseconds(ex.portalTime))}, h["Server-Timing"]...)
+	h["Server-Timing"] = append([]string{serverTiming(ex.queueTime, ex.portalTime)}, h["Server-Timing"]...)
 	h.Set("X-Request-Id", ex.id)
 	if ex.isLast || n.calls.isClosed() { // then the next call goes to another process
 		h.Set("Connection", "close")
@@ -161,6 +161,14 @@ func (n *normalizer) describe(h http.Header, ex *exchange) {
 		h.Set("RateLimit-Policy", fmt.Sprintf(`"portal";q=%d;w=%.0f`, s.Plan.Burst, math.Ceil(burst/s.Plan.Rate)))
 		h.Set("RateLimit", fmt.Sprintf(`"portal";r=%.0f;t=%.0f`, math.Floor(burst-s.Level), math.Ceil(s.Level/s.Rate)))
 	}
+}
+
+// serverTiming says how long a call waited, in milliseconds.
+func serverTiming(queue, portal time.Duration) string {
+	b := make([]byte, 0, len("queue;dur=12345.6, portal;dur=12345.6"))
+	b = strconv.AppendFloat(append(b, "queue;dur="...), milliseconds(queue), 'f', 1, 64)
+	b = strconv.AppendFloat(append(b, ", portal;dur="...), milliseconds(portal), 'f', 1, 64)
+	return string(b)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -59,7 +59,7 @@ func (rc *receiver) receive(w http.ResponseWriter, r *http.Request, ex *exchange
 		}
 		return bodyFailure(err, rc.maxBody)
 	}
-	if len(ex.body.head) > 0 { // it may have the credential
+	if len(ex.body.head) > 0 && !ex.route.call.Webhook { // it may have the credential
 		ex.identify(r, ex.body.head)
 	}
 	ex.deadline = time.Now().Add(wait)

@@ -3,10 +3,10 @@ package proxy
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"b24proxy/proxy/bitrix24"
@@ -121,9 +121,8 @@ func ownPorts(req *http.Request) []string {
 	if req.TLS != nil {
 		ports[0] = "443"
 	}
-	if local, ok := req.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-		_, port, _ := net.SplitHostPort(local.String())
-		ports = append(ports, port)
+	if local, ok := req.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
+		ports = append(ports, strconv.Itoa(local.Port))
 	}
 	return ports
 }
@@ -175,7 +174,7 @@ func (r *router) named(host string) bool {
 
 // withoutPort removes the port from a host if it is one of the given ones.
 func withoutPort(host string, ports ...string) string {
-	if _, port, err := net.SplitHostPort(host); err == nil && slices.Contains(ports, port) {
+	if _, port, hasPort := splitPort(host); hasPort && slices.Contains(ports, port) {
 		return strings.TrimSuffix(host, ":"+port)
 	}
 	return host
@@ -190,7 +189,7 @@ var belowZone = regexp.MustCompile(`\.bitrix24\.(?:com?\.)?[a-z0-9-]+$`)
 // address and localhost may be those of the proxy.
 func (r *router) looksLikePortal(host string) bool {
 	name := hostOnly(host)
-	if _, err := netip.ParseAddr(name); err == nil || isLocalhost(name) {
+	if _, isIP := parseIP(name); isIP || isLocalhost(name) {
 		return false
 	}
 	if belowZone.MatchString(name) || slices.ContainsFunc(CloudPortals(), func(zone HostPattern) bool { return zone.host == "."+name }) {
@@ -247,8 +246,8 @@ func cutAt(s, characters string) (before, from string) {
 // looksPublic reports whether a clean host is a name of the public DNS, and not an
 // address or a local name, which may be those of the proxy.
 func looksPublic(host string) bool {
-	_, err := netip.ParseAddr(hostOnly(host))
-	return err != nil && strings.Contains(host, ".")
+	_, isIP := parseIP(hostOnly(host))
+	return !isIP && strings.Contains(host, ".")
 }
 
 var plainSegment = regexp.MustCompile(`^(?:[A-Za-z0-9_-]*|\.+)$`)

@@ -7,10 +7,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"hash"
 	"io"
 	"mime"
 	"mime/multipart"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -46,7 +48,10 @@ func (c Credential) String() string { return string(c.Kind) + " " + c.ID }
 //
 // So two processes have different IDs for the same secret, unless both use one key.
 // Replicas that share budgets by credential will need that.
-var idKey atomic.Pointer[[]byte]
+var idKey atomic.Pointer[macs]
+
+// macs are the hashes with one key, which cost more to make than to use again.
+type macs struct{ pool sync.Pool }
 
 func init() {
 	key := make([]byte, sha256.Size)
@@ -56,13 +61,19 @@ func init() {
 
 // UseIDKey sets the key of which IDs are made, in place of a random one. It must be
 // called before the first ID is made, since the IDs of two keys differ.
-func UseIDKey(key []byte) { idKey.Store(&key) }
+func UseIDKey(key []byte) {
+	idKey.Store(&macs{sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}})
+}
 
 // idOf returns the ID of a secret.
 func idOf(kind CredentialKind, secret string) string {
-	mac := hmac.New(sha256.New, *idKey.Load())
+	key := idKey.Load()
+	mac := key.pool.Get().(hash.Hash)
+	defer key.pool.Put(mac)
+	mac.Reset()
 	io.WriteString(mac, string(kind)+" "+secret)
-	return hex.EncodeToString(mac.Sum(nil)[:6])
+	var sum [sha256.Size]byte
+	return hex.EncodeToString(mac.Sum(sum[:0])[:6])
 }
 
 // FindCredential returns who makes the call c (README.md#credentials). It looks,
