@@ -14,7 +14,7 @@ func (m *Metrics) AttemptDone(portal string, status int, took time.Duration, req
 	portal = m.portal(portal)
 	m.inFlight.WithLabelValues(portal).Dec()
 	m.attempts.WithLabelValues(portal, statusClass(status)).Inc()
-	observe(m.attemptDuration.WithLabelValues(portal), took, requestID)
+	m.observe(m.attemptDuration.WithLabelValues(portal), took, requestID)
 }
 
 // Resend counts a call that is sent again, by the reason.

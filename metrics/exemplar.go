@@ -1,6 +1,11 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 const exemplarKey = "request_id"
 
@@ -30,4 +35,23 @@ func idByte(c byte) bool {
 		return true
 	}
 	return false
+}
+
+// An exemplar costs more than the rest of an observation, and only the last one of a
+// bucket is scraped. So of many quick calls at once not all leave one.
+const (
+	slow       = time.Second // these always do
+	sampleTime = 100 * time.Millisecond
+	sampleSize = 60 // of the observations within that time
+)
+
+// A sampler chooses the first observations of each sampleTime. If two goroutines begin
+// a new one, it may choose some more.
+type sampler struct{ current, chosen atomic.Int64 }
+
+func (s *sampler) next(now time.Time) bool {
+	if of := now.UnixNano() / int64(sampleTime); s.current.Swap(of) != of {
+		s.chosen.Store(0)
+	}
+	return s.chosen.Add(1) <= sampleSize
 }

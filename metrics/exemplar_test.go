@@ -1,8 +1,10 @@
 package metrics
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -51,4 +53,28 @@ func TestFitRequestIDs(t *testing.T) {
 			t.Errorf("the id %q: got no exemplar, want one", id)
 		}
 	}
+}
+
+// Of many quick calls at once some leave exemplars, later ones too, and slow ones always
+// do.
+func TestExemplarsAreSampled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(Options{Portals: 1})
+		has := func(id string, took time.Duration) bool {
+			m.QueueWait("acme.bitrix24.com", 3, took, id)
+			return strings.Contains(scrape(t, m, openMetrics), id)
+		}
+		for i := range sampleSize {
+			if id := fmt.Sprintf("early%d", i); !has(id, time.Millisecond) {
+				t.Fatalf("got no exemplar for %s, want one", id)
+			}
+		}
+		if has("late", time.Millisecond) || !has("slow", time.Second) {
+			t.Error("got an exemplar for a quick call after many, or none for a slow one")
+		}
+		time.Sleep(sampleTime)
+		if !has("next", time.Millisecond) {
+			t.Error("got no exemplar for a call after a while, want one")
+		}
+	})
 }

@@ -39,6 +39,7 @@ type Metrics struct {
 	portals, codes, reasons *names
 	clients                 map[string]bool
 	expected                Expected
+	exemplars               sampler
 	watched                 atomic.Pointer[func() []Portal]
 	spool                   atomic.Pointer[func() (memory, disk int64)]
 
@@ -165,6 +166,10 @@ func histogram(name, help string, buckets []float64, labels ...string) *promethe
 }
 
 // observe records a duration, with the request as its exemplar.
-func observe(o prometheus.Observer, took time.Duration, requestID string) {
+func (m *Metrics) observe(o prometheus.Observer, took time.Duration, requestID string) {
+	if took < slow && !m.exemplars.next(time.Now()) {
+		o.Observe(took.Seconds())
+		return
+	}
 	o.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), exemplar(requestID))
 }

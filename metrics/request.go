@@ -7,7 +7,7 @@ import "time"
 func (m *Metrics) Request(portal string, outcome Outcome, status int, took time.Duration, requestID string) {
 	portal = m.portal(portal)
 	m.requests.WithLabelValues(portal, outcome.label(), statusClass(status)).Inc()
-	observe(m.requestDuration.WithLabelValues(portal), took, requestID)
+	m.observe(m.requestDuration.WithLabelValues(portal), took, requestID)
 }
 
 // Error counts an error that the proxy found in an answer or made itself. An
@@ -29,7 +29,7 @@ func (m *Metrics) Rejected(portal, reason string) {
 // QueueWait records how long a call of this urgency (0 to 7) waited before it
 // got a slot; 0 if a slot was free.
 func (m *Metrics) QueueWait(portal string, urgency int, waited time.Duration, requestID string) {
-	observe(m.queueWait.WithLabelValues(m.portal(portal), PriorityOf(urgency).String()), waited, requestID)
+	m.observe(m.queueWait.WithLabelValues(m.portal(portal), PriorityOf(urgency).String()), waited, requestID)
 }
 
 // Abandoned counts a call whose client hung up while it waited for a slot.
