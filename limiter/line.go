@@ -50,6 +50,22 @@ func (w *waiter) reject(r *Rejection) {
 	close(w.decided)
 }
 
+// await waits until the limiter has decided or nobody waits any more.
+func (w *waiter) await(ctx context.Context) {
+	select {
+	case <-w.decided: // mostly on arrival
+		return
+	default:
+	}
+	timer := time.NewTimer(w.wait)
+	defer timer.Stop()
+	select {
+	case <-w.decided:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 func newLine(upstream string, c Config, p *persistence) *line {
 	l := &line{
 		upstream: upstream, depth: c.Depth, maxInFlight: c.InFlight, observing: c.Observe,
@@ -81,13 +97,7 @@ func (l *line) await(ctx context.Context, w *waiter) (slot *Slot, err error) {
 			l.pins.Add(-1)
 		}
 	}()
-	timer := time.NewTimer(w.wait)
-	defer timer.Stop()
-	select {
-	case <-w.decided:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	w.await(ctx)
 	slot, err = l.leave(ctx, w)
 	if err == nil {
 		l.persistence.save(l.upstream, slot) // before the call is sent

@@ -46,7 +46,7 @@ func (s *sender) begin(ex *exchange, req *http.Request, admitted admission) *att
 	// in it would pass on every informational answer, however many come.
 	ctx, cancel := context.WithCancelCause(ex.in(context.Background()))
 	at := &attempt{done: make(chan struct{}), slot: admitted.slot, began: time.Now(), cancel: cancel}
-	out := req.Clone(ctx)
+	out := req.WithContext(ctx) // nobody changes its header any more
 	out.URL = ex.route.url(s.outbound)
 	out.Host = ex.route.portal
 	out.ContentLength = ex.body.size
@@ -137,7 +137,10 @@ func (at *attempt) deliver(ctx context.Context) (*http.Response, error) {
 		at.end()
 		return nil, at.err
 	}
-	stop := context.AfterFunc(ctx, func() { at.cancel(context.Cause(ctx)) })
+	stop := func() bool { return true }
+	if !isHeld(at.resp) {
+		stop = context.AfterFunc(ctx, func() { at.cancel(context.Cause(ctx)) })
+	}
 	at.resp.Body = &deliveredBody{ReadCloser: at.resp.Body, caller: ctx, exchange: exchangeOf(ctx), closed: func() { stop(); at.end() }}
 	return at.resp, nil
 }
@@ -176,7 +179,7 @@ func (s *sender) send(caller context.Context, out *http.Request, body *body, can
 	for {
 		ctx, stop := context.WithCancelCause(out.Context())
 		trace.stop = stop
-		resp, err := s.base.RoundTrip(trace.request(out.WithContext(ctx), body))
+		resp, err := s.base.RoundTrip(trace.request(ctx, out, body))
 		switch {
 		case err == nil && resp.StatusCode == http.StatusSwitchingProtocols: // although no request asks for it
 			resp.Body.Close()
@@ -185,7 +188,7 @@ func (s *sender) send(caller context.Context, out *http.Request, body *body, can
 			resp.Body.Close()
 			return nil, networkFailure(ctx, outboundRefusal(resp.StatusCode), false)
 		case err == nil:
-			resp.Body = newIdleBody(resp.Body, s.timeout, cancel)
+			resp.Body = &idleBody{resp.Body, clock}
 			return resp, nil
 		}
 		lost := trace.lost(ctx, err)

@@ -45,17 +45,17 @@ var (
 	errCallerLeft = errors.New("the caller left while the connection was made")
 )
 
-// request returns a request that sends the body from its beginning and is watched by
+// request returns a request in ctx that sends the body from its beginning and is watched by
 // t. For HTTP/1, an empty body is http.NoBody. Over HTTP/2, net/http repeats a request
 // with http.NoBody by itself, even after a PROTOCOL_ERROR, and does not say why; so
 // there the empty body is one that net/http cannot rewind.
-func (t *connTrace) request(out *http.Request, body *body) *http.Request {
+func (t *connTrace) request(ctx context.Context, out *http.Request, body *body) *http.Request {
 	trace := &httptrace.ClientTrace{
 		GotConn:          t.gotConn,
 		WroteHeaderField: func(string, []string) { t.began.Store(true) },
 		WroteRequest:     func(httptrace.WroteRequestInfo) { t.clock.restart() },
 	}
-	req := out.WithContext(httptrace.WithClientTrace(out.Context(), trace))
+	req := out.WithContext(httptrace.WithClientTrace(ctx, trace))
 	req.Body = body.open()
 	t.empty = req.Body == http.NoBody
 	t.began.Store(false)

@@ -211,4 +211,10 @@ func hasLeft(attempt context.Context) bool {
 	return attempt.Err() != nil && !errors.Is(context.Cause(attempt), errTimeout)
 }
 
+// isHeld reports whether an answer has come as a whole, and is held.
+func isHeld(resp *http.Response) bool {
+	x, isExamined := resp.Body.(*examination)
+	return isExamined && errors.Is(x.err, io.EOF)
+}
+
 func (x *examination) settle(a bitrix24.Answer) { x.once.Do(func() { x.learn(a) }) }

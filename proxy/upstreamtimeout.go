@@ -44,8 +44,8 @@ func (s *silenceTimer) restart() {
 	}
 }
 
-// end stops the timer for good, since the answer has come. net/http may still be
-// writing the request.
+// end stops the timer, since the answer has come. net/http may still be writing the
+// request, which restarts it no more.
 func (s *silenceTimer) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,21 +65,15 @@ func (p *watchedBody) Read(buf []byte) (int, error) {
 	return p.ReadCloser.Read(buf)
 }
 
-// An idleBody bounds how long each read of an answer waits for the portal.
+// An idleBody bounds how long each read of an answer waits for the portal, with the
+// timer of a silenceTimer that has ended.
 type idleBody struct {
 	io.ReadCloser
-	timeout time.Duration
-	watch   *time.Timer
-}
-
-func newIdleBody(body io.ReadCloser, timeout time.Duration, cancel context.CancelCauseFunc) *idleBody {
-	b := &idleBody{ReadCloser: body, timeout: timeout, watch: time.AfterFunc(timeout, func() { cancel(silentFor(timeout)) })}
-	b.watch.Stop()
-	return b
+	silence *silenceTimer
 }
 
 func (b *idleBody) Read(p []byte) (int, error) {
-	b.watch.Reset(b.timeout)
-	defer b.watch.Stop()
+	b.silence.timer.Reset(b.silence.limit)
+	defer b.silence.timer.Stop()
 	return b.ReadCloser.Read(p)
 }
