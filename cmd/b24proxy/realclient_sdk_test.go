@@ -18,7 +18,7 @@ func sdkFolder(t *testing.T) string {
 	t.Helper()
 	folder := os.Getenv(realClient)
 	if folder == "" {
-		missing(t, realClient+", a copy of testdata/realclient where npm ci was run,")
+		missing(t, realClient+" (a copy of testdata/realclient where npm ci was run)")
 	}
 	return folder
 }
@@ -93,4 +93,15 @@ func TestRealClientWebhook(t *testing.T) {
 			}
 		})
 	}
+}
+
+// @2bad/bitrix takes a webhook at any address.
+func TestRealClient2bad(t *testing.T) {
+	t.Parallel()
+	folder := sdkFolder(t)
+	g := newGateway(t)
+	g.folder = folder
+	g.wantEach(t, []clientCase{
+		{"a list, whose other pages come in a batch", `node 2bad.mjs http://$http/$acme/rest/1/hookcode0123456`, "137 items", 2},
+	})
 }
