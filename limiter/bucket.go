@@ -195,7 +195,7 @@ func (b *bucket) refused(now time.Time, s *Slot) {
 	level := b.level(now)
 	lowered := b.lowered()
 	if b.adaptive.refused(now, s.sent) && !lowered {
-		b.margin = b.plan.widen(b.margin)
+		b.margin = max(b.margin, b.plan.widen(b.margin))
 	}
 	b.updateRate(now)
 	margin := float64(b.margin) * float64(b.tokens.Limit()) / b.plan.Rate
@@ -251,6 +251,15 @@ func (b *bucket) restore(now, fullAt time.Time) {
 func (b *bucket) setMargin(now time.Time, margin int) {
 	level := b.level(now)
 	b.margin = margin
+	b.setLevel(now, level)
+}
+
+// replan puts another plan in force and starts over at the given level. What was
+// learned of the rate stays in proportion.
+func (b *bucket) replan(now time.Time, p Plan, level float64) {
+	b.adaptive.share *= p.Rate / b.plan.Rate
+	b.plan, b.adaptive.plan = p, p.Rate
+	b.updateRate(now)
 	b.setLevel(now, level)
 }
 

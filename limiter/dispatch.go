@@ -31,6 +31,9 @@ func (l *line) wake() {
 
 // serve gives out the slots that are due, and returns when the next one is.
 func (l *line) serve() (next time.Duration, more bool) {
+	if l.sharing != nil {
+		return l.serveShared()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -51,13 +54,15 @@ const untilWoken = time.Hour
 // dueLocked is how long until a slot may be given out; 0: now.
 func (l *line) dueLocked(now time.Time) time.Duration {
 	switch {
-	case l.maxInFlight > 0 && l.inFlight >= l.maxInFlight:
+	case l.atMaxInFlightLocked():
 		return untilWoken
 	case l.bucket != nil:
 		return l.bucket.due(now)
 	}
 	return 0
 }
+
+func (l *line) atMaxInFlightLocked() bool { return l.maxInFlight > 0 && l.inFlight >= l.maxInFlight }
 
 func (l *line) grantLocked(now time.Time, w *waiter) {
 	w.slot = &Slot{line: l, sent: now, probe: w.probe, counted: l.maxInFlight > 0}
@@ -68,7 +73,7 @@ func (l *line) grantLocked(now time.Time, w *waiter) {
 		w.slot.arrived = true // there is no bucket to wait for it
 	} else {
 		l.bucket.take(w.slot)
-		w.slot.fullAt = l.bucket.fullAt(now)
+		w.slot.fullAt, w.slot.rate = l.bucket.fullAt(now), l.bucket.plan.Rate
 	}
 	close(w.decided)
 }
@@ -88,6 +93,7 @@ func (l *line) giveBackLocked(now time.Time, s *Slot) {
 		l.breaker.probeUnsent(now)
 	}
 	if l.bucket != nil {
+		l.sharing.note(unsent, s)
 		l.bucket.giveBack(now, s)
 	}
 }
@@ -108,6 +114,7 @@ func (l *line) answeredLocked(now time.Time, s *Slot, o Outcome) {
 	if o == Refused && l.bucket == nil {
 		l.bucket = newBucket(fallback)
 	}
+	l.sharing.note(o, s)
 	switch {
 	case l.bucket == nil:
 	case o == Refused:

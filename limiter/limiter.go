@@ -25,6 +25,7 @@ type Config struct {
 	Depth     int                           // calls that may wait for one upstream
 	InFlight  int                           // calls of one upstream that may be in flight; 0: any number
 	Observe   bool                          // let every call go, and report what enforcing would have done
+	Store     Store                         // shares the buckets with other limiters; nil: they are this one's alone
 	Persister Persister                     // keeps the buckets over a restart; nil: every start assumes that nothing was used
 	Warn      func(msg string, args ...any) // logs a problem with the Persister
 }

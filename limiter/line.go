@@ -18,8 +18,9 @@ type line struct {
 	persistence *persistence
 
 	mu          sync.Mutex
-	bucket      *bucket // nil: unlimited
-	unlimited   bool    // the plan says so; there is a bucket after a refusal
+	bucket      *bucket  // nil: unlimited
+	sharing     *sharing // nil: the bucket is this line's alone
+	unlimited   bool     // the plan says so; there is a bucket after a refusal
 	queue       queue
 	breaker     breaker
 	inFlight    int // calls that count against maxInFlight
@@ -75,6 +76,7 @@ func newLine(upstream string, c Config, p *persistence) *line {
 	if l.unlimited = plan.Unlimited(); !l.unlimited {
 		l.bucket = newBucket(plan)
 		l.bucket.restore(time.Now(), p.load(upstream))
+		l.sharing = newSharing(c, l.bucket)
 	}
 	return l
 }
@@ -117,9 +119,12 @@ func (l *line) enter(r Request) (w *waiter, wait time.Duration, err error) {
 	switch {
 	case rejection != nil:
 		return nil, 0, rejection
-	case wait == 0:
+	case wait == 0 && l.sharing == nil:
 		l.grantLocked(now, w)
 	default:
+		if wait == 0 {
+			w.wait = max(w.wait, 2*SyncBound) // asking the store is no waiting
+		}
 		l.pushLocked(now, w)
 	}
 	return w, wait, nil

@@ -71,7 +71,7 @@ func (l *line) letGo(s *Slot) {
 	l.unpaced.drain(s.shadow.sent, l.bucket.plan)
 	l.unpaced.level++
 	s.shadow.overfull = l.overfullLocked()
-	s.bucket = l.bucket
+	s.bucket, s.rate = l.bucket, l.bucket.plan.Rate
 	s.fullAt = s.shadow.sent.Add(arrivalBound + seconds(max(l.unpaced.level, l.bucket.level(s.shadow.sent))/l.bucket.plan.Rate))
 }
 

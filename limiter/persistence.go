@@ -35,7 +35,7 @@ func (p *persistence) save(upstream string, s *Slot) {
 	if p.persister == nil || s.bucket == nil {
 		return
 	}
-	err := p.persister.Save(upstream, s.fullAt, s.bucket.plan.Rate)
+	err := p.persister.Save(upstream, s.fullAt, s.rate)
 	if failed := err != nil; !p.failing.Swap(failed) && failed {
 		p.warn("the state file cannot be written; a restart will not know of the calls sent", "error", err)
 	}

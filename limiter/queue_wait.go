@@ -59,7 +59,7 @@ func (l *line) waitLocked(now time.Time, ahead int) time.Duration {
 	if l.bucket == nil {
 		return 0
 	}
-	return l.bucket.estimate(now, ahead)
+	return l.bucket.estimate(now, l.sharing.ahead(now, ahead, len(l.queue.clients)))
 }
 
 // rejectionLocked rejects a call that would wait too long by the given excess.

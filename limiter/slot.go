@@ -26,6 +26,7 @@ type Slot struct {
 	line    *line
 	sent    time.Time
 	fullAt  time.Time // when the bucket is full again, as of taking the slot
+	rate    float64   // of the bucket's plan by then
 	bucket  *bucket   // that the slot was taken from; nil: none
 	added   float64   // bucket.added by then, this slot included
 	arrived bool      // answered, or presumed to have arrived
@@ -76,6 +77,6 @@ func (s *Slot) end(report func(time.Time, *line)) {
 	}
 	s.ended = true
 	report(time.Now(), l)
-	l.wake()
+	l.stirLocked(time.Now())
 	l.pins.Add(-1)
 }

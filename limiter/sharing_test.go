@@ -1,0 +1,309 @@
+package limiter
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// tenfold is the standard plan of an upstream that runs ten times as fast.
+var tenfold = Plan{Rate: 20, Burst: 50}
+
+// A fleet is replicas that share one Memory and call one upstream.
+type fleet struct {
+	t        *testing.T
+	memory   *Memory
+	replicas []*Limiter
+	delay    time.Duration // of a call on its way to the upstream, and of its answer
+	away     atomic.Bool
+	since    time.Time
+	syncs    atomic.Int64
+	mu       sync.Mutex
+	upstream counter
+}
+
+// newFleet makes n replicas; their upstream ticks ten times a second.
+func newFleet(t *testing.T, n int) *fleet {
+	t.Helper()
+	f := &fleet{t: t, memory: NewMemory(time.Now), delay: 20 * time.Millisecond}
+	f.upstream = counter{plan: tenfold, tick: time.Now().Add(30 * time.Millisecond), speed: 10}
+	for i := range n {
+		f.replicas = append(f.replicas, New(Config{
+			Plan: func(string) Plan { return tenfold }, Depth: 1000, Store: fleetStore{f, f.memory.Replica(fmt.Sprint(i))},
+		}))
+	}
+	return f
+}
+
+// A fleetStore can be away, and counts what it is asked.
+type fleetStore struct {
+	fleet *fleet
+	store Store
+}
+
+func (s fleetStore) Sync(r Report) (Reply, error) {
+	s.fleet.syncs.Add(1)
+	time.Sleep(time.Millisecond)
+	if s.fleet.away.Load() {
+		return Reply{}, &Away{Since: s.fleet.since, Replicas: len(s.fleet.replicas), Cause: errors.New("test")}
+	}
+	return s.store.Sync(r)
+}
+
+func (f *fleet) goAway() {
+	f.since = time.Now()
+	f.away.Store(true)
+}
+
+func (f *fleet) arrive() (refused bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.upstream.arrive(time.Now())
+}
+
+// call makes one call until it is accepted, and returns how long it waited.
+func (f *fleet) call(replica int, client string) time.Duration {
+	f.t.Helper()
+	began := time.Now()
+	r := Request{Upstream: "u", Client: client, Wait: time.Hour}
+	for {
+		s, err := f.replicas[replica].Acquire(f.t.Context(), r)
+		if err != nil {
+			f.t.Errorf("replica %d: got %v, want a slot", replica, err)
+			return 0
+		}
+		waited := time.Since(began)
+		time.Sleep(f.delay)
+		refused := f.arrive()
+		time.Sleep(f.delay)
+		if r.Refused = refused; !refused {
+			s.Answered(Accepted)
+			return waited
+		}
+		s.Answered(Refused)
+	}
+}
+
+// all makes so many calls at once, evenly over the replicas, and returns how long
+// they took.
+func (f *fleet) all(n int) time.Duration {
+	f.t.Helper()
+	began := time.Now()
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { f.call(i%len(f.replicas), fmt.Sprint(i)) })
+	}
+	wg.Wait()
+	return time.Since(began)
+}
+
+func (f *fleet) wantRefused(most int) {
+	f.t.Helper()
+	if n := f.upstream.refused; n > most {
+		f.t.Errorf("got %d refusals, want %d at most", n, most)
+	}
+}
+
+// Replicas use the limit together as well as one would alone: none of their calls
+// is refused, and all of them take hardly longer than the least possible time. The
+// store is asked about once a call.
+func TestReplicasKeepOneLimit(t *testing.T) {
+	for n, used := range map[int]float64{1: 0.97, 2: 0.95, 5: 0.93} {
+		t.Run(fmt.Sprintf("%d replicas", n), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, n)
+				const calls = 250
+				took := f.all(calls)
+				least := seconds(float64(calls-tenfold.Burst) / tenfold.Rate)
+				if float64(least) < used*float64(took) {
+					t.Errorf("got %v, want %v at most: %v %% of the limit used", took, seconds(least.Seconds()/used), used*100)
+				}
+				f.wantRefused(0)
+				t.Logf("%v, %.1f %%, %.2f round trips a call", took, 100*float64(least)/float64(took), float64(f.syncs.Load())/calls)
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+// backlog has clients call again and again at a replica, and counts the calls that
+// were accepted.
+func (f *fleet) backlog(wg *sync.WaitGroup, until time.Time, replica int, client string, calls *atomic.Int64) {
+	for range 20 {
+		wg.Go(func() {
+			for time.Now().Before(until) {
+				f.call(replica, client)
+				calls.Add(1)
+			}
+		})
+	}
+}
+
+// Slots are shared by the clients that wait, not by the replicas at which they do,
+// and not by their calls.
+func TestReplicasShareByClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		var wg sync.WaitGroup
+		var one, three, late atomic.Int64
+		until := time.Now().Add(20 * time.Second)
+		f.backlog(&wg, until, 0, "a", &one)
+		for _, client := range []string{"b", "c", "d"} {
+			f.backlog(&wg, until, 1, client, &three)
+		}
+		time.Sleep(10 * time.Second)
+		waited := f.call(0, "quiet")
+		late.Add(1)
+		wg.Wait()
+		if share := float64(three.Load()) / float64(one.Load()); share < 2.5 || share > 3.5 {
+			t.Errorf("three clients at one replica had %d calls and one at the other %d, want three times as many", three.Load(), one.Load())
+		}
+		if waited > 500*time.Millisecond {
+			t.Errorf("a quiet client waited %v, want about a call of each of the others", waited)
+		}
+		f.wantRefused(0)
+		time.Sleep(time.Minute)
+	})
+}
+
+// Whatever the calls, their delays and the replicas that they come to, none is
+// refused.
+func TestReplicasAreNeverRefused(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		all := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) [4]int {
+			return [4]int{
+				rapid.IntRange(0, 4_000).Draw(t, "at"), rapid.IntRange(0, 400).Draw(t, "delay"),
+				rapid.IntRange(0, 2).Draw(t, "replica"), rapid.IntRange(0, 3).Draw(t, "client"),
+			}
+		}), 1, 200).Draw(rt, "calls")
+		var refused int
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t, 3)
+			var wg sync.WaitGroup
+			for _, c := range all {
+				wg.Go(func() {
+					time.Sleep(time.Duration(c[0]) * time.Millisecond)
+					l := f.replicas[c[2]]
+					s, err := l.Acquire(t.Context(), Request{Upstream: "u", Client: fmt.Sprint(c[3]), Wait: time.Hour})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					time.Sleep(time.Duration(c[1]) * time.Millisecond)
+					f.arrive()
+					time.Sleep(time.Duration(c[1]) * time.Millisecond)
+					s.Answered(NoAnswer)
+				})
+			}
+			wg.Wait()
+			time.Sleep(time.Minute)
+			refused = f.upstream.refused
+		})
+		if refused > 0 {
+			rt.Errorf("%d calls were refused, want none", refused)
+		}
+	})
+}
+
+// What befalls the store or a replica in the middle of the load costs no call, and
+// hardly a refusal.
+func TestReplicasInTrouble(t *testing.T) {
+	for name, c := range map[string]struct {
+		trouble func(f *fleet)
+		longest time.Duration
+	}{
+		"the store goes away and stays away":    {func(f *fleet) { f.goAway() }, 15 * time.Second}, // each has half of the limit, also when the other is done
+		"the store loses all that it knows":     {func(f *fleet) { f.memory.Flush() }, 11 * time.Second},
+		"the store goes away and comes back":    {func(f *fleet) { f.goAway(); time.Sleep(2 * time.Second); f.away.Store(false) }, 12 * time.Second},
+		"the store comes back without anything": {func(f *fleet) { f.goAway(); f.memory.Flush(); time.Sleep(2 * time.Second); f.away.Store(false) }, 12 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 2)
+				go func() {
+					time.Sleep(2 * time.Second)
+					c.trouble(f)
+				}()
+				if took := f.all(250); took > c.longest {
+					t.Errorf("the calls took %v, want %v at most", took, c.longest)
+				}
+				f.wantRefused(0)
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+// Without the store replicas start with a share of the limit, and with buckets that
+// the others may have used.
+func TestReplicasStartWithoutTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.goAway()
+		f.all(100)
+		f.wantRefused(0)
+		time.Sleep(time.Minute)
+	})
+}
+
+// A replica that dies while calls of it are in flight and others wait there does
+// not slow the others down for more than a second or so.
+func TestReplicaThatDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		dead := f.memory.Replica("dead")
+		for range 3 {
+			dead.Sync(Report{Upstream: "u", Plan: tenfold, Want: 500, Clients: 40})
+		}
+		if took := f.all(100); took > 6500*time.Millisecond {
+			t.Errorf("100 calls after its 49 took %v, want 5 s, and the lease of its calls", took)
+		}
+		f.wantRefused(0)
+		time.Sleep(time.Minute)
+	})
+}
+
+// Slots that come after the process stood still are not used.
+func TestReplicaThatStoodStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Config{Plan: func(string) Plan { return Standard }, Depth: 10, Store: frozen{NewMemory(time.Now).Replica("a")}})
+		if err := send(t.Context(), l, Request{Upstream: "u", Wait: 10 * time.Second}); reason(err) != QueueWait {
+			t.Errorf("got %v, want %s", err, QueueWait)
+		}
+		time.Sleep(2 * time.Minute)
+	})
+}
+
+// frozen is a store whose answers come a minute after they were given.
+type frozen struct{ Store }
+
+func (f frozen) Sync(r Report) (Reply, error) {
+	reply, err := f.Store.Sync(r)
+	time.Sleep(time.Minute)
+	return reply, err
+}
+
+// A refusal at one replica holds all of them, and all learn of it.
+func TestRefusalHoldsAllReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.call(1, "b")
+		f.upstream.level = 70 // another program
+		f.call(0, "a")
+		if waited := f.call(1, "b"); waited < 40*time.Millisecond {
+			t.Errorf("at the other replica a call waited %v, want it held: the limit is used up", waited)
+		}
+		for i, l := range f.replicas {
+			if s, _ := l.State("u"); s.Level < 40 {
+				t.Errorf("replica %d shows a level of %v, want it almost full", i, s.Level)
+			}
+		}
+		time.Sleep(time.Minute)
+	})
+}
