@@ -10,23 +10,25 @@ import (
 // arrows says which of our packages each may import: commands import the proxy
 // and what is below it, the proxy imports its parts, and these import nothing.
 var arrows = map[string][]string{
-	"b24proxy/cmd/b24proxy":      {"limiter", "limiter/statefile", "proxy", "proxy/access", "proxy/bitrix24", "proxy/certs"},
-	"b24proxy/cmd/b24bench":      {"limiter", "proxy", "proxy/b24sim", "proxy/bitrix24"},
-	"b24proxy/cmd/b24sim":        {"proxy/b24sim"},
-	"b24proxy/proxy":             {"limiter", "limiter/operating", "metrics", "proxy/access", "proxy/bitrix24", "proxy/operator"},
-	"b24proxy/proxy/access":      {},
-	"b24proxy/proxy/b24sim":      {"proxy/bitrix24"},
-	"b24proxy/proxy/bitrix24":    {},
-	"b24proxy/proxy/certs":       {},
-	"b24proxy/proxy/joining":     {"proxy/bitrix24"},
-	"b24proxy/proxy/operator":    {"limiter", "limiter/operating", "metrics", "proxy/bitrix24"},
-	"b24proxy/proxy/replay":      {},
-	"b24proxy/limiter":           {},
-	"b24proxy/limiter/operating": {"limiter"},
-	"b24proxy/limiter/statefile": {"limiter"},
-	"b24proxy/metrics":           {},
-	"b24proxy/deploy":            {},
-	"b24proxy/deploy/grafana":    {"metrics", "proxy/bitrix24"}, // the codes, which get a colour each
+	"b24proxy/cmd/b24proxy":       {"limiter", "limiter/statefile", "proxy", "proxy/access", "proxy/bitrix24", "proxy/certs"},
+	"b24proxy/cmd/b24bench":       {"limiter", "proxy", "proxy/b24sim", "proxy/bitrix24"},
+	"b24proxy/cmd/b24sim":         {"proxy/b24sim"},
+	"b24proxy/proxy":              {"limiter", "limiter/operating", "metrics", "proxy/access", "proxy/bitrix24", "proxy/operator"},
+	"b24proxy/proxy/access":       {},
+	"b24proxy/proxy/b24sim":       {"proxy/bitrix24"},
+	"b24proxy/proxy/bitrix24":     {},
+	"b24proxy/proxy/certs":        {},
+	"b24proxy/proxy/joining":      {"proxy/bitrix24"},
+	"b24proxy/proxy/operator":     {"limiter", "limiter/operating", "metrics", "proxy/bitrix24"},
+	"b24proxy/proxy/replay":       {},
+	"b24proxy/limiter":            {},
+	"b24proxy/limiter/operating":  {"limiter"},
+	"b24proxy/limiter/redisstore": {"limiter"},
+	"b24proxy/limiter/statefile":  {"limiter"},
+	"b24proxy/limiter/storetest":  {"limiter"},
+	"b24proxy/metrics":            {},
+	"b24proxy/deploy":             {},
+	"b24proxy/deploy/grafana":     {"metrics", "proxy/bitrix24"}, // the codes, which get a colour each
 }
 
 // kept says which package alone may import a package that is not ours.
@@ -34,6 +36,7 @@ var kept = map[string]string{
 	"github.com/prometheus/": "b24proxy/metrics",
 	"golang.org/x/time/rate": "b24proxy/limiter",
 	"github.com/caarlos0/":   "b24proxy/cmd/b24proxy",
+	"github.com/redis/":      "b24proxy/limiter/redisstore",
 }
 
 // The code imports only in the directions of the design, so one part can be

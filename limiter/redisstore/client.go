@@ -1,0 +1,71 @@
+package redisstore
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"b24proxy/limiter"
+)
+
+// Check reports what is wrong with an address that go-redis should read: redis://,
+// or rediss:// for TLS, of one server; with further addr parameters, of a cluster;
+// with a master_name parameter, of Sentinels. The error does not have the password.
+func Check(address string) error {
+	client, err := newClient(address, limiter.SyncBound)
+	if err != nil {
+		return err
+	}
+	return client.Close()
+}
+
+// newClient makes a client that connects when it is first used. Each step of a
+// request has the same bound, and all of them that of its context. A request is made
+// once: a script that was cut off may have run.
+func newClient(address string, bound time.Duration) (redis.UniversalClient, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return nil, errors.New("it is not a URL such as redis://HOST:6379")
+	}
+	query := u.Query()
+	for _, timeout := range []string{"dial_timeout", "read_timeout", "write_timeout", "pool_timeout"} {
+		query.Set(timeout, bound.String())
+	}
+	query.Set("max_retries", "-1")
+	query.Set("protocol", "2")
+	u.RawQuery = query.Encode()
+	client, err := parse(u.String(), query)
+	if err != nil {
+		password, _ := u.User.Password()
+		return nil, errors.New(strings.ReplaceAll(strings.TrimPrefix(err.Error(), "redis: "), password+"@", "...@"))
+	}
+	return client, nil
+}
+
+func parse(address string, query url.Values) (redis.UniversalClient, error) {
+	switch {
+	case query.Has("master_name"):
+		o, err := redis.ParseFailoverURL(address)
+		if err != nil {
+			return nil, err
+		}
+		o.DialerRetries, o.ContextTimeoutEnabled, o.DisableIdentity = 1, true, true
+		return redis.NewFailoverClient(o), nil
+	case query.Has("addr"):
+		o, err := redis.ParseClusterURL(address)
+		if err != nil {
+			return nil, err
+		}
+		o.DialerRetries, o.ContextTimeoutEnabled, o.DisableIdentity = 1, true, true
+		return redis.NewClusterClient(o), nil
+	}
+	o, err := redis.ParseURL(address)
+	if err != nil {
+		return nil, err
+	}
+	o.DialerRetries, o.ContextTimeoutEnabled, o.DisableIdentity = 1, true, true
+	return redis.NewClient(o), nil
+}
