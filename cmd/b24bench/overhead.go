@@ -13,13 +13,14 @@ import (
 // What -overhead does unless -n and -for say otherwise.
 const (
 	overheadCallers = 16
-	overheadRound   = 2 * time.Second
-	overheadRounds  = 7
+	overheadRound   = 500 * time.Millisecond // short, so that noise of the machine meets all alike
+	overheadRounds  = 30
 	steadyRate      = 1000 // calls per second
 )
 
 // An overheadReport says what one proxy costs where no limit is in force. Shares are
-// of a bare httputil.ReverseProxy; a share is the median of those of the rounds.
+// of a bare httputil.ReverseProxy: of its throughput the median of the rounds, of its
+// CPU time that of all rounds, since the system counts that in steps of 10 ms.
 type overheadReport struct {
 	Name            string  `json:"name"`
 	Calls           int     `json:"calls"`
@@ -82,7 +83,7 @@ type rival struct {
 
 type roundResult struct {
 	load
-	cpu float64 // seconds a call
+	cpu time.Duration
 }
 
 func (r *rival) round(ctx context.Context, o options) error {
@@ -94,7 +95,7 @@ func (r *rival) round(ctx context.Context, o options) error {
 	}
 	result := roundResult{load: c.keepCalling(ctx, o.calls, o.last)}
 	after, err := r.child.cpu()
-	result.cpu = (after - before).Seconds() / float64(max(1, result.calls))
+	result.cpu = after - before
 	r.rounds = append(r.rounds, result)
 	return err
 }
@@ -102,20 +103,31 @@ func (r *rival) round(ctx context.Context, o options) error {
 func (r *rival) steady(ctx context.Context, o options) {
 	c := newCaller(r.child.base, o.path, overheadCallers)
 	defer c.close()
-	r.quiet = c.callEvery(ctx, time.Second/steadyRate, 2*o.last)
+	r.quiet = c.callEvery(ctx, time.Second/steadyRate, 10*o.last)
 }
 
 func (r *rival) report(bare *rival) overheadReport {
 	s := overheadReport{Name: r.name, SteadyP50: r.quiet.quantile(0.5).Seconds(), SteadyP99: r.quiet.quantile(0.99).Seconds()}
-	var perSecond, throughput, cpu, cpuShare []float64
+	var perSecond, throughput []float64
 	for i, round := range r.rounds[1:] {
 		s.Calls, s.Failed = s.Calls+round.calls, s.Failed+round.failed
-		perSecond, cpu = append(perSecond, round.perSecond()), append(cpu, round.cpu)
-		rival := bare.rounds[1+i]
-		throughput, cpuShare = append(throughput, round.perSecond()/rival.perSecond()), append(cpuShare, round.cpu/rival.cpu)
+		perSecond = append(perSecond, round.perSecond())
+		throughput = append(throughput, round.perSecond()/bare.rounds[1+i].perSecond())
 	}
-	s.PerSecond, s.ThroughputShare, s.CPU, s.CPUShare = median(perSecond), median(throughput), median(cpu), median(cpuShare)
+	s.PerSecond, s.ThroughputShare = median(perSecond), median(throughput)
+	s.CPU = r.cpuOfACall()
+	s.CPUShare = s.CPU / bare.cpuOfACall()
 	return s
+}
+
+// cpuOfACall is in seconds.
+func (r *rival) cpuOfACall() float64 {
+	var cpu time.Duration
+	calls := 0
+	for _, round := range r.rounds[1:] {
+		cpu, calls = cpu+round.cpu, calls+round.calls
+	}
+	return cpu.Seconds() / float64(calls)
 }
 
 func median(of []float64) float64 {
@@ -124,7 +136,7 @@ func median(of []float64) float64 {
 }
 
 func printOverhead(w io.Writer, o options, reports []overheadReport) {
-	fmt.Fprintf(w, "no limit in force; %d callers, answers of %.1f kB, %d rounds of %v in turn, medians; then %d calls per second; %s, %d CPUs\n\n",
+	fmt.Fprintf(w, "no limit in force; %d callers, answers of %.1f kB, %d rounds of %v in turn; then %d calls per second; %s, %d CPUs\n\n",
 		o.calls, float64(len(page))/1000, overheadRounds, o.last, steadyRate, runtime.Version(), runtime.NumCPU())
 	fmt.Fprintf(w, "%-24s %9s %8s %11s %8s %8s %8s %7s\n", "", "calls/s", "of bare", "CPU a call", "of bare", "p50", "p99", "failed")
 	for _, r := range reports {

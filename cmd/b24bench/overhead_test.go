@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 // -overhead calls all three in turn, and compares each with the bare ReverseProxy.
 func TestOverhead(t *testing.T) {
 	var out bytes.Buffer
-	err := run(t.Context(), strings.Fields("-overhead -n 2 -for 60ms -json"), &out, io.Discard)
+	err := run(t.Context(), strings.Fields("-overhead -n 2 -for 20ms -json"), &out, io.Discard)
 	if errors.Is(err, errNoProc) {
 		t.Skip(err)
 	}
