@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"container/heap"
 	"container/list"
 	"math"
 )
@@ -26,6 +27,7 @@ import (
 type queue struct {
 	refused list.List // of *waiter
 	clients map[string]*client
+	order   order // the same, the next one first
 	clock   float64
 	arrived uint64 // heads that came, to settle ties by age
 	length  int
@@ -37,9 +39,34 @@ const urgencies = 8
 // A client is the calls of one name, by urgency.
 type client struct {
 	head
-	classes [urgencies]class
-	clock   float64
 	length  int
+	work    int // the sum of what its calls cost, in parts of costParts
+	place   int // in queue.order
+	clock   float64
+	classes [urgencies]class
+}
+
+// An order is a heap of clients.
+type order []*client
+
+func (o order) Len() int           { return len(o) }
+func (o order) Less(i, j int) bool { return o[i].before(o[j].head) }
+func (o order) Swap(i, j int) {
+	o[i], o[j] = o[j], o[i]
+	o[i].place, o[j].place = i, j
+}
+
+func (o *order) Push(c any) {
+	c.(*client).place = len(*o)
+	*o = append(*o, c.(*client))
+}
+
+func (o *order) Pop() any {
+	last := len(*o) - 1
+	c := (*o)[last]
+	(*o)[last] = nil
+	*o = (*o)[:last]
+	return c
 }
 
 // A class is the calls of one client at one urgency, served in the order in which
@@ -62,6 +89,12 @@ func (h head) before(o head) bool { return h.tag < o.tag || h.tag == o.tag && h.
 // of the most urgent.
 func cost(urgency int) float64 { return 1 / float64(urgencies-urgency) }
 
+// costParts is a number of which each cost is a whole part, so that sums of costs are
+// exact however many calls come and leave.
+const costParts = 840
+
+func parts(urgency int) int { return costParts / (urgencies - urgency) }
+
 // push puts a waiter in its place.
 func (q *queue) push(w *waiter) {
 	q.length++
@@ -81,11 +114,13 @@ func (q *queue) push(w *waiter) {
 	k := &c.classes[w.urgency]
 	w.place = k.waiters.PushBack(w)
 	c.length++
+	c.work += parts(w.urgency)
 	if k.waiters.Len() == 1 {
 		k.head = q.newHead(c.clock, w.urgency)
 	}
 	if c.length == 1 {
 		c.head = q.newHead(q.clock, w.urgency)
+		heap.Push(&q.order, c)
 	}
 }
 
@@ -101,12 +136,7 @@ func (q *queue) pop() *waiter {
 		q.remove(w)
 		return w
 	}
-	var c *client
-	for _, o := range q.clients {
-		if c == nil || o.before(c.head) {
-			c = o
-		}
-	}
+	c := q.order[0]
 	k := c.first()
 	w := k.waiters.Front().Value.(*waiter)
 	q.clock, c.clock = max(q.clock, c.tag), max(c.clock, k.tag)
@@ -115,6 +145,7 @@ func (q *queue) pop() *waiter {
 	if c.length > 0 {
 		next := c.first().waiters.Front().Value.(*waiter)
 		c.head = q.newHead(c.tag, next.urgency)
+		heap.Fix(&q.order, c.place)
 	}
 	return w
 }
@@ -141,8 +172,10 @@ func (q *queue) remove(w *waiter) {
 	}
 	c := q.clients[w.client]
 	c.classes[w.urgency].waiters.Remove(w.place)
+	c.work -= parts(w.urgency)
 	if c.length--; c.length == 0 {
 		delete(q.clients, w.client)
+		heap.Remove(&q.order, c.place)
 	}
 }
 
@@ -201,13 +234,14 @@ func (q *queue) lengths() map[string]int {
 func (q *queue) ahead(name string, urgency int) int {
 	n := q.refused.Len()
 	tag := q.clock + cost(urgency)
-	if c := q.clients[name]; c != nil {
-		own, work := c.ahead(urgency)
+	itself := q.clients[name]
+	if itself != nil {
+		own, work := itself.ahead(urgency)
 		n += own
-		tag = c.tag + work
+		tag = itself.tag + work
 	}
-	for other, c := range q.clients {
-		if other != name {
+	for _, c := range q.order {
+		if c != itself {
 			n += c.doneBy(tag)
 		}
 	}
@@ -233,11 +267,8 @@ func (c *client) ahead(urgency int) (n int, work float64) {
 
 // doneBy counts the client's calls whose tags are not above the given one.
 func (c *client) doneBy(tag float64) int {
-	var work float64
-	for u := range c.classes {
-		work += float64(c.classes[u].waiters.Len()) * cost(u)
-	}
-	return before(tag, c.tag, work/float64(c.length), c.length)
+	mean := float64(c.work) / costParts / float64(c.length)
+	return before(tag, c.tag, mean, c.length)
 }
 
 // before counts, of n calls whose tags begin at first and are step apart, those

@@ -36,11 +36,7 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, rej
 	if l.queue.length == 0 && l.dueLocked(now) <= 0 {
 		return 0, nil
 	}
-	ahead := l.queue.refused.Len()
-	if !r.Refused {
-		ahead = l.queue.ahead(r.Client, r.Urgency)
-	}
-	wait = max(1, l.waitLocked(now, ahead))
+	wait = max(1, l.waitLocked(now, l.aheadLocked(now, r)))
 	switch {
 	case !r.Refused && l.queue.length >= l.depth && !l.queue.displaces(r.Client):
 		return 0, l.rejectionLocked(now, QueueFull, wait-r.Wait)
@@ -50,6 +46,18 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, rej
 		return 0, rejection
 	}
 	return wait, nil
+}
+
+// aheadLocked is how many calls are served before one that comes now. It asks each
+// client, unless the call has the time to wait for all of them and nobody needs to know.
+func (l *line) aheadLocked(now time.Time, r Request) int {
+	switch all := l.queue.length; {
+	case r.Refused:
+		return l.queue.refused.Len()
+	case !l.observing && all < l.depth && l.waitLocked(now, all) <= r.Wait:
+		return all
+	}
+	return l.queue.ahead(r.Client, r.Urgency)
 }
 
 // waitLocked estimates the wait of a call with so many ahead of it, as far as
