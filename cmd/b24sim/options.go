@@ -76,6 +76,8 @@ func (o *options) portalFlags(flags *flag.FlagSet) {
 	})
 	flags.StringVar(&c.UnknownToken, "unknown-token", "NO_AUTH_FOUND", "error `code` for any other token")
 	flags.IntVar(&c.Items, "items", 137, "length of each list")
+	flags.BoolVar(&c.Echo, "echo", false, "reads answer with their method and parameters, as the portal understood them")
+	flags.BoolVar(&c.Filter, "filter", false, "filter input: change text that looks like script or SQL, but not in JSON")
 	flags.StringVar(&c.RenamedTo, "renamed-to", "", "the portal was renamed: answer 302 to this `address` on every other host")
 }
 

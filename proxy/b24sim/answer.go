@@ -145,6 +145,8 @@ func (x *exchange) spoil(a answer) answer {
 		return answer{status: status, contentType: typeHTML, body: []byte(phpFatal)}
 	case "empty":
 		return answer{status: status, contentType: typeHTML}
+	case "bad-utf8":
+		return x.errorAnswer(fail("WRONG_ENCODING"))
 	case "truncated":
 		a.body, a.repeat = a.body[:len(a.body)/2], a.repeat/2
 	case "cut":

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 )
@@ -20,6 +21,8 @@ import (
 type array struct {
 	keys   []string
 	values map[string]any
+	free   int64 // above the numbers among keys; where push goes
+	full   bool  // the greatest number is a key: push does nothing
 }
 
 // object makes an array of alternating keys and values.
@@ -48,15 +51,45 @@ func (a *array) set(key string, value any) {
 		a.keys = append(a.keys, key)
 	}
 	a.values[key] = value
+	if n, ok := numeric(key); ok && n >= a.free {
+		a.free, a.full = n+1, n == math.MaxInt64
+	}
 }
 
-// push appends value under the next free number, as PHP's a[]=value.
-func (a *array) push(value any) {
-	n := len(a.keys)
-	for a.has(strconv.Itoa(n)) {
-		n++
+// numeric reports whether PHP makes a key a number: it is written as PHP writes one.
+func numeric(key string) (int64, bool) {
+	if key == "" || key[0] > '9' {
+		return 0, false
 	}
-	a.set(strconv.Itoa(n), value)
+	n, err := strconv.ParseInt(key, 10, 64)
+	return n, err == nil && strconv.FormatInt(n, 10) == key
+}
+
+// push appends value under the number above all others, as PHP's a[]=value.
+func (a *array) push(value any) {
+	if !a.full {
+		a.set(strconv.FormatInt(a.free, 10), value)
+	}
+}
+
+func (a *array) remove(keys ...string) {
+	for _, key := range keys {
+		delete(a.values, key)
+	}
+	a.keys = slices.DeleteFunc(a.keys, func(key string) bool { return !a.has(key) })
+}
+
+// renumbered is a with its numbers replaced by 0..n, as PHP's array_merge does.
+func (a *array) renumbered() *array {
+	b := &array{}
+	for _, key := range a.keys {
+		if _, ok := numeric(key); ok {
+			b.push(a.values[key])
+			continue
+		}
+		b.set(key, a.values[key])
+	}
+	return b
 }
 
 func (a *array) has(key string) bool {
@@ -78,6 +111,14 @@ func (a *array) sub(key string) *array {
 	v, _ := a.get(key)
 	inner, _ := v.(*array)
 	return inner
+}
+
+// under returns the array under key, and makes one if there is none.
+func (a *array) under(key string) *array {
+	if a.sub(key) == nil {
+		a.set(key, &array{})
+	}
+	return a.sub(key)
 }
 
 // text returns the scalar under the first of keys that has one, or "".
@@ -216,5 +257,7 @@ func (a *array) merge(b *array) {
 
 // clone copies a, but not the arrays in it.
 func (a *array) clone() *array {
-	return &array{keys: slices.Clone(a.keys), values: maps.Clone(a.values)}
+	b := *a
+	b.keys, b.values = slices.Clone(a.keys), maps.Clone(a.values)
+	return &b
 }

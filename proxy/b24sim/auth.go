@@ -44,6 +44,19 @@ func (x *exchange) token() string {
 	return ""
 }
 
+// tokenName is the parameter that carries the token of an OAuth call, or "".
+func (x *exchange) tokenName() string {
+	switch {
+	case x.addr.webhook():
+		return ""
+	case x.params.text("auth") != "", x.params.sub("auth").text("access_token") != "":
+		return "auth"
+	case x.params.text("access_token") != "":
+		return "access_token"
+	}
+	return ""
+}
+
 // noteSecrets records which values of the call must not be shown.
 func (x *exchange) noteSecrets() {
 	auth := x.params.sub("auth")

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 const (
@@ -91,15 +92,126 @@ func TestBatchReferences(t *testing.T) {
 	w := call(t, p, "POST", hook+"batch", form, url.Values{
 		"cmd[new]":  {"crm.deal.add"},
 		"cmd[old]":  {"crm.deal.get?ID=$result[new]"},
-		"cmd[path]": {"crm.deal.get?ID=$result[old][ID]5"},
+		"cmd[path]": {"crm.deal.get?ID=5$result[old][ID]"},
 		"cmd[none]": {"crm.deal.get?ID=$result[gone][ID]"},
 	}.Encode())
 	// url.Values sorts its keys: the command `new` comes before `old` and `path`.
-	for _, part := range []string{`"new":1001`, `"old":{"ID":"1001"`, `"path":{"ID":"10015"`, `"none":{"error":"",`} {
+	for _, part := range []string{`"new":1001`, `"old":{"ID":"1001"`, `"path":{"ID":"51001"`, `"none":{"error":"",`} {
 		if !strings.Contains(w.Body.String(), part) {
 			t.Errorf("got %s, want %s in it", w.Body, part)
 		}
 	}
+}
+
+// A reference takes all up to the next blank, in any case of its name, although only
+// the lower case has answers. One that leads nowhere gives whatever was reached, a value
+// of any kind if it is the whole text. Text without brackets stays.
+func TestSubstitution(t *testing.T) {
+	answers := object("result", object("a", object("ID", "77", "n", 5, "yes", true)),
+		"next", &array{}, "total", object("a", 3), "time", &array{}, "error", &array{}, "hint", object("b", "why"))
+	for text, want := range map[string]string{
+		"$5 and US$total[0]":             `"$5 and US$total[0]"`,
+		"US$total[a]":                    `"US3"`,
+		"$result[a][ID]":                 `"77"`,
+		"$result[a][n]":                  `5`,
+		"$result[a][yes]":                `true`,
+		"is $result[a][yes]":             `"is $result[a][yes]"`,
+		"$result[a][ID]5":                `"77"`,
+		"$result[a][ID] $total[a]":       `"77 3"`,
+		"$result[a][ID][1]":              `"7"`,
+		"$result[a][gone]":               `{"ID":"77","n":5,"yes":true}`,
+		"$RESULT[a]":                     `null`,
+		"$timezone[a]":                   `[]`,
+		"x$timezone[a]":                  `"x$timezone[a]"`,
+		"$result":                        `"$result"`,
+		"$hint[b]":                       `"why"`,
+		"$result[a][n]\v$result[a][ID]!": `"5\u000b77"`,
+	} {
+		t.Run(text, func(t *testing.T) {
+			if got := asJSON(t, newSubstitution(answers).replace(text)); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// The portal understands a command as PHP does: it decodes, then substitutes, and all
+// values are texts. What is not the plain name of a method is not found.
+func TestCommands(t *testing.T) {
+	const read = "crm.deal.fields"
+	for command, want := range map[string]string{
+		read + "?a=1#b=2":              `"result":{"c":{"method":"crm.deal.fields","params":{"a":"1"}}}`,
+		read + "?a=1?b=2":              `"params":{"a":"1?b=2"}}`,
+		read + "?a=x%00y\x01z":         `"params":{"a":"x\u0000y_z"}}`,
+		read + "?a=true&b=null&c[]=":   `"params":{"a":"true","b":"null","c":[""]}}`,
+		read + "?7=a&9=b":              `"params":{"7":"a","9":"b"}}`,
+		read + "?method=x&ap=y&state=": `"params":{"method":"x","ap":"y"}}`,
+		read + "?a=%24total[x]y":       `"params":{"a":[]}}`,
+		"CRM.Deal.Fields":              `"result":{"c":{"method":"crm.deal.fields","params":[]}}`,
+		read + ".json?a=1":             `{"c":{"error":"ERROR_METHOD_NOT_FOUND",`,
+		"/" + read:                     `{"c":{"error":"ERROR_METHOD_NOT_FOUND",`,
+		"":                             `{"c":{"error":"ERROR_METHOD_NOT_FOUND",`,
+		"download?a=1":                 `{"c":{"error":"ERROR_BATCH_METHOD_NOT_ALLOWED",`,
+		"upload":                       `{"c":{"error":"ERROR_BATCH_METHOD_NOT_ALLOWED",`,
+		"app.info":                     `{"c":{"error":"ACCESS_DENIED",`,
+		"profile?state=x":              `"result_error":[],`,
+		"crm.deal.list?start=50":       `"result_total":{"c":137},"result_next":{"c":100}`,
+	} {
+		t.Run(command, func(t *testing.T) {
+			w := call(t, New(Config{Echo: true}), "POST", hook+"batch", jsonType, `{"cmd":{"c":`+asJSON(t, command)+`}}`)
+			wantAnswer(t, w, 200, want)
+			if strings.Contains(w.Body.String(), "signature") {
+				t.Errorf("got %s, want no signature: a batch loses it", w.Body)
+			}
+		})
+	}
+}
+
+// A command that is not a text is in neither result nor result_error. An error without a
+// code is null there, and does not stop the batch.
+func TestBatchOddities(t *testing.T) {
+	p := New(Config{Faults: []Fault{
+		{Method: "crm.deal.get", Kind: "error", Value: "null"},
+		{Method: "crm.lead.get", Kind: "insufficient_scope"},
+	}})
+	w := call(t, p, "POST", hook+"batch", jsonType, `{"halt":1,"CMD":{}, "cmd":{"n":5,"o":{},"nil":null,"a":"crm.deal.get?ID=1","b":"crm.lead.get?ID=1","c":"profile"}}`)
+	wantAnswer(t, w, 200, `{"result":{"result":[],"result_error":{"a":null,"b":{"error":"insufficient_scope","error_description":""}},"result_total":[],`)
+}
+
+// A fault of one command can act on others: an exception that is left over changes the
+// code of later errors, bad UTF-8 spoils the whole answer, and a PHP error ends all.
+func TestBatchWideFaults(t *testing.T) {
+	for _, test := range []struct {
+		fault  string
+		status int
+		want   string
+		ran    int // the later profile
+	}{
+		{"crm.deal.get:leftover=ERROR_CORE", 200, `"result_error":{"b":{"error":"ERROR_CORE","error_description":"ID is not defined or invalid."}}`, 1},
+		{"crm.deal.get:bad-utf8", 200, `{"error":"WRONG_ENCODING","error_description":"Wrong request encoding"}`, 1},
+		{"crm.deal.get:php-fatal", 500, "A error occurred", 0},
+	} {
+		t.Run(test.fault, func(t *testing.T) {
+			p := New(Config{Faults: []Fault{mustFault(t, test.fault)}})
+			w := call(t, p, "POST", hook+"batch", form, "cmd[a]=crm.deal.get%3FID=1&cmd[b]=crm.lead.get&cmd[c]=profile")
+			wantAnswer(t, w, test.status, test.want)
+			if p.Ran("crm.deal.get") != 1 || p.Ran("profile") != test.ran {
+				t.Errorf("got the runs %v, want one of crm.deal.get and %d of profile", p.ran, test.ran)
+			}
+		})
+	}
+	wantAnswer(t, get(t, New(Config{Faults: []Fault{mustFault(t, "*:bad-utf8")}}), hook+"profile"), 200, "WRONG_ENCODING")
+}
+
+// Each entry of result_time has the time of its command alone.
+func TestBatchTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(Config{Faults: []Fault{mustFault(t, "crm.deal.list:slow=3s"), mustFault(t, "crm.lead.list:slow=1s")}})
+		w := call(t, p, "POST", hook+"batch", form, "cmd[a]=crm.deal.list&cmd[b]=crm.lead.list&cmd[c]=profile")
+		for _, d := range []string{`"duration":3,`, `"duration":1,`, `"duration":0,`, `"duration":4,`} {
+			wantAnswer(t, w, 200, d)
+		}
+	})
 }
 
 // In REST 3.0 the first error is the whole answer, although the commands before it

@@ -69,11 +69,11 @@ func (x *exchange) book(method string, took time.Duration) {
 // timeObject is the `time` of an answer. Its instants are on the real clock, so
 // that callers can compare them with theirs. `operating` is virtual time, with
 // extra added.
-func (x *exchange) timeObject(method string, extra time.Duration) *array {
+func (x *exchange) timeObject(method string, started, extra time.Duration) *array {
 	x.p.mu.Lock()
 	defer x.p.mu.Unlock()
 	now := x.p.clock.now()
-	start, finish := x.p.clock.instant(x.started), x.p.clock.instant(now)
+	start, finish := x.p.clock.instant(started), x.p.clock.instant(now)
 	t := object(
 		"start", unix(start),
 		"finish", unix(finish),

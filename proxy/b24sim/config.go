@@ -52,6 +52,12 @@ type Config struct {
 	Items int
 	// ItemBytes is the number of bytes that pad each item of a list.
 	ItemBytes int
+	// Echo makes the result of every v2 read its method and its parameters as the
+	// portal understood them: {"method":…,"params":…}. Integers are text.
+	Echo bool
+	// Filter switches on the filter of input, which changes text that looks like
+	// script or SQL in queries, forms and the commands of a batch, but not in JSON.
+	Filter bool
 	// RenamedTo is the new address (scheme and host) of a renamed portal:
 	// requests to any other host get a 302 to it. "": not renamed.
 	RenamedTo string

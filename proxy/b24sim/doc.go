@@ -20,6 +20,12 @@
 // methods (profile, app.info, server.time, ...) have their own answers. A method
 // that is not documented is not found. REST 3.0 writes honour Idempotency-Key.
 //
+// It reads parameters as PHP does, bounds and oddities included, and a command of a v2
+// batch as the portal does: parse_url, parse_str, references to earlier answers such as
+// $result[a][ID], then the filter of input, if Config.Filter switches it on. With
+// Config.Echo a read answers with its parameters as they were understood, so that a test
+// can compare two ways to send them.
+//
 // The limit on operating time (Config.Operating) exists as in both generations of
 // the server, with both ways to charge a batch. Config.Operating.Charge adds
 // operating time, so that a test need not wait for it.

@@ -1,10 +1,13 @@
 package b24sim
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,8 +28,12 @@ type exchange struct {
 	started time.Duration // virtual
 	slow    time.Duration // added by faults, virtual
 	inner   time.Duration // of the commands in a batch, virtual
+	waited  time.Duration // of slow, inside a batch
 	replay  bool          // answered from the store of idempotency keys
 	fault   *Fault
+
+	leftover string // a code that the errors of later commands get
+	dead     bool   // PHP died within a batch
 }
 
 // ServeHTTP answers one request. A request that arrived completely runs, even if
@@ -120,7 +127,10 @@ func (x *exchange) run() answer {
 		return x.site()
 	}
 	var err error
-	x.params, err = params(x.r, x.body)
+	x.params, err = params(x.r, x.body, inputFilter(x.config.Filter))
+	if x.addr.version == 2 {
+		x.params = x.params.renumbered()
+	}
 	x.noteSecrets()
 	if x.params.has("token") && x.addr.method != "" {
 		return x.file()
@@ -167,15 +177,27 @@ func (x *exchange) callMethod() answer {
 			return x.batch2()
 		}
 	})
-	x.p.sleep(x.config.Latency+x.slow, x.r.Context().Done())
+	x.p.sleep(x.config.Latency+x.slow-x.waited, x.r.Context().Done())
 	if f != nil {
 		x.book(method, x.took(method))
 		return x.errorAnswer(f)
 	}
 	reply = reply.clone()
+	x.sign(reply)
 	if !reply.has("openapi") {
-		reply.set("time", x.timeObject(method, 0))
+		reply.set("time", x.timeObject(method, x.started, 0))
 	}
 	x.book(method, x.took(method))
 	return x.jsonOrXML(http.StatusOK, reply)
+}
+
+// sign adds the signature that three methods of v2 give a caller who sends a state. A
+// batch loses it.
+func (x *exchange) sign(reply *array) {
+	state := x.params.text("state")
+	if state == "" || x.addr.version != 2 || !slices.Contains([]string{"app.info", "profile", "user.current"}, x.addr.method) {
+		return
+	}
+	sum := sha256.Sum256([]byte(x.addr.method + state))
+	reply.set("signature", hex.EncodeToString(sum[:]))
 }

@@ -1,6 +1,9 @@
 package b24sim
 
-import "strings"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // failure is an error of the API.
 type failure struct {
@@ -138,6 +141,13 @@ func (f *failure) forVersion(version int) *failure {
 		return fail(codeV3AccessDenied)
 	}
 	return f
+}
+
+// codeless reports whether the code is null, which callers of a batch do not see as
+// an error.
+func (f *failure) codeless() bool {
+	raw, ok := f.code.(json.RawMessage)
+	return f.code == nil || ok && string(raw) == "null"
 }
 
 // body is the body of the answer.

@@ -24,7 +24,8 @@ import (
 //	*.list:slow=20s                          every list takes 20 virtual seconds
 //
 // METHOD is a name or a pattern with *, in any case. It is also compared with
-// the commands inside a batch, where only codes, error and slow have an effect.
+// the commands inside a batch, where only codes, error, slow, php-fatal, bad-utf8 and
+// leftover have an effect.
 // FaultManual explains kinds and options; the portal's seed draws the shares.
 //
 // If several faults match one call, the first applies; the slow ones add up.
@@ -55,23 +56,26 @@ type kind struct {
 	status int    // of the answer; 0: the call's own
 	after  bool   // the method runs unless the fault says before
 	fixed  bool   // and the fault cannot change that
+	inside bool   // it also strikes a command inside a batch
 	about  string
 }
 
 var kinds = []kind{
-	{"html", "", 502, false, false, "a stock page of nginx; status=N chooses another one"},
-	{"site-closed", "", 200, false, false, "the page \"site under construction\", with status 200"},
-	{"login-page", "", 200, false, false, "the login form, with status 200"},
-	{"php-fatal", "", 500, true, false, "the text of a fatal error of PHP"},
-	{"empty", "", 503, false, false, "an answer without a body"},
-	{"truncated", "", 0, true, false, "a complete HTTP answer with half of the JSON"},
-	{"cut", "", 0, true, false, "the connection closes in the middle of the body"},
-	{"reset-before", "", 0, false, true, "the connection is reset; the method did not run"},
-	{"reset-after", "", 0, true, true, "the connection is reset; the method ran"},
-	{"bom", "", 0, true, true, "a byte-order mark in front of the answer"},
-	{"gzip", "always", 0, true, true, "the answer is compressed, if the caller accepts that or always"},
-	{"slow", "DURATION", 0, true, true, "the method runs at once, the answer comes this (virtual) time later"},
-	{"error", "JSON", 400, false, false, "a flat error; JSON is the value of its error field, such as null or 5"},
+	{"html", "", 502, false, false, false, "a stock page of nginx; status=N chooses another one"},
+	{"site-closed", "", 200, false, false, false, "the page \"site under construction\", with status 200"},
+	{"login-page", "", 200, false, false, false, "the login form, with status 200"},
+	{"php-fatal", "", 500, true, false, true, "the text of a fatal error of PHP; in a batch it ends all"},
+	{"empty", "", 503, false, false, false, "an answer without a body"},
+	{"truncated", "", 0, true, false, false, "a complete HTTP answer with half of the JSON"},
+	{"cut", "", 0, true, false, false, "the connection closes in the middle of the body"},
+	{"reset-before", "", 0, false, true, false, "the connection is reset; the method did not run"},
+	{"reset-after", "", 0, true, true, false, "the connection is reset; the method ran"},
+	{"bom", "", 0, true, true, false, "a byte-order mark in front of the answer"},
+	{"gzip", "always", 0, true, true, false, "the answer is compressed, if the caller accepts that or always"},
+	{"slow", "DURATION", 0, true, true, true, "the method runs at once, the answer comes this (virtual) time later"},
+	{"error", "JSON", 400, false, false, true, "a flat error; JSON is the value of its error field, such as null or 5"},
+	{"bad-utf8", "", 0, true, false, true, "the result has bad UTF-8, so the whole answer is WRONG_ENCODING, of a batch too"},
+	{"leftover", "CODE", 0, true, true, true, "in a batch: an exception is left over, so errors of later commands have this code"},
 }
 
 func findKind(name string) (kind, bool) {
@@ -250,6 +254,10 @@ func (f Fault) validateKind(k kind) error {
 		if d, err := time.ParseDuration(f.Value); err != nil || d <= 0 {
 			return fmt.Errorf("%s=%s: want a duration such as 20s", k.name, f.Value)
 		}
+	case "CODE":
+		if f.Value == "" {
+			return fmt.Errorf("%s: want %[1]s=CODE such as %[1]s=ERROR_CORE", k.name)
+		}
 	case "JSON":
 		if !json.Valid([]byte(f.Value)) {
 			return fmt.Errorf(`%s=%s: want a JSON value such as null, "" or 200040300020`, k.name, f.Value)
@@ -272,6 +280,12 @@ func (f Fault) runs() bool {
 	}
 	k, _ := findKind(f.Kind)
 	return k.after
+}
+
+// strikesInside reports whether f strikes a command inside a batch.
+func (f Fault) strikesInside() bool {
+	k, ok := findKind(f.Kind)
+	return k.inside || !ok
 }
 
 // status is the status of the answer; 0 means the call's own.

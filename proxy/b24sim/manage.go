@@ -169,6 +169,8 @@ type settings struct {
 	Items        int               `json:"items"`
 	ItemBytes    int               `json:"item_bytes"`
 	UnknownToken string            `json:"unknown_token"`
+	Echo         bool              `json:"echo"`
+	Filter       bool              `json:"filter"`
 	RenamedTo    string            `json:"renamed_to"`
 }
 
@@ -186,13 +188,14 @@ func settingsOf(c Config) settings {
 		o.Charge[method] = Duration(d)
 	}
 	return settings{c.Burst, c.Rate, c.RefusedCount, c.PerAddress, Duration(c.Jitter), Duration(c.Latency), c.Speed,
-		o, c.Items, c.ItemBytes, c.UnknownToken, c.RenamedTo}
+		o, c.Items, c.ItemBytes, c.UnknownToken, c.Echo, c.Filter, c.RenamedTo}
 }
 
 func (s settings) apply(c *Config) {
 	c.Burst, c.Rate, c.RefusedCount, c.PerAddress = s.Burst, s.Rate, s.RefusedCount, s.PerAddress
 	c.Jitter, c.Latency, c.Speed = time.Duration(s.Jitter), time.Duration(s.Latency), s.Speed
 	c.Items, c.ItemBytes, c.UnknownToken, c.RenamedTo = s.Items, s.ItemBytes, s.UnknownToken, s.RenamedTo
+	c.Echo, c.Filter = s.Echo, s.Filter
 	o := s.Operating
 	c.Operating = Operating{Mode: o.Mode, Limit: time.Duration(o.Limit), Batch: o.Batch, Fields: o.Fields,
 		Charge: make(map[string]time.Duration, len(o.Charge))}

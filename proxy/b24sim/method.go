@@ -39,8 +39,8 @@ func lastSegment(method string) string {
 	return method[strings.LastIndexByte(method, '.')+1:]
 }
 
-// isRead reports whether a method of REST 3.0 only reads. The last segment of its
-// name says so exactly; the two exceptions to this rule are methods of v2.
+// isRead reports whether a method only reads. The last segment of its name says so
+// exactly; the two exceptions to this rule are methods of v2, and do not matter here.
 func isRead(method string) bool {
 	switch lastSegment(method) {
 	case "get", "list", "fields", "getfields", "getlist":
@@ -51,9 +51,10 @@ func isRead(method string) bool {
 
 // command is one call of a method, alone or inside a batch.
 type command struct {
-	method string
-	params *array
-	inner  bool
+	method  string
+	params  *array
+	inner   bool
+	started time.Duration // virtual; of an inner one
 }
 
 // perform runs a method. It returns the answer without its time.
@@ -68,26 +69,39 @@ func (x *exchange) perform(c command) (*array, *failure) {
 	if special, ok := specials[c.method]; ok {
 		return object("result", special(x)), nil
 	}
+	reply := x.perform2(c)
+	if x.config.Echo && isRead(c.method) {
+		reply.set("result", x.echo(c))
+	}
+	return reply, nil
+}
+
+// perform2 is perform for the usual methods of v2.
+func (x *exchange) perform2(c command) *array {
 	shape := shapeOf(c.method)
 	switch last := lastSegment(c.method); {
 	case last == "list" || last == "getlist" || c.method == "user.get" || c.method == "department.get":
-		return x.page(c, shape), nil
+		return x.page(c, shape)
 	case last == "get":
 		id := c.params.text("ID", "id", "taskId")
 		if id == "" {
 			id = "1"
 		}
-		return object("result", shape.wrap(shape.item(id, 0))), nil
+		return object("result", shape.wrap(shape.item(id, 0)))
 	case last == "fields" || last == "getfields":
-		return object("result", fieldsOf(shape)), nil
+		return object("result", fieldsOf(shape))
 	case last == "add":
-		return object("result", shape.added(x.p.newID())), nil
+		return object("result", shape.added(x.p.newID()))
 	}
-	return object("result", true), nil
+	return object("result", true)
 }
 
-// missing is the error of a method that needs an id and has none.
+// missing is the error of a method that needs an id, or within a batch the id of the
+// webhook, and has none.
 func (x *exchange) missing(c command) *failure {
+	if c.inner && c.method == "app.info" && x.addr.webhook() {
+		return &failure{code: "ACCESS_DENIED", text: "Access denied! Application context required", status: 403}
+	}
 	id := c.params.text("ID", "id", "taskId")
 	if id != "" {
 		return nil

@@ -64,7 +64,7 @@ func TestParams(t *testing.T) {
 		t.Run("a body of type "+test.contentType, func(t *testing.T) {
 			r := httptest.NewRequest(http.MethodPost, "/rest/profile?auth=t&start=0", nil)
 			r.Header.Set("Content-Type", test.contentType)
-			got, err := params(r, []byte(test.body))
+			got, err := params(r, []byte(test.body), false)
 			if err != nil || asJSON(t, got) != test.want {
 				t.Errorf("got %s (%v), want %s", asJSON(t, got), err, test.want)
 			}

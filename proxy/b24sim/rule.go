@@ -37,11 +37,11 @@ func (r *rule) strikes(method string) bool {
 }
 
 // strike returns how much slower the rules make one call of method, and the first
-// other fault that strikes it. Faults of whole answers do not apply inside a
-// batch.
+// other fault that strikes it. Most faults of whole answers do not apply inside
+// a batch.
 func strike(rules []*rule, method string, inner bool) (slow time.Duration, hit *Fault) {
 	for _, r := range rules {
-		if r.Kind != "slow" && (hit != nil || inner && r.failure(2) == nil) {
+		if r.Kind != "slow" && (hit != nil || inner && !r.strikesInside()) {
 			continue
 		}
 		if !r.strikes(method) {

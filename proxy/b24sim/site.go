@@ -43,7 +43,7 @@ func (x *exchange) site() answer {
 // oauthToken issues tokens for any application that sends the parameters which
 // the real server needs.
 func (x *exchange) oauthToken() answer {
-	x.params, _ = params(x.r, x.body)
+	x.params, _ = params(x.r, x.body, false)
 	x.noteSecrets()
 	grant := x.params.text("grant_type")
 	proof := map[string]string{"authorization_code": "code", "refresh_token": "refresh_token"}[grant]
