@@ -3,6 +3,7 @@ package main
 import (
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -79,4 +80,27 @@ func TestRealClientGo(t *testing.T) {
 		{"https_proxy over TLS, without HTTP/2", `GODEBUG=http2client=0 https_proxy=https://$tls SSL_CERT_FILE=$ca/bundle.pem $client https://$acme$add`, `200 {"result":`, twice},
 		{"a host that is refused", `https_proxy=http://$http $client https://example.com$add`, "PORTAL_NOT_ALLOWED", 0},
 	})
+}
+
+// The libraries take a client key from the address of their proxy, and send it with
+// CONNECT.
+func TestRealClientsWithKey(t *testing.T) {
+	t.Parallel()
+	needs(t, "php", "-r", hasPHP)
+	needs(t, python, "-c", hasPython)
+	g := newGateway(t, "CLIENT_KEYS=shop=0123456789abcdef")
+	g.environ = append(g.environ, "https_proxy=http://shop:0123456789abcdef@"+strings.TrimPrefix(g.clients, "http://"), "SSL_CERT_FILE="+g.ca+"/bundle.pem", "REQUESTS_CA_BUNDLE="+g.ca+"/bundle.pem")
+	g.wantEach(t, []clientCase{
+		{"PHP with curl", `php -d curl.cainfo=$ca/bundle.pem client.php curl https://$acme$add`, `200 {"result":`, twice},
+		{"Symfony with curl", `php -d curl.cainfo=$ca/bundle.pem client.php symfony-curl https://$acme$add`, `200 {"result":`, twice},
+		{"Symfony without curl", `php client.php symfony-native https://$acme$add`, `200 {"result":`, twice},
+		{"http.client", `/usr/bin/python3 client.py http.client https://$acme$add`, `200 {"result":`, twice},
+		{"urllib", `/usr/bin/python3 client.py urllib https://$acme$add`, `200 {"result":`, twice},
+		{"requests", `/usr/bin/python3 client.py requests https://$acme$add`, `200 {"result":`, twice},
+		{"httpx", `/usr/bin/python3 client.py httpx https://$acme$add`, `200 {"result":`, twice},
+		{"aiohttp", `/usr/bin/python3 client.py aiohttp https://$acme$add`, `200 {"result":`, twice},
+	})
+	if n := g.metric("client_requests_total", `client="shop"`, `outcome="ok"`); n != 8*twice {
+		t.Errorf("got %g calls of the client, want %d", n, 8*twice)
+	}
 }

@@ -89,12 +89,24 @@ func (g *gateway) wantEach(t *testing.T, cases []clientCase) {
 			if got := g.shell(t, c.line); !strings.Contains(got, c.want) {
 				t.Errorf("%s\ngot %s\nwant %s", c.line, got, c.want)
 			}
-			if n := g.portal.Arrived(); n != c.calls {
-				t.Errorf("%s\ngot %d calls at the portal, want %d", c.line, n, c.calls)
-			}
-			if wrong := g.portal.wrong.Load(); wrong != nil {
-				t.Errorf("the portal got %v, want its own name and HTTP/2", wrong)
-			}
+			g.wantArrived(t, c.calls)
 		})
+	}
+}
+
+// wantArrived fails the test unless so many calls have arrived at the portal, all to its
+// own name and without a client key.
+func (g *gateway) wantArrived(t *testing.T, calls int) {
+	t.Helper()
+	if n := g.portal.Arrived(); n != calls {
+		t.Errorf("got %d calls at the portal, want %d", n, calls)
+	}
+	if wrong := g.portal.wrong.Load(); wrong != nil {
+		t.Errorf("the portal got %v, want its own name and HTTP/2", wrong)
+	}
+	for _, c := range g.portal.Calls() {
+		if c.Header["Authorization"] != nil || c.Header["Proxy-Authorization"] != nil {
+			t.Errorf("the portal got the header %v, want no key", c.Header)
+		}
 	}
 }
