@@ -44,13 +44,28 @@ func (b *breaker) rejection(now time.Time) *Rejection {
 // time. It must not be called where the upstream did not answer (a timeout, a
 // gateway's page), since that does not show that the block was lifted. An answer
 // to a call that was in flight when the breaker opened does not show it either.
-func (b *breaker) answered(now, sent time.Time, overload bool) {
+func (b *breaker) answered(now, sent time.Time, overload bool) BlockChange {
 	switch {
-	case !overload && sent.After(b.openedAt):
+	case !overload && b.open() && sent.After(b.openedAt):
 		b.openedAt = time.Time{}
+		return BlockLifted
 	case overload && !b.open():
 		b.openedAt, b.probeAt = now, now.Add(probeInterval)
+		return BlockSeen
 	}
+	return BlockUnchanged
+}
+
+// adopt takes over what a store knows of a block that other limiters meet too.
+func (b *breaker) adopt(now time.Time, blocked bool, probeAt time.Time) {
+	switch {
+	case !blocked:
+		b.openedAt = time.Time{}
+		return
+	case !b.open():
+		b.openedAt = now
+	}
+	b.probeAt = probeAt
 }
 
 // probeUnsent allows another probe at once: the last one was not sent.

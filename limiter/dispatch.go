@@ -91,6 +91,7 @@ func (l *line) giveBackLocked(now time.Time, s *Slot) {
 	l.doneLocked(s)
 	if s.probe {
 		l.breaker.probeUnsent(now)
+		l.sharing.noteBlock(ProbeUnsent)
 	}
 	if l.bucket != nil {
 		l.sharing.note(unsent, s)
@@ -106,7 +107,7 @@ var fallback = Standard
 // blocked as a whole, nobody waits for it any longer.
 func (l *line) answeredLocked(now time.Time, s *Slot, o Outcome) {
 	if o != NoAnswer {
-		l.breaker.answered(now, s.sent, o == Overloaded)
+		l.sharing.noteBlock(l.breaker.answered(now, s.sent, o == Overloaded))
 	}
 	if o == Overloaded {
 		l.rejectAllLocked(func() *Rejection { return l.breaker.rejection(now) })

@@ -77,6 +77,7 @@ type sharedBucket struct {
 	version  int64
 	replicas map[string]*replica
 	clock    float64
+	probeAt  time.Time // of an upstream that is blocked; zero: it is not
 }
 
 type replica struct {
@@ -115,11 +116,19 @@ func (s *sharedBucket) sync(now time.Time, name string, r Report) Reply {
 		b.refused(now, &Slot{sent: now.Add(-r.Since), arrived: true})
 		b.setLevel(now, b.level(now)+float64(r.Refused-1))
 	}
+	s.block(now, r.Block)
+	s.probe(now, me)
 	granted, next := s.share(now, me)
+	if granted > 0 && !s.probeAt.IsZero() {
+		s.probeAt = now.Add(probeInterval)
+	}
 	level = b.level(now) + float64(granted)
 	s.setInFlight(now, me, me.inFlight+granted)
 	b.setLevel(now, level)
-	reply := Reply{Granted: granted, Next: next, Held: level <= float64(b.unanswered)+rounding}
+	reply := Reply{Granted: granted, Next: next, Held: level <= float64(b.unanswered)+rounding, Blocked: !s.probeAt.IsZero()}
+	if reply.Blocked {
+		reply.ProbeIn = max(0, s.probeAt.Sub(now))
+	}
 	for _, other := range s.replicas {
 		if now.Sub(other.seen) < seen {
 			reply.Replicas++
@@ -131,6 +140,30 @@ func (s *sharedBucket) sync(now time.Time, name string, r Report) Reply {
 	}
 	reply.Known = Knowledge{s.version, level, b.margin, b.adaptive.share, now.Sub(b.adaptive.refusal)}
 	return reply
+}
+
+// block takes over what a replica has seen of a block.
+func (s *sharedBucket) block(now time.Time, change BlockChange) {
+	switch {
+	case change == BlockLifted:
+		s.probeAt = time.Time{}
+	case change == BlockSeen && s.probeAt.IsZero():
+		s.probeAt = now.Add(probeInterval)
+	case change == ProbeUnsent && !s.probeAt.IsZero():
+		s.probeAt = now
+	}
+}
+
+// probe leaves a replica, while the upstream is blocked, one call a minute of all
+// replicas.
+func (s *sharedBucket) probe(now time.Time, me *replica) {
+	switch {
+	case s.probeAt.IsZero():
+	case s.probeAt.After(now):
+		me.calls = 0
+	default:
+		me.calls = min(me.calls, 1)
+	}
 }
 
 // learn takes over what a replica has learned of a bucket that was lost.

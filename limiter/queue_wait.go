@@ -67,7 +67,7 @@ func (l *line) waitLocked(now time.Time, ahead int) time.Duration {
 	if l.bucket == nil {
 		return 0
 	}
-	return l.bucket.estimate(now, l.sharing.ahead(now, ahead, len(l.queue.clients)))
+	return l.bucket.estimate(now, l.sharing.ahead(now, ahead, &l.queue))
 }
 
 // rejectionLocked rejects a call that would wait too long by the given excess.

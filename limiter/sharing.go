@@ -77,13 +77,20 @@ func (s *sharing) note(o Outcome, slot *Slot) {
 	}
 }
 
+// noteBlock keeps for the next report what was seen of a block.
+func (s *sharing) noteBlock(change BlockChange) {
+	if s != nil && !s.alone && change != BlockUnchanged {
+		s.pending.Block = change
+	}
+}
+
 // ahead is how many calls at all replicas are served before one that has so many
 // ahead of it in this queue.
-func (s *sharing) ahead(now time.Time, own, clients int) int {
+func (s *sharing) ahead(now time.Time, own int, q *queue) int {
 	if s == nil || s.alone || now.Sub(s.knownAt) > fresh {
 		return own
 	}
-	return own + min(s.last.OtherCalls, (own+1)*s.last.OtherClients/max(1, clients))
+	return own + min(s.last.OtherCalls, (own+1)*s.last.OtherClients/max(1, len(q.clients)))
 }
 
 // stirLocked makes the dispatcher look again. Where none runs, one is started if
@@ -115,7 +122,7 @@ func (l *line) serveShared() (next time.Duration, more bool) {
 func (l *line) untilSyncLocked(now time.Time) time.Duration {
 	s := l.sharing
 	switch {
-	case s.pending.Refused > 0:
+	case s.pending.Refused > 0, s.pending.Block != BlockUnchanged:
 		return 0 // the others must stop
 	case l.queue.length == 0 || l.atMaxInFlightLocked():
 		return l.untilSettledLocked(now)
@@ -162,7 +169,20 @@ func (l *line) syncLocked(asked time.Time) (next time.Duration) {
 	s.askAt, s.inFlight = now.Add(reply.Next), report.InFlight+reply.Granted
 	l.grantAllLocked(asked, now, reply.Granted)
 	l.bucket.adopt(now, reply.Known)
+	l.adoptBlockLocked(now, reply)
 	return l.untilSyncLocked(now)
+}
+
+// adoptBlockLocked takes over whether the upstream is blocked, unless this replica
+// has seen more since it asked. Nobody waits for an upstream that is.
+func (l *line) adoptBlockLocked(now time.Time, reply Reply) {
+	if l.sharing.pending.Block != BlockUnchanged {
+		return
+	}
+	l.breaker.adopt(now, reply.Blocked, now.Add(reply.ProbeIn))
+	if reply.Blocked {
+		l.rejectAllLocked(func() *Rejection { return l.breaker.rejection(now) })
+	}
 }
 
 // grantAllLocked gives out slots of the store. None of them is used if the process

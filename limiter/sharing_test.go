@@ -307,3 +307,43 @@ func TestRefusalHoldsAllReplicas(t *testing.T) {
 		time.Sleep(time.Minute)
 	})
 }
+
+// A block that one replica meets holds all of them, one of them probes it, and they
+// all go on when it is lifted.
+func TestBlockHoldsAllReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		answer := func(replica int, o Outcome) Reason {
+			s, err := f.replicas[replica].Acquire(t.Context(), Request{Upstream: "u", Wait: time.Hour})
+			if err != nil {
+				return reason(err)
+			}
+			s.Answered(o)
+			time.Sleep(100 * time.Millisecond)
+			return ""
+		}
+		answer(1, Accepted)
+		answer(0, Overloaded)
+		for i := range f.replicas {
+			if got := answer(i, Accepted); got != Overload {
+				t.Errorf("replica %d: got %q, want %s", i, got, Overload)
+			}
+		}
+		time.Sleep(probeInterval)
+		if got := answer(1, Overloaded); got != "" {
+			t.Errorf("after a minute: got %s, want a probe", got)
+		}
+		if got := answer(0, Accepted); got != Overload {
+			t.Errorf("at the other replica: got %q, want %s: one probes for all", got, Overload)
+		}
+		time.Sleep(probeInterval)
+		for range 2 {
+			for i := range f.replicas {
+				if got := answer(i, Accepted); got != "" {
+					t.Errorf("after the block was lifted, replica %d: got %s, want a slot", i, got)
+				}
+			}
+		}
+		time.Sleep(time.Minute)
+	})
+}

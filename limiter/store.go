@@ -37,11 +37,23 @@ type Report struct {
 	Refused int           // calls that the upstream refused
 	Since   time.Duration // from the sending of the last of these until now
 
+	Block BlockChange // what was seen of a block of the upstream as a whole
+
 	Rejoins bool    // the store was away
 	Alone   float64 // what was sent meanwhile, less what has surely drained
 
 	Known Knowledge // the worst that the limiter knows of, for a store that was away or has lost writes
 }
+
+// A BlockChange is what a limiter has seen of a block, see breaker.
+type BlockChange int
+
+const (
+	BlockUnchanged BlockChange = iota
+	BlockSeen                  // an answer shows that the upstream is blocked
+	BlockLifted                // an answer shows that it is not any more
+	ProbeUnsent                // the probe that was granted was not sent
+)
 
 // Knowledge is what limiters that share a bucket know of it.
 type Knowledge struct {
@@ -59,10 +71,12 @@ type Reply struct {
 
 	Known Knowledge
 
-	OtherCalls   int  // that wait at the other limiters
-	OtherClients int  // whose calls these are
-	Replicas     int  // that used the bucket of late, this one too
-	Held         bool // the calls in flight keep the level from draining
+	OtherCalls   int           // that wait at the other limiters
+	OtherClients int           // whose calls these are
+	Replicas     int           // that used the bucket of late, this one too
+	Blocked      bool          // the upstream is blocked as a whole, and grants probes alone
+	ProbeIn      time.Duration // until the next one
+	Held         bool          // the calls in flight keep the level from draining
 }
 
 // Away is the error of a store that cannot be reached.
@@ -80,8 +94,8 @@ func (a *Away) Unwrap() error { return a.Cause }
 
 // Terms are the numbers by which every Store keeps a bucket; times are in seconds.
 type Terms struct {
-	Rate, Burst, Span, Margin, WorstMargin      float64 // of the plan
-	Lease, Grace, Seen, Kept, Longest, Rounding float64 // the same for all plans
+	Rate, Burst, Span, Margin, WorstMargin             float64 // of the plan
+	Lease, Grace, Seen, Kept, Longest, Rounding, Probe float64 // the same for all plans
 }
 
 // TermsOf returns the terms for buckets of a plan.
@@ -91,6 +105,6 @@ func TermsOf(p Plan) Terms {
 		Rate: p.Rate, Burst: float64(p.Burst), Span: newAdaptiveRate(p).span.Seconds(),
 		Margin: float64(p.margin()), WorstMargin: float64(p.worstMargin()),
 		Lease: lease.Seconds(), Grace: grace.Seconds(), Seen: seen.Seconds(),
-		Kept: 2 * kept.Seconds(), Longest: maxSleep.Seconds(), Rounding: rounding,
+		Kept: 2 * kept.Seconds(), Longest: maxSleep.Seconds(), Rounding: rounding, Probe: probeInterval.Seconds(),
 	}
 }

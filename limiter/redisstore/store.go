@@ -234,13 +234,13 @@ func (s *Store) arguments(r limiter.Report) []any {
 		t.Rate, t.Burst, t.Span, max(t.Margin, float64(r.Known.Margin)), t.WorstMargin,
 		r.Want, r.Clients, r.InFlight, r.Unsent, r.Accepted, r.Refused, r.Since.Seconds(),
 		rejoins, r.Alone, r.Known.Version, r.Known.Level, r.Known.Share, r.Known.Refusal.Seconds(),
-		t.Lease, t.Grace, t.Seen, t.Rounding, t.Longest, t.Kept, now,
+		int(r.Block), t.Lease, t.Grace, t.Seen, t.Rounding, t.Longest, t.Kept, t.Probe, now,
 	}
 }
 
 // decode reads what the script returns.
 func decode(values []any) (r limiter.Reply, err error) {
-	const fields = 11
+	const fields = 13
 	if len(values) != fields {
 		return r, fmt.Errorf("got %d values of the script, want %d", len(values), fields)
 	}
@@ -262,5 +262,6 @@ func decode(values []any) (r limiter.Reply, err error) {
 			Share: numbers[5], Refusal: seconds(numbers[6]),
 		},
 		OtherCalls: int(numbers[7]), OtherClients: int(numbers[8]), Replicas: int(numbers[9]), Held: numbers[10] == 1,
+		Blocked: numbers[11] == 1, ProbeIn: seconds(numbers[12]),
 	}, err
 }

@@ -11,7 +11,7 @@ for i, field in ipairs({
   'rate', 'burst', 'span', 'margin', 'worst_margin',
   'want', 'clients', 'in_flight', 'unsent', 'accepted', 'refused', 'since',
   'rejoins', 'alone', 'version', 'level', 'share', 'refusal',
-  'lease', 'grace', 'seen', 'rounding', 'max_sleep', 'kept', 'now',
+  'block', 'lease', 'grace', 'seen', 'rounding', 'max_sleep', 'kept', 'probe', 'now',
 }) do
   arg[field] = tonumber(ARGV[i + 1])
 end
@@ -46,6 +46,7 @@ local level, limit = state.level or 0, math.min(state.limit or arg.rate, arg.rat
 local margin = math.max(state.margin or 0, arg.margin)
 local share, refusal = math.min(state.share or arg.rate, arg.rate), math.min(state.refusal or 0, now)
 local accepts, version, clock = state.accepts or 0, state.version or 0, state.clock or 0
+local probe_at = math.min(state.probe_at or 0, now + arg.probe) -- 0: the upstream is not blocked
 
 local function size()
   return math.max(1, arg.burst - margin)
@@ -140,6 +141,21 @@ if arg.refused > 0 then
   level = math.max(level, size() + margin * limit / arg.rate) + arg.refused
 end
 
+-- An upstream that is blocked as a whole gets one call a minute, of all replicas.
+local seen_block, lifted, probe_unsent = arg.block == 1, arg.block == 2, arg.block == 3
+if lifted then
+  probe_at = 0
+elseif seen_block and probe_at == 0 then
+  probe_at = now + arg.probe
+elseif probe_unsent and probe_at > 0 then
+  probe_at = now
+end
+if probe_at > now then
+  me.calls = 0
+elseif probe_at > 0 then
+  me.calls = math.min(me.calls, 1)
+end
+
 -- The slots that are due, and the replica's own. The others' are left for them.
 local left, other_calls, other_clients, seen = {}, 0, 0, 0
 for _, r in pairs(replicas) do
@@ -166,7 +182,8 @@ local function next_turn()
 end
 
 local free, slot, granted, wait = size() - level, 1, 0, 0
-while granted < arg.want do
+local wanted = me.calls
+while granted < wanted do
   local r = next_turn()
   local l = left[r]
   if r == me then
@@ -188,6 +205,9 @@ end
 if left[me] then
   me.calls, me.tag = left[me].calls, left[me].tag
 end
+if granted > 0 and probe_at > 0 then
+  probe_at = now + arg.probe
+end
 me.waits = now + wait + arg.grace
 me.in_flight = me.in_flight + granted
 level = math.max(level + granted, in_flight())
@@ -199,7 +219,7 @@ end
 local fields = {
   'at', exact(at), 'level', exact(level), 'limit', exact(limit), 'margin', margin,
   'share', exact(share), 'refusal', exact(refusal), 'accepts', accepts,
-  'version', string.format('%.0f', version), 'clock', exact(clock),
+  'version', string.format('%.0f', version), 'clock', exact(clock), 'probe_at', exact(probe_at),
 }
 for _, r in pairs(replicas) do
   if now - r.seen < arg.seen then
@@ -217,4 +237,5 @@ redis.call('EXPIRE', key, arg.kept)
 return {
   granted, exact(wait), string.format('%.0f', version), exact(level), margin, exact(share), exact(now - refusal),
   other_calls, other_clients, seen, level <= in_flight() + arg.rounding and 1 or 0,
+  probe_at > 0 and 1 or 0, exact(math.max(0, probe_at - now)),
 }

@@ -70,6 +70,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"nobody learns a margin that is narrower than one knows it":  testMargin,
 		"replicas count as long as they report":                      testReplicas,
 		"a level that calls in flight hold up is reported to be so":  testHeld,
+		"while the upstream is blocked one call a minute is granted": testBlock,
 		"a report that wants nothing is granted nothing":             testNothing,
 		"versions count the reports":                                 testVersions,
 		"a bucket that rests is empty again":                         testRest,
@@ -275,6 +276,24 @@ func testHeld(t *testing.T, h Harness) {
 	}
 }
 
+func testBlock(t *testing.T, h Harness) {
+	h.sync(t, "a", limiter.Report{Block: limiter.BlockSeen})
+	held := h.sync(t, "b", wants(3, 1))
+	granted(t, held, 0)
+	if !held.Blocked || held.ProbeIn != time.Minute || held.Next != 0 {
+		t.Errorf("got %+v, want it blocked for a minute", held)
+	}
+	h.pass(time.Minute + time.Millisecond)
+	granted(t, h.sync(t, "a", wants(3, 1)), 1)
+	granted(t, h.sync(t, "b", wants(3, 1)), 0)
+	h.sync(t, "a", limiter.Report{Block: limiter.ProbeUnsent})
+	granted(t, h.sync(t, "b", wants(3, 1)), 1)
+	h.sync(t, "b", limiter.Report{Block: limiter.BlockLifted})
+	if free := h.sync(t, "a", wants(3, 1)); free.Granted != 3 || free.Blocked {
+		t.Errorf("got %+v, want the block lifted", free)
+	}
+}
+
 func testNothing(t *testing.T, h Harness) {
 	reply := h.sync(t, "a", limiter.Report{Clients: 3})
 	granted(t, reply, 0)
@@ -331,6 +350,9 @@ func RunAlike(t *testing.T, open func(t *testing.T, now func() time.Time) Harnes
 				Unsent:   rapid.IntRange(0, 3).Draw(rt, "unsent"), Accepted: rapid.IntRange(0, 9).Draw(rt, "accepted"),
 				Refused: max(0, rapid.IntRange(-9, 2).Draw(rt, "refused")), Since: time.Duration(rapid.IntRange(1, 1500).Draw(rt, "since")) * time.Millisecond,
 			}
+			if rapid.IntRange(0, 3).Draw(rt, "blocks") == 0 {
+				r.Block = limiter.BlockChange(rapid.IntRange(1, 3).Draw(rt, "block"))
+			}
 			if r.Rejoins = rapid.IntRange(0, 9).Draw(rt, "rejoins") == 0; r.Rejoins {
 				r.Alone, r.Known.Level = float64(rapid.IntRange(0, 30).Draw(rt, "alone")), float64(rapid.IntRange(0, 30).Draw(rt, "level"))
 			}
@@ -348,7 +370,7 @@ func RunAlike(t *testing.T, open func(t *testing.T, now func() time.Time) Harnes
 func alike(a, b limiter.Reply) bool {
 	near := func(x, y float64) bool { return math.Abs(x-y) < 1e-4 }
 	same := near(a.Known.Level, b.Known.Level) && near(a.Known.Share, b.Known.Share) && near(a.Next.Seconds(), b.Next.Seconds()) &&
-		near(min(a.Known.Refusal.Seconds(), 1e6), min(b.Known.Refusal.Seconds(), 1e6))
-	a.Known.Level, a.Known.Share, a.Known.Refusal, a.Next = b.Known.Level, b.Known.Share, b.Known.Refusal, b.Next
+		near(a.ProbeIn.Seconds(), b.ProbeIn.Seconds()) && near(min(a.Known.Refusal.Seconds(), 1e6), min(b.Known.Refusal.Seconds(), 1e6))
+	a.Known.Level, a.Known.Share, a.Known.Refusal, a.Next, a.ProbeIn = b.Known.Level, b.Known.Share, b.Known.Refusal, b.Next, b.ProbeIn
 	return same && a == b
 }
