@@ -1,0 +1,197 @@
+package redisstore
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"b24proxy/limiter"
+)
+
+var report = limiter.Report{Upstream: "acme.bitrix24.com", Plan: limiter.Standard, Want: 1, Clients: 1}
+
+// A logbook is a log that a test reads while it is written.
+type logbook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logbook) log() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+func (l *logbook) has(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), s)
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for range 1000 {
+		if is() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("after 10 s it is not so that %s", what)
+}
+
+// Addresses of every kind that go-redis reads are valid; what is wrong with others is
+// said without their passwords.
+func TestCheck(t *testing.T) {
+	for address, wrong := range map[string]string{
+		"redis://127.0.0.1:6379":                        "",
+		"redis://:s3cret@redis.example:6379/3":          "",
+		"rediss://user:s3cret@redis.example":            "",
+		"redis://a.example:6379?addr=b.example:6379":    "",
+		"redis://a.example:26379?master_name=portals":   "",
+		"redis://a.example?pool_size=3":                 "",
+		"http://:s3cret@redis.example":                  "scheme",
+		"redis.example:6379":                            "URL",
+		"":                                              "URL",
+		"redis://:s3cret@redis.example:6379/x":          "database",
+		"redis://:s3cret@redis.example?colour=s3cret":   "colour",
+		"redis://:s3cret@redis.example:port":            "URL",
+		"redis://:s3cret@a.example?addr=b.example&x=1":  "x",
+		"redis://:s3cret@a.example/x?master_name=m":     "database",
+		"redis://:s3cret@redis.example:6379?db=s3cret%": "",
+	} {
+		t.Run(address, func(t *testing.T) {
+			err := Check(address)
+			switch {
+			case err == nil && wrong != "":
+				t.Errorf("got no error, want one with %q", wrong)
+			case err != nil && (wrong == "" && !strings.Contains(address, "%") || !strings.Contains(err.Error(), wrong) || strings.Contains(err.Error(), "s3cret")):
+				t.Errorf("got %v, want %q and no password", err, wrong)
+			}
+		})
+	}
+}
+
+// A store that goes away is noticed by the first request that fails. The next ones
+// fail at once. When it is back, that is noticed without a request.
+func TestStoreGoesAwayAndComesBack(t *testing.T) {
+	m := miniredis.RunT(t)
+	var log logbook
+	var failed sync.Map
+	s := mustOpen(t, Config{URL: "redis://" + m.Addr(), Egress: "e", Log: log.log(), Requested: func(_ time.Duration, f bool) { failed.Store(f, true) }})
+	if _, err := s.Sync(report); err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	_, err := s.Sync(report)
+	away, is := errors.AsType[*limiter.Away](err)
+	if !is || away.Replicas != 1 || time.Since(away.Since) > patience || away.Cause == nil {
+		t.Fatalf("got %#v, want that it is away, with the one replica that was seen", err)
+	}
+	if state := s.State(); state.Up || state.Since != away.Since || state.Replicas != 1 {
+		t.Errorf("got %+v, want it away since %v", state, away.Since)
+	}
+	if err := m.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the store is back", func() bool { return s.State().Up })
+	if _, err := s.Sync(report); err != nil {
+		t.Errorf("got %v, want a reply", err)
+	}
+	if !log.has("the shared store is away") || !log.has("the shared store is back") {
+		t.Errorf("got the log %s, want both turns", &log.text)
+	}
+	for _, f := range []bool{false, true} {
+		if _, seen := failed.Load(f); !seen {
+			t.Errorf("no request was reported whose failure is %v", f)
+		}
+	}
+}
+
+// A store that does not answer is given up after the bound. No call waits for it
+// twice.
+func TestSlowStore(t *testing.T) {
+	deaf, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { deaf.Close() })
+	s, err := Open(Config{URL: "redis://" + deaf.Addr().String(), Egress: "e", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatalf("got %v, want to start without the store", err)
+	}
+	t.Cleanup(func() { s.Close() })
+	began := time.Now()
+	for range 1000 {
+		if _, err := s.Sync(report); err == nil {
+			t.Fatal("got a reply of a store that does not answer")
+		}
+	}
+	if took := time.Since(began); took > 40*limiter.SyncBound {
+		t.Errorf("1000 requests took %v, want no wait for most of them", took)
+	}
+	if state := s.State(); state.Up || state.Replicas != 0 {
+		t.Errorf("got %+v, want it away, and no replica ever seen", state)
+	}
+}
+
+// A store that is full, and takes no writes, is away until it is not full any more.
+func TestFullStore(t *testing.T) {
+	p := startRedis(t)
+	s := mustOpen(t, Config{URL: p.url, Egress: "e"})
+	p.do(t, "config", "set", "maxmemory", "1")
+	if _, err := s.Sync(report); err == nil {
+		t.Error("got a reply of a full store, want an error")
+	}
+	p.do(t, "config", "set", "maxmemory", "0")
+	eventually(t, "the store is back", func() bool { return s.State().Up })
+}
+
+// Replicas count by their egress id, until they stop.
+func TestReplicasAreCounted(t *testing.T) {
+	m := miniredis.RunT(t)
+	url := "redis://" + m.Addr()
+	first := mustOpen(t, Config{URL: url, Egress: "e"})
+	mustOpen(t, Config{URL: url, Egress: "other"})
+	second := mustOpen(t, Config{URL: url, Egress: "e"})
+	eventually(t, "the first knows of both", func() bool { return first.State().Replicas == 2 })
+	second.Close()
+	eventually(t, "the first is alone", func() bool { return first.State().Replicas == 1 })
+}
+
+// The keys of a portal name it and the egress id, are on one node of a cluster, and
+// expire. The clock is the server's: the wall clock of the replica does not matter.
+func TestKeys(t *testing.T) {
+	m := miniredis.RunT(t)
+	m.SetTime(time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC))
+	s := mustOpen(t, Config{URL: "redis://" + m.Addr(), Egress: "office"})
+	r := report
+	r.Want = 100
+	for _, step := range []struct {
+		at      time.Duration
+		granted int
+	}{{0, 49}, {10 * time.Second, 17}} { // two a second, since the lease of the first ones is over
+		m.SetTime(time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC).Add(step.at))
+		if reply, err := s.Sync(r); err != nil || reply.Granted != step.granted {
+			t.Errorf("at %v of the server's clock: got %d slots and %v, want %d", step.at, reply.Granted, err, step.granted)
+		}
+	}
+	const bucket = "b24:{office|acme.bitrix24.com}:bucket"
+	if keys := m.Keys(); len(keys) != 2 || keys[1] != bucket && keys[0] != bucket {
+		t.Errorf("got the keys %q, want %q and that of the replicas", keys, bucket)
+	}
+	for _, key := range m.Keys() {
+		if m.TTL(key) <= 0 {
+			t.Errorf("%s does not expire", key)
+		}
+	}
+}
