@@ -65,7 +65,7 @@ func (l *line) dueLocked(now time.Time) time.Duration {
 func (l *line) atMaxInFlightLocked() bool { return l.maxInFlight > 0 && l.inFlight >= l.maxInFlight }
 
 func (l *line) grantLocked(now time.Time, w *waiter) {
-	w.slot = &Slot{line: l, sent: now, probe: w.probe, counted: l.maxInFlight > 0}
+	w.slot = &Slot{line: l, group: w.group, sent: now, probe: w.probe, counted: l.maxInFlight > 0}
 	if w.slot.counted {
 		l.inFlight++
 	}

@@ -68,10 +68,13 @@ type Request struct {
 	Urgency  int           // 0 (most urgent) to 7, as in RFC 9218
 	Wait     time.Duration // how long the caller waits at most
 	Refused  bool          // the upstream refused this call before: it goes to the head of the queue
+	Early    bool          // it was taken along in vain before: it goes before the other calls of its client
+	Group    string        // calls of one group can share a slot, see Slot.Take; "": this one shares none
+	Rider    any           // what the holder of the shared slot needs of the call
 }
 
 // Acquire waits for a slot and spends it. It fails with a *Rejection, at once if
-// the estimated wait is too long, or with the cause of ctx.
+// the estimated wait is too long, with ErrTaken, or with the cause of ctx.
 func (l *Limiter) Acquire(ctx context.Context, r Request) (*Slot, error) {
 	line := l.line(r.Upstream)
 	if l.config.Observe {

@@ -38,13 +38,20 @@ type waiter struct {
 	client    string
 	urgency   int
 	refused   bool // by the upstream, before
+	early     bool
+	group     string
+	rider     any
 	wait      time.Duration
 	probe     bool // of the breaker
 	place     *list.Element
-	decided   chan struct{} // closed when slot or rejection is set
+	decided   chan struct{} // closed when slot, rejection or taken is set
 	slot      *Slot
 	rejection *Rejection
+	taken     bool // along with another slot
 }
+
+// waitedBefore reports whether the call had its place in the queue already.
+func (w *waiter) waitedBefore() bool { return w.refused || w.early }
 
 func (w *waiter) reject(r *Rejection) {
 	w.rejection = r
@@ -113,7 +120,10 @@ func (l *line) enter(r Request) (w *waiter, wait time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	w = &waiter{client: r.Client, urgency: r.Urgency, refused: r.Refused, wait: r.Wait, decided: make(chan struct{})}
+	w = &waiter{
+		client: r.Client, urgency: r.Urgency, refused: r.Refused, early: r.Early, group: r.Group, rider: r.Rider,
+		wait: r.Wait, decided: make(chan struct{}),
+	}
 	wait, rejection := l.decideLocked(now, r)
 	w.probe = rejection == nil && l.breaker.open()
 	switch {
@@ -133,7 +143,7 @@ func (l *line) enter(r Request) (w *waiter, wait time.Duration, err error) {
 // pushLocked puts a waiter in the queue. Where that is full, the last call of the
 // client with most calls is rejected.
 func (l *line) pushLocked(now time.Time, w *waiter) {
-	if l.queue.length >= l.depth && !w.refused {
+	if l.queue.length >= l.depth && !w.waitedBefore() {
 		last := l.queue.last(l.queue.longest())
 		l.queue.remove(last)
 		last.reject(l.rejectionLocked(now, QueueFull, 0))
@@ -157,6 +167,8 @@ func (l *line) leave(ctx context.Context, w *waiter) (*Slot, error) {
 		l.breaker.probeUnsent(now)
 	}
 	switch {
+	case w.taken:
+		return nil, ErrTaken
 	case w.rejection != nil:
 		return nil, w.rejection
 	case w.slot == nil:
@@ -165,7 +177,7 @@ func (l *line) leave(ctx context.Context, w *waiter) (*Slot, error) {
 			l.wake() // the dispatcher ends
 		}
 		if ctx.Err() == nil {
-			rejection := l.rejectionLocked(now, QueueWait, l.waitLocked(now, l.queue.length)-w.wait)
+			rejection := l.rejectionLocked(now, QueueWait, l.waitLocked(now, l.queue.slots(l.queue.length))-w.wait)
 			rejection.LongestWait = w.wait
 			return nil, rejection
 		}
@@ -238,6 +250,6 @@ func (l *line) state() State {
 		s.Plan, s.Rate = b.plan, b.adaptive.rate(now)
 		s.Level = b.shownLevel(now)
 	}
-	s.Wait = max(0, l.waitLocked(now, l.queue.length))
+	s.Wait = max(0, l.waitLocked(now, l.queue.slots(l.queue.length)))
 	return s
 }

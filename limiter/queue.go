@@ -32,6 +32,8 @@ type queue struct {
 	arrived uint64 // heads that came, to settle ties by age
 	length  int
 	urgency [urgencies]int // length by urgency
+
+	together together
 }
 
 const urgencies = 8
@@ -99,6 +101,7 @@ func parts(urgency int) int { return costParts / (urgencies - urgency) }
 func (q *queue) push(w *waiter) {
 	q.length++
 	q.urgency[w.urgency]++
+	q.together.add(w.group, 1)
 	if w.refused {
 		w.place = q.refused.PushBack(w)
 		return
@@ -112,7 +115,11 @@ func (q *queue) push(w *waiter) {
 		q.clients[w.client] = c
 	}
 	k := &c.classes[w.urgency]
-	w.place = k.waiters.PushBack(w)
+	if w.early {
+		w.place = k.waiters.PushFront(w)
+	} else {
+		w.place = k.waiters.PushBack(w)
+	}
 	c.length++
 	c.work += parts(w.urgency)
 	if k.waiters.Len() == 1 {
@@ -166,6 +173,7 @@ func (c *client) first() *class {
 func (q *queue) remove(w *waiter) {
 	q.length--
 	q.urgency[w.urgency]--
+	q.together.add(w.group, -1)
 	if w.refused {
 		q.refused.Remove(w.place)
 		return
@@ -242,6 +250,21 @@ func (q *queue) ahead(name string, urgency int) int {
 	}
 	for _, c := range q.order {
 		if c != itself {
+			n += c.doneBy(tag)
+		}
+	}
+	return n
+}
+
+// aheadOfFirst is the same for a call that goes before the others of its client.
+func (q *queue) aheadOfFirst(name string) int {
+	n := q.refused.Len()
+	tag := q.clock + cost(0)
+	if c := q.clients[name]; c != nil {
+		tag = c.tag
+	}
+	for other, c := range q.clients {
+		if other != name {
 			n += c.doneBy(tag)
 		}
 	}

@@ -36,9 +36,9 @@ func (l *line) estimateLocked(now time.Time, r Request) (wait time.Duration, rej
 	if l.queue.length == 0 && l.dueLocked(now) <= 0 {
 		return 0, nil
 	}
-	wait = max(1, l.waitLocked(now, l.aheadLocked(now, r)))
+	wait = max(1, l.waitLocked(now, l.queue.slots(l.aheadLocked(now, r))))
 	switch {
-	case !r.Refused && l.queue.length >= l.depth && !l.queue.displaces(r.Client):
+	case !r.Refused && !r.Early && l.queue.length >= l.depth && !l.queue.displaces(r.Client):
 		return 0, l.rejectionLocked(now, QueueFull, wait-r.Wait)
 	case wait > r.Wait:
 		rejection = l.rejectionLocked(now, QueueWait, wait-r.Wait)
@@ -54,7 +54,9 @@ func (l *line) aheadLocked(now time.Time, r Request) int {
 	switch all := l.queue.length; {
 	case r.Refused:
 		return l.queue.refused.Len()
-	case !l.observing && all < l.depth && l.waitLocked(now, all) <= r.Wait:
+	case r.Early:
+		return l.queue.aheadOfFirst(r.Client)
+	case !l.observing && all < l.depth && l.waitLocked(now, l.queue.slots(all)) <= r.Wait:
 		return all
 	}
 	return l.queue.ahead(r.Client, r.Urgency)
@@ -81,7 +83,7 @@ func (l *line) retryAfter() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	return l.retryAfterLocked(now, l.waitLocked(now, l.queue.length))
+	return l.retryAfterLocked(now, l.waitLocked(now, l.queue.slots(l.queue.length)))
 }
 
 func (l *line) retryAfterLocked(now time.Time, base time.Duration) time.Duration {
@@ -93,7 +95,7 @@ func (l *line) retryAfterLocked(now time.Time, base time.Duration) time.Duration
 func (l *line) placeIntervalLocked(now time.Time) time.Duration {
 	switch {
 	case l.bucket != nil:
-		return seconds(1 / l.bucket.adaptive.rate(now))
+		return seconds(l.queue.slotsPerCall() / l.bucket.adaptive.rate(now))
 	case l.maxInFlight > 0:
 		return time.Second / time.Duration(l.maxInFlight)
 	}

@@ -205,7 +205,7 @@ func (l *line) reportLocked(now time.Time) Report {
 	r.Upstream, r.Plan = l.upstream, s.plan
 	r.InFlight, r.Since = b.unanswered, now.Sub(s.refused)
 	if l.queue.length > 0 && !l.atMaxInFlightLocked() {
-		r.Want, r.Clients = l.queue.length, max(1, len(l.queue.clients))
+		r.Want, r.Clients = max(1, l.queue.slots(l.queue.length)), max(1, len(l.queue.clients))
 	}
 	if l.maxInFlight > 0 {
 		r.Want = min(r.Want, l.maxInFlight-l.inFlight)

@@ -24,6 +24,7 @@ type Slot struct {
 	WouldReject   *Rejection
 
 	line    *line
+	group   string // of the call that got it
 	sent    time.Time
 	fullAt  time.Time // when the bucket is full again, as of taking the slot
 	rate    float64   // of the bucket's plan by then

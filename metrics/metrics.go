@@ -56,6 +56,11 @@ type Metrics struct {
 	attemptDuration *prometheus.HistogramVec
 	inFlight        *prometheus.GaugeVec
 	resends         *prometheus.CounterVec
+
+	batchCalls *prometheus.CounterVec
+	batches    *prometheus.CounterVec
+	fallbacks  *prometheus.CounterVec
+	batchSize  *prometheus.HistogramVec
 }
 
 // New makes and registers the collectors, also those of the Go runtime and of
@@ -105,6 +110,7 @@ func New(o Options) *Metrics {
 			"Attempts after the first of a call, by the reason for sending it again.",
 			"portal", "reason"),
 	}
+	m.makeBatches()
 	m.portals = newNames(o.Portals)
 	m.portals.begin = m.beginPortal
 	for _, name := range o.Clients {
@@ -117,6 +123,7 @@ func New(o Options) *Metrics {
 		m.requests, m.requestDuration, m.errors, m.rejected, m.clientRequests,
 		m.queueWait, m.queueAbandoned,
 		m.attempts, m.attemptDuration, m.inFlight, m.resends,
+		m.batchCalls, m.batches, m.fallbacks, m.batchSize,
 		portalGauges{m}, spoolGauges{m},
 	)
 	return m

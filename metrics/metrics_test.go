@@ -43,6 +43,8 @@ func feed(m *Metrics, portal, requestID string) {
 	m.AttemptStarted(portal)
 	m.AttemptDone(portal, 200, 100*time.Millisecond, requestID)
 	m.Resend(portal, "refused")
+	m.Batch(portal, 17)
+	m.Fallback(portal, "error")
 }
 
 // gather returns the proxy's own metric families by name, without the prefix.

@@ -36,12 +36,23 @@ func (ad *admitter) admit(ctx context.Context, ex *exchange, wasRefused bool) (a
 	ex.queueTime += time.Since(began)
 	var rejected *limiter.Rejection
 	switch {
+	case errors.Is(err, limiter.ErrTaken):
 	case errors.As(err, &rejected):
 		return a, rejection(rejected)
 	case err != nil:
 		ex.leftQueue = true
 	}
 	return a, err
+}
+
+// admitUnless is admit for a call that was not granted its admission already. It uses
+// that up.
+func (ad *admitter) admitUnless(ctx context.Context, ex *exchange, wasRefused bool, granted **admission) (a admission, err error) {
+	if *granted == nil {
+		return ad.admit(ctx, ex, wasRefused)
+	}
+	a, *granted = **granted, nil
+	return a, nil
 }
 
 // acquire waits for the method's operating time before it enters the queue, so that
@@ -91,13 +102,18 @@ func (ad *admitter) observed(ctx context.Context, ex *exchange, a admission) (ad
 
 // slot waits for a slot of the portal.
 func (ad *admitter) slot(ctx context.Context, ex *exchange, wasRefused bool) (*limiter.Slot, error) {
-	return ad.limiter.Acquire(ctx, limiter.Request{
+	r := limiter.Request{
 		Upstream: ex.route.portal,
 		Client:   ex.client,
 		Urgency:  ex.urgency,
 		Wait:     time.Until(ex.deadline),
 		Refused:  wasRefused,
-	})
+		Early:    ex.travelled,
+	}
+	if ex.rider != nil {
+		r.Group, r.Rider = ex.rider.group, ex.rider
+	}
+	return ad.limiter.Acquire(ctx, r)
 }
 
 // budgetKey names the operating-time budget of a call as the portal keeps it: by

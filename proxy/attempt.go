@@ -54,7 +54,7 @@ func (s *sender) begin(ex *exchange, req *http.Request, admitted admission) *att
 	ex.body.users.Add(1)
 	fb := &feedback{
 		call: ex.call(req.Method), route: ex.route, key: admitted.key, pass: admitted.pass, cred: ex.cred,
-		contentType: req.Header.Get("Content-Type"), body: ex.body.head, began: at.began,
+		contentType: req.Header.Get("Content-Type"), body: ex.body.head, joined: ex.joined, began: at.began,
 	}
 	s.journal.Record(operator.AttemptBegan{Call: fb.call})
 	at.ended = sync.OnceFunc(func() {

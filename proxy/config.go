@@ -28,6 +28,7 @@ type Config struct {
 	MaxBody         int64                 // bytes of a request
 	SpoolLimit      int64                 // bytes of all request bodies on disk
 	OperatingLimit  time.Duration         // of one method; 0: calls are not held for it
+	Autobatch       bool                  // reads that wait travel in one batch
 	Observe         bool                  // limits are not enforced; what enforcing would have done is counted
 	StateFile       limiter.Persister     // keeps the buckets over a restart; may be nil
 	StatePath       string                // of StateFile, for the log

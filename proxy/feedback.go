@@ -19,6 +19,7 @@ type feedback struct {
 	cred        bitrix24.Credential
 	contentType string
 	body        []byte // of the request, as far as it is in memory
+	joined      bool   // the call is a batch that the proxy made
 	began       time.Time
 	took        time.Duration // to the answer's header
 }
@@ -35,6 +36,7 @@ func (fb *feedback) lost() {
 type learner struct {
 	applications *applications
 	budgets      *operating.Guard
+	experience   *experience
 	journal      journal
 }
 
@@ -44,11 +46,14 @@ func (l *learner) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
 		l.journal.Record(operator.ErrorSeen{Call: fb.call, Source: metrics.FromPortal, Code: a.ErrorCode()})
 	}
 	for _, inner := range a.Inner {
-		l.journal.Record(operator.ErrorSeen{Call: fb.call, Source: metrics.FromBatch, Code: inner.Code})
+		if !fb.joined { // those are sent alone, and their errors count then
+			l.journal.Record(operator.ErrorSeen{Call: fb.call, Source: metrics.FromBatch, Code: inner.Code})
+		}
 	}
 	if !fb.route.call.REST() {
 		return
 	}
+	l.experience.took(fb.route, a.Time.Duration)
 	l.applications.learn(fb.cred, h.Get("X-Bitrix-Rest-Application"))
 	now := time.Now()
 	answer := operating.Answer{
@@ -72,9 +77,10 @@ func (l *learner) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
 	l.learnInner(fb, now, a)
 }
 
-// learnInner takes over what a batch reports of its commands, for their own methods.
+// learnInner takes over what a batch reports of its commands, for their own methods. What
+// a webhook's batch reports is not the webhook's own (bitrix24/README.md#batch-of-version-2).
 func (l *learner) learnInner(fb *feedback, now time.Time, a bitrix24.Answer) {
-	if len(a.Inner) == 0 && len(a.InnerTimes) == 0 {
+	if len(a.Inner) == 0 && len(a.InnerTimes) == 0 || fb.joined && fb.cred.Kind == bitrix24.CredentialWebhook {
 		return
 	}
 	methods := bitrix24.Commands(fb.route.rawQuery(), fb.contentType, fb.body)

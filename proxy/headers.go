@@ -36,7 +36,7 @@ func stripOwnHeaders(h http.Header, id string) {
 	if _, chosen := h["X-Request-Id"]; chosen {
 		h.Set("X-Request-Id", id)
 	}
-	stripWait(h)
+	stripPreferences(h)
 }
 
 // cgiName returns the name under which PHP reads a header, in lower case and with

@@ -151,7 +151,11 @@ func (n *normalizer) write(w http.ResponseWriter, r *http.Request, ex *exchange,
 
 // describe sets the headers that each answer has.
 func (n *normalizer) describe(h http.Header, ex *exchange) {
-	h["Server-Timing"] = append([]string{serverTiming(ex.queueTime, ex.portalTime)}, h["Server-Timing"]...)
+	timing := serverTiming(ex.queueTime, ex.portalTime)
+	if ex.together > 0 {
+		timing += fmt.Sprintf(", batch;desc=%d", ex.together)
+	}
+	h["Server-Timing"] = append([]string{timing}, h["Server-Timing"]...)
 	h.Set("X-Request-Id", ex.id)
 	if ex.isLast || n.calls.isClosed() { // then the next call goes to another process
 		h.Set("Connection", "close")

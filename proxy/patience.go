@@ -31,43 +31,50 @@ func urgency(h http.Header) int {
 // header Prefer (RFC 7240), in seconds, if it is shorter than the longest wait. The
 // first one counts.
 func patience(h http.Header, longest time.Duration) time.Duration {
+	n, err := strconv.ParseUint(preference(h, "wait"), 10, 31)
+	if err != nil {
+		return longest
+	}
+	return min(time.Duration(n)*time.Second, longest)
+}
+
+// preference returns the value of the first preference with this name, "" if there is
+// none.
+func preference(h http.Header, name string) string {
 	for _, line := range h.Values("Prefer") {
-		for _, preference := range preferences.FindAllString(line, -1) {
-			if value, isWait := waitOf(preference); isWait {
-				n, err := strconv.ParseUint(value, 10, 31)
-				if err != nil {
-					return longest
-				}
-				return min(time.Duration(n)*time.Second, longest)
+		for _, p := range preferences.FindAllString(line, -1) {
+			if n, value := parsePreference(p); n == name {
+				return value
 			}
 		}
 	}
-	return longest
+	return ""
 }
 
 // preferences finds the parts of a Prefer header. A comma within a quoted string does
 // not separate parts.
 var preferences = regexp.MustCompile(`(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|$))+`)
 
-// waitOf returns the value of a preference, and reports whether its name is wait.
-func waitOf(preference string) (value string, isWait bool) {
+// parsePreference returns the name of a preference in lower case, and its value.
+func parsePreference(preference string) (name, value string) {
 	preference, _, _ = strings.Cut(preference, ";") // without its parameters
-	name, value, _ := strings.Cut(preference, "=")
+	name, value, _ = strings.Cut(preference, "=")
 	value = strings.TrimSpace(value)
 	if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
 		value = value[1 : len(value)-1]
 	}
-	return value, strings.EqualFold(strings.TrimSpace(name), "wait")
+	return strings.ToLower(strings.TrimSpace(name)), value
 }
 
-// stripWait removes the preference wait from the Prefer headers and keeps the others.
-func stripWait(h http.Header) {
+// stripPreferences removes the preferences wait and batch from the Prefer headers and
+// keeps the others.
+func stripPreferences(h http.Header) {
 	var kept []string
 	for _, line := range h.Values("Prefer") {
 		var others []string
 		all := preferences.FindAllString(line, -1)
 		for _, preference := range all {
-			if _, isWait := waitOf(preference); !isWait {
+			if name, _ := parsePreference(preference); name != "wait" && name != "batch" {
 				others = append(others, strings.TrimSpace(preference))
 			}
 		}

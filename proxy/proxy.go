@@ -66,7 +66,7 @@ func New(c Config) *Proxy {
 			stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id)
 			p.config.Clients.Strip(r.Out.Header)
 		},
-		Transport:      p.newTransport(router),
+		Transport:      p.newTransport(router, spool),
 		ModifyResponse: p.normalizer.answer,
 		ErrorHandler:   p.normalizer.fail,
 		BufferPool:     &buffers{},
@@ -86,21 +86,23 @@ func newLimiter(c *Config) *limiter.Limiter {
 	})
 }
 
-func (p *Proxy) newTransport(router *router) *transport {
-	base, apps := newPortalTransport(&p.config, router.named), newApplications()
-	return &transport{
+func (p *Proxy) newTransport(router *router, spool *spool) *transport {
+	base, apps, seen := newPortalTransport(&p.config, router.named), newApplications(), newExperience()
+	t := &transport{
 		admitter: admitter{limiter: p.limiter, budgets: p.budgets, applications: apps, observe: p.config.Observe},
 		sender: sender{
 			base:     base,
 			forget:   base.CloseIdleConnections,
 			timeout:  p.config.UpstreamTimeout,
 			outbound: p.config.OutboundProxy != nil,
-			learner:  learner{applications: apps, budgets: p.budgets, journal: p.journal},
+			learner:  learner{applications: apps, budgets: p.budgets, experience: seen, journal: p.journal},
 			journal:  p.journal,
 		},
 		resender: resender{router: router, journal: p.journal, observe: p.config.Observe},
 		journal:  p.journal,
 	}
+	t.joiner = &joiner{byDefault: p.config.Autobatch, admitter: &t.admitter, sender: &t.sender, experience: seen, spool: spool, journal: p.journal}
+	return t
 }
 
 // ServeHTTP answers one call of a client.

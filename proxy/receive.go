@@ -46,7 +46,7 @@ func (rc *receiver) receive(w http.ResponseWriter, r *http.Request, ex *exchange
 	if !isIn {
 		return draining()
 	}
-	ex.urgency = urgency(r.Header)
+	ex.urgency, ex.joins = urgency(r.Header), preference(r.Header, "batch")
 	ex.identify(r, nil)
 	wait := patience(r.Header, rc.longestWait)
 	if failed = rc.wouldReject(r, ex, wait); failed != nil {

@@ -54,6 +54,13 @@ func (s *spool) read(w http.ResponseWriter, r *http.Request, limit int64) (*body
 	return b, nil
 }
 
+// keep makes a body of bytes that are here. ok is false if there is no room for them.
+func (s *spool) keep(content []byte) (b *body, ok bool) {
+	b = &body{spool: s, head: content, size: int64(len(content))}
+	b.users.Add(1)
+	return b, b.takeMemory(b.size, 0)
+}
+
 func (b *body) read(w http.ResponseWriter, r *http.Request, limit int64) error {
 	if !b.takeMemory(headerBytes(r), 0) {
 		return errNoRoom

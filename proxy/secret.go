@@ -34,15 +34,36 @@ func (h *head) String() string { return "the head of a request" }
 // String returns what the log of the start says.
 func (c Config) String() string { return fmt.Sprintf("%s, clients: %v", c.mode(), c.Clients) }
 
+// String returns the method.
+func (r *rider) String() string { return r.read.String() }
+
+// String returns why the read is sent alone, if it is.
+func (r ride) String() string { return "a ride " + string(r.alone) }
+
+// String returns the number of reads.
+func (b *joinedBatch) String() string { return fmt.Sprintf("a batch of %d", len(b.riders)) }
+
+// String returns the size.
+func (a *joinedAnswer) String() string { return fmt.Sprintf("%d bytes", len(a.body)) }
+
 func (r route) Format(s fmt.State, _ rune)      { io.WriteString(s, r.String()) }
 func (ex *exchange) Format(s fmt.State, _ rune) { io.WriteString(s, ex.String()) }
 func (b *body) Format(s fmt.State, _ rune)      { io.WriteString(s, b.String()) }
 func (fb *feedback) Format(s fmt.State, _ rune) { io.WriteString(s, fb.String()) }
 func (h *head) Format(s fmt.State, _ rune)      { io.WriteString(s, h.String()) }
 
-func (r route) LogValue() slog.Value      { return slog.StringValue(r.String()) }
-func (ex *exchange) LogValue() slog.Value { return slog.StringValue(ex.String()) }
-func (b *body) LogValue() slog.Value      { return slog.StringValue(b.String()) }
-func (fb *feedback) LogValue() slog.Value { return slog.StringValue(fb.String()) }
-func (h *head) LogValue() slog.Value      { return slog.StringValue(h.String()) }
-func (c Config) LogValue() slog.Value     { return slog.StringValue(c.String()) }
+func (r ride) Format(s fmt.State, _ rune)          { io.WriteString(s, r.String()) }
+func (b *joinedBatch) Format(s fmt.State, _ rune)  { io.WriteString(s, b.String()) }
+func (r *rider) Format(s fmt.State, _ rune)        { io.WriteString(s, r.String()) }
+func (a *joinedAnswer) Format(s fmt.State, _ rune) { io.WriteString(s, a.String()) }
+
+func (r route) LogValue() slog.Value         { return slog.StringValue(r.String()) }
+func (ex *exchange) LogValue() slog.Value    { return slog.StringValue(ex.String()) }
+func (b *body) LogValue() slog.Value         { return slog.StringValue(b.String()) }
+func (fb *feedback) LogValue() slog.Value    { return slog.StringValue(fb.String()) }
+func (h *head) LogValue() slog.Value         { return slog.StringValue(h.String()) }
+func (r ride) LogValue() slog.Value          { return slog.StringValue(r.String()) }
+func (b *joinedBatch) LogValue() slog.Value  { return slog.StringValue(b.String()) }
+func (r *rider) LogValue() slog.Value        { return slog.StringValue(r.String()) }
+func (a *joinedAnswer) LogValue() slog.Value { return slog.StringValue(a.String()) }
+func (c Config) LogValue() slog.Value        { return slog.StringValue(c.String()) }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"b24proxy/proxy/bitrix24"
+	"b24proxy/proxy/joining"
 	"b24proxy/proxy/operator"
 )
 
@@ -27,10 +28,19 @@ func secretives(t *testing.T) map[string]any {
 	withKeys(&config)
 	p := newProxy(t, func(c *Config) { c.OutboundProxy = config.OutboundProxy; withKeys(c) })
 	f := networkFailure(t.Context(), &url.Error{Op: "Post", URL: address.String(), Err: errors.New("s3cret")}, true)
+	read, reason := joining.Prepare(joining.Request{
+		Verb: "GET", Path: "/rest/crm.deal.list", Query: "auth=s3crettoken&s3cret=1", Call: bitrix24.ParseCall("/rest/crm.deal.list"), Header: http.Header{},
+	})
+	if reason != "" {
+		t.Fatalf("got a read alone for %q, want a rider", reason)
+	}
+	passenger := &rider{read: read}
+	answer := &joinedAnswer{header: http.Header{"X": {"s3cret"}}, body: []byte("s3cret")}
 	return map[string]any{
 		"a route": r, "a pointer to a route": &r, "an exchange": ex, "a body": body, "a head": &head{line: "POST " + raw + " HTTP/1.1"},
 		"feedback": &feedback{call: operator.Call{RequestID: "r1"}, route: r, body: body.head}, "a failure": f, "the settings": config, "a pointer to the settings": &config,
 		"the clients": config.Clients, "a credential": ex.cred, "a call": ex.call("POST"), "the proxy": p, "a context": ex.in(t.Context()),
+		"a rider": passenger, "a joined answer": answer, "a ride": ride{answer: answer}, "a batch": &joinedBatch{riders: []*rider{passenger}, exchange: ex},
 		"an attempt": &attempt{err: f, answer: bitrix24.Answer{}},
 	}
 }

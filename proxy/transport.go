@@ -13,6 +13,7 @@ type transport struct {
 	admitter admitter // makes the call wait for a slot
 	sender   sender   // sends it, and learns from the answer
 	resender resender // decides whether it is sent again
+	joiner   *joiner  // sends reads that wait in one batch
 	journal  journal
 }
 
@@ -20,11 +21,15 @@ type transport struct {
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ex := exchangeOf(req.Context())
 	ex.repeatable = isRepeatable(ex, req)
+	resp, granted, err := t.joiner.travel(req, ex)
+	if resp != nil || err != nil {
+		return resp, err
+	}
 	var last *attempt // that is to be repeated
 	var reason bitrix24.Reason
 	var status int // of the last attempt's answer
 	for {
-		admitted, err := t.admitter.admit(req.Context(), ex, reason == refused)
+		admitted, err := t.admitter.admitUnless(req.Context(), ex, reason == refused, &granted)
 		if last != nil {
 			if err != nil && keeps(ex, reason, err) {
 				return last.deliver(req.Context())

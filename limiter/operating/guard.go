@@ -162,6 +162,19 @@ func (p *Pass) Done(now time.Time, a Answer) {
 	}
 }
 
+// Holds reports whether the calls of a budget are held, or only let in to see whether
+// they still have to be.
+func (g *Guard) Holds(now time.Time, k Key) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	b := g.upstreams[k.Upstream][k]
+	if b == nil {
+		return false
+	}
+	b.expire(now)
+	return b.held()
+}
+
 // RetryAfter is when a caller should repeat a call that the upstream refused for
 // its operating time. It is known, from the upstream, without a limit too.
 func (g *Guard) RetryAfter(now time.Time, k Key) time.Duration {

@@ -21,12 +21,18 @@ type Time struct {
 	// then.
 	ResetAt time.Time
 
+	// Duration is how long the portal worked on the call, 0 if the answer does not say.
+	Duration time.Duration
+
 	// Finish is when the portal finished the call, by its own clock.
 	Finish time.Time
 }
 
 // maxUnix bounds ResetAt: the first second of the year 2200.
 const maxUnix = 7258118400
+
+// maxDuration bounds Duration, in seconds.
+const maxDuration = 3600
 
 // timeOf reads the value of the member time. It leaves out what it cannot read.
 func timeOf(raw json.RawMessage) Time {
@@ -51,6 +57,8 @@ func (t *Time) set(name, text string) {
 		t.Operating, t.HasOperating = seconds, true
 	case "operating_reset_at":
 		t.ResetAt = instant(seconds)
+	case "duration":
+		t.Duration = time.Duration(min(seconds, maxDuration) * float64(time.Second))
 	case "finish":
 		t.Finish = instant(seconds)
 	}

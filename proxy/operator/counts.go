@@ -14,6 +14,10 @@ func (c counts) note(e Event) {
 		c.callEnded(e)
 	case CallSentAgain:
 		c.Resend(e.Portal, string(e.Reason))
+	case Joined:
+		c.Batch(e.Portal, e.Reads)
+	case SentAlone:
+		c.Fallback(e.Portal, string(e.Reason))
 	case AttemptBegan:
 		c.AttemptStarted(e.Portal)
 	case AttemptEnded:

@@ -81,6 +81,18 @@ type (
 	}
 )
 
+// Joined says that reads of several calls are sent in one batch, which the proxy makes.
+type Joined struct {
+	Call
+	Reads int
+}
+
+// SentAlone says that a read that could have been in a batch is sent alone.
+type SentAlone struct {
+	Call
+	Reason bitrix24.Reason
+}
+
 // Reasons that an event may have beside those that callers read: the answers to
 // these calls have no "proxy" object.
 const (
