@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -16,21 +15,24 @@ import (
 // A child is a process that serves, of which CPU time and memory are read.
 type child struct {
 	base  string // its address
+	admin string // for operators; "" if it has none
 	cmd   *exec.Cmd
-	stdin io.Closer
+	end   func() // asks it to end
 }
 
 // startChild starts this program in a role.
-func startChild(role, upstream string) (*child, error) {
+func startChild(role, upstream, plan string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	c := &child{cmd: exec.Command(self, serveArg, role, upstream)}
+	c := &child{cmd: exec.Command(self, serveArg, role, upstream, plan)}
 	c.cmd.Stderr = os.Stderr
-	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
+	stdin, err := c.cmd.StdinPipe()
+	if err != nil {
 		return nil, err
 	}
+	c.end = func() { stdin.Close() }
 	stdout, err := c.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -38,17 +40,17 @@ func startChild(role, upstream string) (*child, error) {
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
-	c.base, err = bufio.NewReader(stdout).ReadString('\n')
+	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
 		c.stop()
 		return nil, fmt.Errorf("%s did not start: %w", role, err)
 	}
-	c.base = strings.TrimSpace(c.base)
+	c.base, c.admin, _ = strings.Cut(strings.TrimSpace(line), " ")
 	return c, nil
 }
 
 func (c *child) stop() {
-	c.stdin.Close()
+	c.end()
 	c.cmd.Wait()
 }
 
@@ -59,13 +61,45 @@ var errNoProc = errors.New("CPU time and memory of a process are read from /proc
 
 // cpu is the CPU time that the child has used, its user's and the system's.
 func (c *child) cpu() (time.Duration, error) {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
-	if err != nil {
-		return 0, errNoProc
+	var ticks int
+	for _, pid := range c.pids() {
+		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return 0, errNoProc
+		}
+		// The name of the program, in brackets, may hold spaces.
+		fields := bytes.Fields(content[bytes.LastIndexByte(content, ')')+1:])
+		user, errUser := strconv.Atoi(string(fields[11]))
+		system, errSystem := strconv.Atoi(string(fields[12]))
+		if err := errors.Join(errUser, errSystem); err != nil {
+			return 0, err
+		}
+		ticks += user + system
 	}
-	// The name of the program, in brackets, may hold spaces.
-	fields := bytes.Fields(content[bytes.LastIndexByte(content, ')')+1:])
-	user, errUser := strconv.Atoi(string(fields[11]))
-	system, errSystem := strconv.Atoi(string(fields[12]))
-	return time.Duration(user+system) * tick, errors.Join(errUser, errSystem)
+	return time.Duration(ticks) * tick, nil
+}
+
+// pids are the process and those that it started.
+func (c *child) pids() []int {
+	own := c.cmd.Process.Pid
+	pids := []int{own}
+	workers, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", own, own))
+	for worker := range strings.FieldsSeq(string(workers)) {
+		if pid, err := strconv.Atoi(worker); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// memory is how many bytes the child holds.
+func (c *child) memory() (bytes int64) {
+	for _, pid := range c.pids() {
+		content, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+		if fields := strings.Fields(string(content)); len(fields) > 1 {
+			pages, _ := strconv.ParseInt(fields[1], 10, 64)
+			bytes += pages * int64(os.Getpagesize())
+		}
+	}
+	return bytes
 }

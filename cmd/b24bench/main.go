@@ -34,8 +34,8 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) == 3 && args[0] == serveArg {
-		return serve(args[1], args[2], os.Stdin, stdout)
+	if len(args) == 4 && args[0] == serveArg {
+		return serve(args[1], args[2], args[3], os.Stdin, stdout)
 	}
 	o, err := parse(args, stdout)
 	switch {
@@ -43,6 +43,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	case o.overhead:
 		return overhead(ctx, o, stdout)
+	case o.peers:
+		return comparePeers(ctx, o, stdout)
 	}
 	var reports []report
 	if o.proxy != "" {

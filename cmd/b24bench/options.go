@@ -33,7 +33,7 @@ type options struct {
 	mix    bool
 	json   bool
 
-	overhead bool
+	overhead, peers bool
 }
 
 // parse reads the command line. If it asks for help, parse writes the help to
@@ -58,6 +58,9 @@ func parse(args []string, stdout io.Writer) (o options, err error) {
 	if o.overhead {
 		o.calls, o.last = unlessSet(flags, "n", o.calls, overheadCallers), unlessSet(flags, "for", o.last, overheadRound)
 	}
+	if o.peers {
+		o.calls, o.last = unlessSet(flags, "n", o.calls, peerGreedy), unlessSet(flags, "for", o.last, peerRound)
+	}
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unknown argument %q", flags.Arg(0))
 	}
@@ -78,6 +81,7 @@ func (o *options) define(flags *flag.FlagSet) {
 	flags.TextVar((*b24sim.Duration)(&o.last), "for", b24sim.Duration(0), "keep -n callers calling for this `duration`, each with one call after the other")
 	flags.BoolVar(&o.mix, "mix", false, "mix reads, writes, batches and wrong calls; the simulated portal fails now and then")
 	flags.BoolVar(&o.overhead, "overhead", false, "measure what b24proxy costs beside a bare httputil.ReverseProxy where no limit is in force; -n is the number of callers, -for the time of a round")
+	flags.BoolVar(&o.peers, "peers", false, "compare b24proxy with a bare httputil.ReverseProxy, nginx and haproxy, as far as they are installed; -n is the number of greedy callers, -for the time with a limit")
 	flags.BoolVar(&o.json, "json", false, "print JSON")
 }
 

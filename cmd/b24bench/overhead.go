@@ -36,14 +36,14 @@ type overheadReport struct {
 // overhead sends calls in turn straight to a portal, through a bare
 // httputil.ReverseProxy and through b24proxy, each a process of its own.
 func overhead(ctx context.Context, o options, w io.Writer) error {
-	portal, err := startChild(rolePortal, "")
+	portal, err := startChild(rolePortal, "", unlimited)
 	if err != nil {
 		return err
 	}
 	defer portal.stop()
 	rivals := []*rival{{name: "straight to the portal", child: portal}}
 	for _, r := range []*rival{{name: "bare ReverseProxy", role: roleBare}, {name: "b24proxy", role: roleOurs}} {
-		if r.child, err = startChild(r.role, portal.base); err != nil {
+		if r.child, err = startChild(r.role, portal.base, unlimited); err != nil {
 			return err
 		}
 		defer r.child.stop()

@@ -26,15 +26,23 @@ const serveArg = "serve"
 
 // The children.
 const (
-	rolePortal = "portal"   // answers each call with the same 3.5 kB
-	roleBare   = "bare"     // httputil.ReverseProxy and nothing else
-	roleOurs   = "b24proxy" // with no limit in force
+	rolePortal = "portal" // answers each call with the same 3.5 kB
+	roleBare   = "bare"   // httputil.ReverseProxy and nothing else
+	roleOurs   = "b24proxy"
 )
 
-// serve is the child in a role. Its upstream is the base address of a portal.
-func serve(role, upstream string, stdin io.Reader, stdout io.Writer) error {
-	to, err := url.Parse(upstream)
-	if err != nil {
+// unlimited is the plan without a limit.
+const unlimited = "unlimited"
+
+// waitForAll is longer than any call of a benchmark waits for its slot.
+const waitForAll = 10 * time.Hour
+
+// serve is the child in a role. Its upstream is the base address of a portal; only
+// b24proxy keeps to the plan.
+func serve(role, upstream, plan string, stdin io.Reader, stdout io.Writer) error {
+	to, errURL := url.Parse(upstream)
+	limit, err := limiter.ParsePlan(plan)
+	if err = errors.Join(err, errURL); err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -43,14 +51,15 @@ func serve(role, upstream string, stdin io.Reader, stdout io.Writer) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	go func() { defer stop(); io.Copy(io.Discard, stdin) }()
+	if role == roleOurs {
+		return serveOurs(ctx, listener, to, limit, stdout)
+	}
 	fmt.Fprintf(stdout, "http://%s\n", listener.Addr())
 	switch role {
 	case rolePortal:
 		return serveUntil(ctx, listener, http.HandlerFunc(answerAll))
 	case roleBare:
 		return serveUntil(ctx, listener, bare(to))
-	case roleOurs:
-		return serveOurs(ctx, listener, to)
 	}
 	return fmt.Errorf("no child %q", role)
 }
@@ -87,23 +96,25 @@ func bare(to *url.URL) http.Handler {
 	}
 }
 
-func serveOurs(ctx context.Context, l net.Listener, to *url.URL) error {
+// serveOurs prints the address for operators, too.
+func serveOurs(ctx context.Context, l net.Listener, to *url.URL, plan limiter.Plan, stdout io.Writer) error {
 	admin, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(stdout, "http://%s http://%s\n", l.Addr(), admin.Addr())
 	p := proxy.New(proxy.Config{
 		Upstream:        to,
-		Plan:            limiter.Unlimited,
-		QueueWait:       time.Minute,
-		QueueDepth:      1000,
+		Plan:            plan,
+		QueueWait:       waitForAll,
+		QueueDepth:      20_000,
 		UpstreamTimeout: 65 * time.Second,
 		MaxBody:         100 << 20,
 		SpoolLimit:      1 << 30,
 		OperatingLimit:  480 * time.Second,
 		Normalize:       true,
 		MetricsPortals:  1000,
-		Log:             slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log:             slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	return p.Serve(ctx, proxy.Listeners{Clients: l, Admin: admin}, time.Second)
 }

@@ -1,0 +1,302 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"b24proxy/proxy/b24sim"
+)
+
+// What -peers does, unless -n and -for say otherwise.
+const (
+	peerGreedy    = 60 // callers of the greedy client
+	peerRound     = 30 * time.Second
+	peerLeaving   = 20 // callers that leave before their turn
+	peerLost      = 10 // writes whose answer is lost
+	peerPatience  = 300 * time.Millisecond
+	peerRest      = time.Second // after which a refused caller calls again
+	quietInterval = 2 * time.Second
+)
+
+// A peerReport says how one proxy did in front of the same portal, under the same load.
+type peerReport struct {
+	Name         string  `json:"name"`
+	Skipped      string  `json:"skipped,omitempty"` // why
+	UseOfLimit   float64 `json:"use_of_limit"`      // calls that the portal took, of those that it could take
+	Refused      int     `json:"refused"`           // answers to callers that are not a success
+	QuietP50     float64 `json:"quiet_p50"`         // seconds that the quiet client waited for an answer
+	QuietMost    float64 `json:"quiet_most"`        // the longest
+	RanForNobody int     `json:"ran_for_nobody"`    // calls that came to the portal after their callers left
+	RanTwice     int     `json:"ran_twice"`         // writes, sent once, whose answer was lost
+	PerSecond    float64 `json:"per_second"`        // calls, without a limit
+	CPU          float64 `json:"cpu"`               // seconds a call, without a limit
+	Memory       int64   `json:"memory_bytes"`      // after that
+}
+
+// A peer is a proxy that can be put before a portal.
+type peer struct {
+	name  string
+	start func(ctx context.Context, upstream string, o options, limited bool) (*child, error)
+}
+
+func peersOf() []peer {
+	ourselves := func(role string) func(context.Context, string, options, bool) (*child, error) {
+		return func(_ context.Context, upstream string, o options, limited bool) (*child, error) {
+			plan := unlimited
+			if limited {
+				plan = o.plan.String()
+			}
+			return startChild(role, upstream, plan)
+		}
+	}
+	return []peer{
+		{"bare ReverseProxy", ourselves(roleBare)},
+		{"nginx limit_req", nginx.start},
+		{"haproxy queue", haproxy.start},
+		{"b24proxy", ourselves(roleOurs)},
+	}
+}
+
+// comparePeers puts each proxy before the same portal, one after the other.
+func comparePeers(ctx context.Context, o options, w io.Writer) error {
+	var reports []peerReport
+	for _, p := range peersOf() {
+		r := peerReport{Name: p.name}
+		if err := r.measure(ctx, p, o); err != nil {
+			r = peerReport{Name: p.name, Skipped: err.Error()}
+		}
+		reports = append(reports, r)
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+	}
+	if o.json {
+		return json.NewEncoder(w).Encode(reports)
+	}
+	printPeers(w, o, reports)
+	return nil
+}
+
+func (r *peerReport) measure(ctx context.Context, p peer, o options) error {
+	return errors.Join(r.measureLimited(ctx, p, o), r.measureFree(ctx, p, o))
+}
+
+// measureLimited loads the proxy with a greedy client, a quiet one, and callers that
+// leave. Then it lets answers be lost.
+func (r *peerReport) measureLimited(ctx context.Context, p peer, o options) error {
+	portal, err := startTalliedPortal(o)
+	if err != nil {
+		return err
+	}
+	defer portal.server.Close()
+	proxy, err := p.start(ctx, portal.base, o, true)
+	if err != nil {
+		return err
+	}
+	defer proxy.stop()
+	began := time.Now()
+	loaded, enough := context.WithTimeout(ctx, o.last)
+	defer enough()
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	for i := range o.calls {
+		running.Go(func() {
+			refused := callUntil(loaded, proxy.base+"/rest/1/greedy/crm.deal.list", i)
+			mu.Lock()
+			defer mu.Unlock()
+			r.Refused += refused
+		})
+	}
+	var quiet load
+	running.Go(func() {
+		c := newCaller(proxy.base, "/rest/2/quiet/crm.deal.list", 4)
+		defer c.close()
+		quiet = c.callEvery(ctx, quietInterval, o.last)
+	})
+	running.Go(func() { leaveEarly(ctx, proxy.base, portal, o.last/3) })
+	running.Wait()
+	r.UseOfLimit = float64(portal.accepted()) / (float64(o.plan.Burst) + o.plan.Rate*time.Since(began).Seconds())
+	r.Refused += quiet.failed
+	r.QuietP50, r.QuietMost = quiet.quantile(0.5).Seconds(), quiet.quantile(1).Seconds()
+	r.RanForNobody = portal.ranForNobody()
+	loseAnswers(ctx, proxy.base)
+	r.RanTwice = portal.ranTwice()
+	return nil
+}
+
+// callUntil makes one call after the other until ctx ends, and returns how many failed.
+// A caller that is refused rests before the next one.
+func callUntil(ctx context.Context, address string, n int) (refused int) {
+	c := newCaller(address, fmt.Sprintf("?caller=%d", n), 1)
+	defer c.close()
+	for ctx.Err() == nil {
+		if !c.call(ctx) && ctx.Err() == nil {
+			refused++
+			sleep(ctx, peerRest)
+		}
+	}
+	return refused
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// leaveEarly makes calls whose callers leave before their turn comes.
+func leaveEarly(ctx context.Context, base string, portal *talliedPortal, after time.Duration) {
+	sleep(ctx, after)
+	var running sync.WaitGroup
+	for i := range peerLeaving {
+		running.Go(func() {
+			id := fmt.Sprintf("left-%d", i)
+			patience, leave := context.WithTimeout(ctx, peerPatience)
+			defer leave()
+			c := newCaller(base, "/rest/1/greedy/crm.deal.add?id="+id, 1)
+			defer c.close()
+			c.call(patience)
+			portal.left(id)
+		})
+	}
+	running.Wait()
+}
+
+// loseAnswers sends writes, each once, when the proxy has a connection that it used
+// before. The portal runs each, and cuts the connection.
+func loseAnswers(ctx context.Context, base string) {
+	once := &http.Transport{DisableKeepAlives: true} // net/http sends a GET again if a kept connection breaks
+	for i := range peerLost {
+		for _, path := range []string{"/rest/3/writer/profile", fmt.Sprintf("/rest/3/writer/crm.deal.add?id=lost-%d", i)} {
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
+			if err != nil {
+				return
+			}
+			if resp, err := once.RoundTrip(r); err == nil {
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+		}
+	}
+}
+
+// measureFree counts calls, CPU time and memory where no limit is in force.
+func (r *peerReport) measureFree(ctx context.Context, p peer, o options) error {
+	portal, err := startChild(rolePortal, "", unlimited)
+	if err != nil {
+		return err
+	}
+	defer portal.stop()
+	proxy, err := p.start(ctx, portal.base, o, false)
+	if err != nil {
+		return err
+	}
+	defer proxy.stop()
+	free := rival{child: proxy}
+	o.calls, o.last = overheadCallers, min(o.last, overheadRound)
+	for range 6 { // the first one warms up
+		if err := free.round(ctx, o); err != nil {
+			return err
+		}
+	}
+	var perSecond []float64
+	for _, round := range free.rounds[1:] {
+		perSecond = append(perSecond, round.perSecond())
+	}
+	r.PerSecond, r.CPU, r.Memory = median(perSecond), free.cpuOfACall(), proxy.memory()
+	return nil
+}
+
+// A talliedPortal is a simulated portal that notes which calls came, and when.
+type talliedPortal struct {
+	*portal
+	mu       sync.Mutex
+	came     map[string][]time.Time // by id
+	leftAt   map[string]time.Time
+	limited  int // calls that count
+	refusals *b24sim.Portal
+}
+
+func startTalliedPortal(o options) (*talliedPortal, error) {
+	o.mix, o.speed = false, 1
+	p, err := startPortal(o)
+	if err != nil {
+		return nil, err
+	}
+	t := &talliedPortal{portal: p, came: make(map[string][]time.Time), leftAt: make(map[string]time.Time), refusals: p.portal}
+	p.server.Handler = t
+	return t, nil
+}
+
+func (t *talliedPortal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := r.URL.Query().Get("id")
+	t.mu.Lock()
+	t.limited++
+	if id != "" {
+		t.came[id] = append(t.came[id], time.Now())
+	}
+	t.mu.Unlock()
+	if len(id) > 4 && id[:4] == "lost" {
+		panic(http.ErrAbortHandler) // it ran, and its answer is lost
+	}
+	t.portal.portal.ServeHTTP(w, r)
+}
+
+func (t *talliedPortal) left(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.leftAt[id] = time.Now()
+}
+
+// accepted is how many calls the portal took.
+func (t *talliedPortal) accepted() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.limited - t.refusals.Refused()
+}
+
+func (t *talliedPortal) ranForNobody() (n int) {
+	const onTheWay = 50 * time.Millisecond
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, at := range t.leftAt {
+		if slices.ContainsFunc(t.came[id], func(came time.Time) bool { return came.After(at.Add(onTheWay)) }) {
+			n++
+		}
+	}
+	return n
+}
+
+func (t *talliedPortal) ranTwice() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, came := range t.came {
+		if len(came) > 1 {
+			n++
+		}
+	}
+	return n
+}
+
+func printPeers(w io.Writer, o options, reports []peerReport) {
+	fmt.Fprintf(w, "plan %v of the portal; %d greedy callers and a quiet one for %v; %d callers leave after %v; %d writes lose their answer; then %d callers without a limit; %s, %d CPUs\n\n",
+		o.plan, o.calls, o.last, peerLeaving, peerPatience, peerLost, overheadCallers, runtime.Version(), runtime.NumCPU())
+	fmt.Fprintf(w, "%-18s %8s %8s %10s %10s %8s %6s %8s %8s %8s\n", "", "of limit", "refused", "quiet p50", "quiet most", "for none", "twice", "calls/s", "CPU", "memory")
+	for _, r := range reports {
+		if r.Skipped != "" {
+			fmt.Fprintf(w, "%-18s %s\n", r.Name, r.Skipped)
+			continue
+		}
+		fmt.Fprintf(w, "%-18s %7.0f%% %8d %10s %10s %8d %6d %8.0f %8s %6dMB\n", r.Name, 100*r.UseOfLimit, r.Refused,
+			short(seconds(r.QuietP50)), short(seconds(r.QuietMost)), r.RanForNobody, r.RanTwice, r.PerSecond, micro(r.CPU), r.Memory>>20)
+	}
+}
