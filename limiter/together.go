@@ -13,7 +13,7 @@ var ErrTaken = errors.New("limiter: the call was taken along with another slot")
 
 // firstTogether is how many calls of a group are assumed to share a slot until that is
 // seen.
-const firstTogether = 10
+const firstTogether = 25
 
 // together counts the waiting calls by group, to estimate how many slots they need.
 type together struct {
