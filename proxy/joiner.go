@@ -47,7 +47,9 @@ func (j *joiner) travel(req *http.Request, ex *exchange) (resp *http.Response, g
 			return j.arrive(req, ex, came.answer), nil, nil
 		case err != nil && !isTaken:
 			return nil, nil, err
-		case !isTaken && !j.depart(req, ex, admitted):
+		case isTaken:
+			ex.takenAlong++
+		case !j.depart(req, ex, admitted):
 			return nil, &admitted, nil
 		}
 		if came, err = r.wait(ex); err != nil {

@@ -20,7 +20,7 @@ func (ex *exchange) call(httpMethod string) operator.Call {
 func (ex *exchange) ended(httpMethod string) operator.CallEnded {
 	e := operator.CallEnded{
 		Call: ex.call(httpMethod), Outcome: ex.outcome(), Status: ex.status, Code: ex.code(), IsError: ex.isError(), Source: ex.source(),
-		Attempts: ex.attempts, Took: time.Since(ex.began),
+		Attempts: ex.attempts, TakenAlong: ex.takenAlong, Took: time.Since(ex.began),
 		Urgency: ex.urgency, Queued: ex.queueTime, Estimated: ex.estimatedWait, LeftQueue: ex.leftQueue, Rejection: ex.rejection(),
 		GotSlot: ex.route.call.REST() && ex.attempts > 0 && ex.wouldFail == nil, PortalTime: ex.portalTime,
 	}

@@ -1,5 +1,6 @@
 // Command b24bench shows what b24proxy is for: it sends the same calls at once
-// straight to a portal and through the proxy, and prints a table of both.
+// straight to a portal, through the proxy, and through one that joins reads, and
+// prints a table of the three.
 //
 // Without arguments it needs nothing else: the portal is simulated, and simulator
 // and proxy run in this process. The portal's time can be faster than real time;
@@ -61,7 +62,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return printTable(stdout, o, reports)
 }
 
-// compare sends the calls to a portal, then to a fresh one through a proxy.
+// compare sends the calls to a portal, then to a fresh one through a proxy, then to
+// another through a proxy that joins reads.
 func compare(ctx context.Context, o options, stderr io.Writer) ([]report, error) {
 	portal, err := startPortal(o)
 	if err != nil {
@@ -70,31 +72,42 @@ func compare(ctx context.Context, o options, stderr io.Writer) ([]report, error)
 	defer portal.stop()
 	straight := send(ctx, "straight to the portal", target{base: portal.base}, o, stderr)
 
+	straight.PortalRefused = portal.portal.Refused()
+
+	through, err := throughProxy(ctx, "through b24proxy", false, o, stderr)
+	if err != nil {
+		return nil, err
+	}
+	joined, err := throughProxy(ctx, "through b24proxy, reads joined", true, o, stderr)
+	return []report{straight, through, joined}, err
+}
+
+// throughProxy sends the calls to a fresh portal through a proxy.
+func throughProxy(ctx context.Context, name string, join bool, o options, stderr io.Writer) (report, error) {
 	fresh, err := startPortal(o)
 	if err != nil {
-		return nil, err
+		return report{}, err
 	}
 	defer fresh.stop()
-	gateway, err := startProxy(o, fresh.base)
+	gateway, err := startProxy(o, fresh.base, join)
 	if err != nil {
-		return nil, err
+		return report{}, err
 	}
 	defer gateway.stop()
-	through := send(ctx, "through b24proxy", target{base: gateway.base}, o, stderr)
-	through.PortalRefused = fresh.portal.Refused()
-	straight.PortalRefused = portal.portal.Refused()
-	return []report{straight, through}, nil
+	r := send(ctx, name, target{base: gateway.base}, o, stderr)
+	r.PortalRefused = fresh.portal.Refused()
+	return r, nil
 }
 
 func printTable(w io.Writer, o options, reports []report) error {
 	printHead(w, o)
-	fmt.Fprintf(w, "%-24s %6s %8s %7s %8s %9s %8s %8s\n", "", "ok", "refused", "failed", "time", "of least", "p50", "p99")
+	fmt.Fprintf(w, "%-30s %6s %8s %7s %8s %9s %8s %8s\n", "", "ok", "refused", "failed", "time", "of least", "p50", "p99")
 	for _, r := range reports {
 		share := "-"
 		if r.OK == o.calls && o.last == 0 && r.ShareOfLeast > 0 {
-			share = fmt.Sprintf("%.1f %%", 100*r.ShareOfLeast)
+			share = fmt.Sprintf("%.*f %%", map[bool]int{true: 1}[r.ShareOfLeast < 10], 100*r.ShareOfLeast)
 		}
-		fmt.Fprintf(w, "%-24s %6d %8d %7d %8s %9s %8s %8s\n", r.Name, r.OK, r.Refused, r.Failed,
+		fmt.Fprintf(w, "%-30s %6d %8d %7d %8s %9s %8s %8s\n", r.Name, r.OK, r.Refused, r.Failed,
 			short(r.Time()), share, short(seconds(r.P50)), short(seconds(r.P99)))
 	}
 	printErrors(w, reports)

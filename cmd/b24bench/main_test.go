@@ -105,15 +105,18 @@ func TestRun(t *testing.T) {
 	var reports []report
 	decoder := json.NewDecoder(&out)
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&reports); err != nil || len(reports) != 2 {
-		t.Fatalf("got %+v (%v), want two reports", reports, err)
+	if err := decoder.Decode(&reports); err != nil || len(reports) != 3 {
+		t.Fatalf("got %+v (%v), want three reports", reports, err)
 	}
-	straight, through := reports[0], reports[1]
+	straight, through, joined := reports[0], reports[1], reports[2]
 	if straight.Refused == 0 || straight.OK+straight.Refused != 80 || straight.PortalRefused != straight.Refused {
 		t.Errorf("straight: got %+v, want some refused and none failed", straight)
 	}
 	if through.OK != 80 || through.Refused+through.Failed+through.PortalRefused != 0 || through.Errors != nil {
 		t.Errorf("through the proxy: got %+v, want 80 successes and nothing else", through)
+	}
+	if joined.OK != 80 || joined.Refused+joined.Failed+joined.PortalRefused != 0 || joined.Seconds > through.Seconds/2 {
+		t.Errorf("with reads joined: got %+v, want 80 successes within less than half of %v s", joined, through.Seconds)
 	}
 	const least = 3 // seconds: (80 - 50) / 2, at five times real time
 	if through.Seconds < least || through.ShareOfLeast > 1 || through.P50 > through.P99 || through.P99 > through.Seconds {
@@ -140,13 +143,15 @@ func TestTable(t *testing.T) {
 	err = printTable(&out, o, []report{
 		{Name: "straight to the portal", OK: 50, Refused: 149, Failed: 1, Seconds: 0.0301, ShareOfLeast: 249, P50: 0.02, P99: 0.03, Errors: map[string]int{"PORTAL_NOT_NAMED": 1}},
 		{Name: "through b24proxy", OK: 200, Seconds: 7.571, ShareOfLeast: 0.9906, P50: 2.5, P99: 7.5},
+		{Name: "through b24proxy, reads joined", OK: 200, Seconds: 0.5, ShareOfLeast: 15, P50: 0.2, P99: 0.5},
 	})
 	const want = `200 calls at once; plan standard (burst 50, rate 2 per second); the portal runs 10 times as fast as real time
 least possible time, (calls - burst) / rate: 75.00s for the portal, 7.50s here
 
-                             ok  refused  failed     time  of least      p50      p99
-straight to the portal       50      149       1     30ms         -     20ms     30ms
-through b24proxy            200        0       0    7.57s    99.1 %    2.50s    7.50s
+                                   ok  refused  failed     time  of least      p50      p99
+straight to the portal             50      149       1     30ms         -     20ms     30ms
+through b24proxy                  200        0       0    7.57s    99.1 %    2.50s    7.50s
+through b24proxy, reads joined    200        0       0    500ms    1500 %    200ms    500ms
 
 straight to the portal: 1 × PORTAL_NOT_NAMED (name the portal with -portal)
 `

@@ -13,9 +13,9 @@ import (
 	"b24proxy/proxy/b24sim"
 )
 
-const usage = `b24bench sends the same calls at once straight to a simulated portal and through
-b24proxy, and prints a table of both. With -proxy it sends them through a proxy
-that runs already.
+const usage = `b24bench sends the same calls at once straight to a simulated portal, through
+b24proxy, and through b24proxy that joins reads, and prints a table of the three.
+With -proxy it sends them through a proxy that runs already.
 
 `
 

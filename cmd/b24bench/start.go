@@ -57,7 +57,7 @@ type gateway struct {
 
 // startProxy starts a proxy whose rate is as many times higher as the portal's
 // time is faster.
-func startProxy(o options, portal string) (*gateway, error) {
+func startProxy(o options, portal string, join bool) (*gateway, error) {
 	upstream, err := url.Parse(portal)
 	if err != nil {
 		return nil, err
@@ -76,6 +76,7 @@ func startProxy(o options, portal string) (*gateway, error) {
 		Plan:            limiter.Plan{Rate: o.plan.Rate * o.speed, Burst: o.plan.Burst},
 		QueueWait:       2*o.real(o.least()) + time.Minute,
 		QueueDepth:      o.calls,
+		Autobatch:       join,
 		UpstreamTimeout: time.Minute,
 		MaxBody:         1 << 20,
 		Normalize:       true,

@@ -190,6 +190,7 @@ func (s settings) config(log *slog.Logger) proxy.Config {
 		SpoolLimit:      int64(s.SpoolLimit),
 		Normalize:       bool(s.Normalize),
 		OperatingLimit:  time.Duration(s.OperatingLimit),
+		Autobatch:       s.Autobatch == autobatchReads,
 		Observe:         s.Mode == modeObserve,
 		MetricsPortals:  int(s.MetricsPortals),
 		PProf:           bool(s.PProf),

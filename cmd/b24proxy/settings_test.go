@@ -160,7 +160,7 @@ func TestFaultsHideSecrets(t *testing.T) {
 		"PLAN=" + hook, "PORTAL_PLANS=" + hook, "PORTAL_PLANS=" + hook + "=standard", "PORTAL_PLANS=acme.bitrix24.com=" + hook,
 		"CONNECT_TO=acme.bitrix24.com=" + hook, "CONNECT_TO=" + hook + "=10.0.0.5:443", "UPSTREAM_CA_FILE=" + hook,
 		"QUEUE_WAIT=" + hook, "MAX_BODY=" + hook, "LOG_LEVEL=" + hook, "NORMALIZE=" + hook, "QUEUE_DEPTH=" + hook, "LOG_FORMAT=" + hook,
-		"STATE_FILE=" + hook + "state", "CA_DIR=" + hook, "MODE=" + hook,
+		"STATE_FILE=" + hook + "state", "CA_DIR=" + hook, "MODE=" + hook, "AUTOBATCH=" + hook,
 		"OUTBOUND_PROXY=socks5://user:s3cret@proxy.example:1080", "OUTBOUND_PROXY=http://user:s3cret@proxy.example:3128/path",
 		"OUTBOUND_PROXY=http://user:s3cret@[proxy", "OUTBOUND_PROXY=user:s3cret@proxy.example:3128",
 		"CLIENT_KEYS=crm=s3cretkey", "REDIS_URL=redis://:s3cret@redis.example:6379",
@@ -245,7 +245,7 @@ func TestGoodSettings(t *testing.T) {
 		"PORTAL_PLANS=acme.bitrix24.com=enterprise,*.example.org=unlimited", "QUEUE_WAIT=0s", "QUEUE_WAIT=1m30s", "QUEUE_DEPTH=0", "IN_FLIGHT=4",
 		"CONNECT_TO=*.bitrix24.com=10.0.0.5:443", "CONNECT_TO=acme.bitrix24.com=[::1]:443", "OUTBOUND_PROXY=http://user:password@proxy.example:3128",
 		"MAX_BODY=0", "MAX_BODY=1", "MAX_BODY=64GiB", "MAX_BODY=512KiB", "NORMALIZE=false", "PPROF=1", "LOG_LEVEL=WARN", "LOG_FORMAT=json", "LOG_CALLS=all",
-		"MODE=enforce", "MODE=observe", "OPERATING_LIMIT=0s", "STATE_FILE=" + filepath.Join(t.TempDir(), "state"), "CA_DIR=" + t.TempDir(), "CA_DIR=" + filepath.Join(t.TempDir(), "ca") + "/", "EGRESS_ID=default", "AUTOBATCH=off",
+		"MODE=enforce", "MODE=observe", "OPERATING_LIMIT=0s", "STATE_FILE=" + filepath.Join(t.TempDir(), "state"), "CA_DIR=" + t.TempDir(), "CA_DIR=" + filepath.Join(t.TempDir(), "ca") + "/", "EGRESS_ID=default", "AUTOBATCH=off", "AUTOBATCH=reads",
 	} {
 		t.Run(setting+" is accepted", func(t *testing.T) {
 			if got := fault(t, prefix+setting); got != "" {

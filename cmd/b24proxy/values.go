@@ -35,6 +35,7 @@ type (
 	size      int64
 	flag      bool
 	logLevel  slog.Level
+	autobatch string
 	logFormat string
 	logCalls  string
 	mode      string
@@ -242,6 +243,9 @@ const (
 	modeEnforce mode = "enforce"
 	modeObserve mode = "observe"
 
+	autobatchOff   autobatch = "off"
+	autobatchReads autobatch = "reads"
+
 	logText logFormat = "text"
 	logJSON logFormat = "json"
 
@@ -250,6 +254,10 @@ const (
 )
 
 func (m *mode) UnmarshalText(text []byte) error { return choose(m, text, modeEnforce, modeObserve) }
+
+func (a *autobatch) UnmarshalText(text []byte) error {
+	return choose(a, text, autobatchOff, autobatchReads)
+}
 
 func (f *logFormat) UnmarshalText(text []byte) error { return choose(f, text, logText, logJSON) }
 

@@ -32,6 +32,8 @@ func portal() dashboard {
 				"How many calls waited how long before the proxy sent them.",
 				this(`sum by (le) (increase(b24proxy_queue_wait_seconds_bucket{$this}[$__rate_interval]))`)),
 		}},
+		heading("Reads that travel together (B24PROXY_AUTOBATCH)"),
+		row{9, joined()},
 		heading("Time"),
 		row{9, []panel{
 			quantiles("Time for clients",
@@ -109,6 +111,27 @@ func limit() []panel {
 			query{this(`max(b24proxy_operating_ratio{$this})`), "most expensive method"},
 			query{`vector(1)`, "limit"}).
 			with("limit", dashed(), unfilled(), colour("text")),
+	}
+}
+
+func joined() []panel {
+	const none = "no reads were sent together in this time"
+	return []panel{
+		stacked("Reads by batch", "reqps",
+			"Reads per second that were sent in a batch with others, and those that were sent alone although reads travel together.",
+			query{this(`sum(rate(b24proxy_autobatch_calls_total{$this}[$__rate_interval]))`), "together"},
+			query{this(`sum(rate(b24proxy_autobatch_fallbacks_total{$this}[$__rate_interval]))`), "alone"}).
+			with("together", colour("green")).
+			with("alone", colour("yellow")).
+			empty(none),
+		lines("Reads in a batch", "short",
+			"How many reads a batch carries, on average. It begins with ten of a method and grows when they are fast.",
+			query{this(`sum(rate(b24proxy_autobatch_size_sum{$this}[$__rate_interval])) / sum(rate(b24proxy_autobatch_size_count{$this}[$__rate_interval])) >= 0`), "reads"}).
+			empty(none),
+		stacked("Sent alone by reason", "reqps",
+			"Reads per second that were sent alone although reads travel together, by the reason: a parameter that a batch cannot carry, or what went wrong in a batch.",
+			query{this(`sum by (reason) (rate(b24proxy_autobatch_fallbacks_total{$this}[$__rate_interval])) > 0`), "{{reason}}"}).
+			empty("no read was sent alone in this time"),
 	}
 }
 

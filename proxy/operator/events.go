@@ -27,15 +27,16 @@ func (c Call) about() Call { return c }
 // CallEnded says that the client has its answer, or will get none.
 type CallEnded struct {
 	Call
-	Outcome  metrics.Outcome
-	Status   int             // that the client got; 0: none
-	Code     bitrix24.Code   // of the error that it ended with, as its sender spelt it
-	IsError  bool            // it ended with an error, whose code may be empty
-	Source   metrics.Source  // where that arose
-	Reason   bitrix24.Reason // why it failed
-	Executed bitrix24.Ran    // all attempts considered
-	Attempts int             // sent to the portal
-	Took     time.Duration   // all in all
+	Outcome    metrics.Outcome
+	Status     int             // that the client got; 0: none
+	Code       bitrix24.Code   // of the error that it ended with, as its sender spelt it
+	IsError    bool            // it ended with an error, whose code may be empty
+	Source     metrics.Source  // where that arose
+	Reason     bitrix24.Reason // why it failed
+	Executed   bitrix24.Ran    // all attempts considered
+	Attempts   int             // sent to the portal
+	TakenAlong int             // of them, with the slot of another call
+	Took       time.Duration   // all in all
 
 	Urgency   int
 	Queued    time.Duration   // spent waiting for slots

@@ -87,6 +87,8 @@ func (h *history) note(now time.Time, e Event) (news Event) {
 	switch e := e.(type) {
 	case CallEnded:
 		h.ended(now, e)
+	case Joined:
+		h.joined(now, e)
 	case ErrorSeen:
 		h.errorSeen(now, e)
 	case PortalReached:
@@ -125,6 +127,15 @@ func (h *history) ended(now time.Time, e CallEnded) {
 		case e.Outcome == metrics.MethodError:
 			s.methodErrors++
 		}
+	}
+}
+
+func (h *history) joined(now time.Time, e Joined) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range []*interval{h.ofLocked(now, e.Portal).series.at(now.Sub(h.began)), h.all.at(now.Sub(h.began))} {
+		s.joined += int32(e.Reads)
+		s.batches++
 	}
 }
 
@@ -282,7 +293,7 @@ func (n *notes) errorsStatus() errorsStatus {
 
 func minuteOf(s interval) minuteStatus {
 	return minuteStatus{
-		Calls: s.calls, Failed: s.failed, MethodErrors: s.methodErrors, Refused: s.refused,
+		Calls: s.calls, Failed: s.failed, MethodErrors: s.methodErrors, Refused: s.refused, Joined: s.joined, Batches: s.batches,
 		MostWaiting: s.waiting, LongestWaitSeconds: roundTo(s.longest.Seconds(), 3),
 	}
 }

@@ -37,6 +37,18 @@ func TestHistoryCountsCalls(t *testing.T) {
 	}
 }
 
+// Reads that were sent together are counted with their batches.
+func TestHistoryCountsJoinedReads(t *testing.T) {
+	h := newHistory(epochAt(0))
+	h.note(epochAt(1), Joined{Call: Call{Portal: acme}, Reads: 17})
+	h.note(epochAt(2), Joined{Call: Call{Portal: acme}, Reads: 3})
+	s := portalStatus{Portal: acme}
+	h.describe(epochAt(3), &s)
+	if got := s.LastMinute; got.Joined != 20 || got.Batches != 2 {
+		t.Errorf("got %d reads in %d batches, want 20 in 2", got.Joined, got.Batches)
+	}
+}
+
 // An attempt is refused when the portal itself says so, for its rate limit.
 func TestHistoryCountsErrors(t *testing.T) {
 	for _, c := range []struct {

@@ -21,6 +21,8 @@ type interval struct {
 	failed       int32 // of them: by the portal, on the network, or refused here
 	methodErrors int32 // of them: answered with a method's own error
 	refused      int32 // attempts that the portal refused for its rate limit
+	joined       int32 // reads that were sent in a batch with others
+	batches      int32 // of them
 	waiting      int32 // the most calls that were seen waiting
 	longest      time.Duration
 }
@@ -45,6 +47,8 @@ func (s *series) lastMinute(since time.Duration) (sum interval) {
 		sum.failed += o.failed
 		sum.methodErrors += o.methodErrors
 		sum.refused += o.refused
+		sum.joined += o.joined
+		sum.batches += o.batches
 		sum.waiting = max(sum.waiting, o.waiting)
 		sum.longest = max(sum.longest, o.longest)
 	}

@@ -119,6 +119,8 @@ type minuteStatus struct {
 	Failed             int32   `json:"failed"`        // by the portal, on the network, or refused here
 	MethodErrors       int32   `json:"method_errors"` // answered with a method's own error
 	Refused            int32   `json:"refused"`       // attempts refused by the portal's rate limit
+	Joined             int32   `json:"joined"`        // reads that were sent in a batch with others
+	Batches            int32   `json:"batches"`       // of them
 	MostWaiting        int32   `json:"most_waiting"`
 	LongestWaitSeconds float64 `json:"longest_wait_seconds"`
 }

@@ -44,7 +44,7 @@ func (u *usage) note(since time.Duration, e CallEnded) {
 	if !e.API.REST() {
 		return
 	}
-	one := useStatus{Calls: 1, Sent: int32(e.Attempts)}
+	one := useStatus{Calls: 1, Sent: int32(e.Attempts - e.TakenAlong)}
 	if e.Outcome == metrics.Rejected {
 		one.Refused = 1
 	}
