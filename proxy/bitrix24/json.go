@@ -61,7 +61,7 @@ func elements(b []byte) iter.Seq2[string, json.RawMessage] {
 // is valid JSON, of whatever kind. It is not before the end that this is known.
 func wholeText(text []byte, yield func(name string, value json.RawMessage)) bool {
 	t := jsonText{text: text}
-	ok := false
+	var ok bool
 	if t.next() == '{' {
 		ok = t.members(1, func(name string, value json.RawMessage) bool { yield(name, value); return true })
 	} else {
