@@ -46,6 +46,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return overhead(ctx, o, stdout)
 	case o.peers:
 		return comparePeers(ctx, o, stdout)
+	case o.memory:
+		return measureMemory(ctx, o, stdout)
 	case o.soak > 0:
 		return soak(ctx, o, stdout)
 	}

@@ -29,6 +29,8 @@ const (
 	rolePortal = "portal" // answers each call with the same 3.5 kB
 	roleBare   = "bare"   // httputil.ReverseProxy and nothing else
 	roleOurs   = "b24proxy"
+	roleSecure = "secure" // the portal, over TLS, under each name below example.com
+	roleMany   = "many"   // b24proxy for that
 )
 
 // unlimited is the plan without a limit.
@@ -51,8 +53,8 @@ func serve(role, upstream, plan string, stdin io.Reader, stdout io.Writer) error
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	go func() { defer stop(); io.Copy(io.Discard, stdin) }()
-	if role == roleOurs {
-		return serveOurs(ctx, listener, to, limit, stdout)
+	if role == roleOurs || role == roleMany {
+		return serveOurs(ctx, listener, to, limit, role == roleMany, stdout)
 	}
 	fmt.Fprintf(stdout, "http://%s\n", listener.Addr())
 	switch role {
@@ -60,6 +62,14 @@ func serve(role, upstream, plan string, stdin io.Reader, stdout io.Writer) error
 		return serveUntil(ctx, listener, http.HandlerFunc(answerAll))
 	case roleBare:
 		return serveUntil(ctx, listener, bare(to))
+	case roleSecure:
+		server := securePortal()
+		server.Listener.Close()
+		server.Listener = listener
+		server.StartTLS()
+		<-ctx.Done()
+		server.Close()
+		return nil
 	}
 	return fmt.Errorf("no child %q", role)
 }
@@ -97,13 +107,13 @@ func bare(to *url.URL) http.Handler {
 }
 
 // serveOurs prints the address for operators, too.
-func serveOurs(ctx context.Context, l net.Listener, to *url.URL, plan limiter.Plan, stdout io.Writer) error {
+func serveOurs(ctx context.Context, l net.Listener, to *url.URL, plan limiter.Plan, isForMany bool, stdout io.Writer) error {
 	admin, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "http://%s http://%s\n", l.Addr(), admin.Addr())
-	p := proxy.New(proxy.Config{
+	config := proxy.Config{
 		Upstream:        to,
 		Plan:            plan,
 		QueueWait:       waitForAll,
@@ -114,7 +124,16 @@ func serveOurs(ctx context.Context, l net.Listener, to *url.URL, plan limiter.Pl
 		OperatingLimit:  480 * time.Second,
 		Normalize:       true,
 		MetricsPortals:  1000,
+		PProf:           true,
 		Log:             slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
-	})
-	return p.Serve(ctx, proxy.Listeners{Clients: l, Admin: admin}, time.Second)
+	}
+	if isForMany {
+		pattern, err := proxy.ParseHostPattern("*.example.com")
+		if err != nil {
+			return err
+		}
+		config.Upstream, config.Roots, config.Portals = nil, rootsOfSecure(), []proxy.HostPattern{pattern}
+		config.ConnectTo = proxy.HostMap[string]{{Pattern: pattern, Value: to.Host}}
+	}
+	return proxy.New(config).Serve(ctx, proxy.Listeners{Clients: l, Admin: admin}, time.Second)
 }

@@ -205,13 +205,8 @@ func (c *child) holds() (p soakPart, err error) {
 		return p, errNoProc
 	}
 	p.Descriptors = len(files)
-	resp, err := http.Get(c.admin + "/metrics")
-	if err != nil {
-		return p, err
-	}
-	defer resp.Body.Close()
-	content, err := io.ReadAll(resp.Body)
-	if _, after, found := strings.Cut(string(content), "\ngo_goroutines "); found {
+	text, err := fetch(c.admin + "/metrics")
+	if _, after, found := strings.Cut(text, "\ngo_goroutines "); found {
 		fmt.Sscan(after, &p.Goroutines)
 	}
 	return p, err
