@@ -108,3 +108,10 @@ func TermsOf(p Plan) Terms {
 		Kept: 2 * kept.Seconds(), Longest: maxSleep.Seconds(), Rounding: rounding, Probe: probeInterval.Seconds(),
 	}
 }
+
+// A StoreState is whether a Store can be reached.
+type StoreState struct {
+	Up       bool
+	Since    time.Time // that it cannot
+	Replicas int       // that share the buckets; while it is away, as of when they were last seen
+}

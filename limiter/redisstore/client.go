@@ -1,9 +1,11 @@
 package redisstore
 
 import (
+	"context"
 	"errors"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,10 +24,19 @@ func Check(address string) error {
 	return client.Close()
 }
 
+// silence keeps go-redis from writing a line for each attempt to connect. The Store
+// logs what becomes of them.
+var silence = sync.OnceFunc(func() { redis.SetLogger(silent{}) })
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
 // newClient makes a client that connects when it is first used. Each step of a
 // request has the same bound, and all of them that of its context. A request is made
 // once: a script that was cut off may have run.
 func newClient(address string, bound time.Duration) (redis.UniversalClient, error) {
+	silence()
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
 		return nil, errors.New("it is not a URL such as redis://HOST:6379")

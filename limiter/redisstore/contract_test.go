@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,11 +56,13 @@ func (s server) replicas(t *testing.T, now func() time.Time) storetest.Harness {
 // patience is the bound in tests that do not test it: the machine may be busy.
 const patience = 10 * time.Second
 
+var quiet = slog.New(slog.DiscardHandler)
+
 // mustOpen opens a store that the test closes.
 func mustOpen(t *testing.T, c Config) *Store {
 	t.Helper()
 	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
+		c.Log = quiet
 	}
 	s, err := open(c, patience)
 	if err != nil {
@@ -104,6 +107,8 @@ func TestScriptIsLikeMemory(t *testing.T) {
 type process struct {
 	url     string
 	port    string
+	path    string
+	dir     string
 	command *exec.Cmd
 }
 
@@ -124,18 +129,19 @@ func startRedis(t *testing.T) *process {
 	}
 	_, port, _ := net.SplitHostPort(free.Addr().String())
 	free.Close()
-	p := &process{url: "redis://127.0.0.1:" + port, port: port}
-	p.start(t, path)
+	p := &process{url: "redis://127.0.0.1:" + port, port: port, path: path, dir: t.TempDir()}
+	t.Cleanup(p.kill)
+	p.restart(t)
 	return p
 }
 
-func (p *process) start(t *testing.T, path string) {
+// restart starts the server, which has kept nothing.
+func (p *process) restart(t *testing.T) {
 	t.Helper()
-	p.command = exec.Command(path, "--port", p.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	p.command = exec.Command(p.path, "--port", p.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", p.dir)
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.kill)
 	for range 500 {
 		if c, err := net.Dial("tcp", "127.0.0.1:"+p.port); err == nil {
 			c.Close()
@@ -150,6 +156,8 @@ func (p *process) kill() {
 	p.command.Process.Kill()
 	p.command.Wait()
 }
+
+func (p *process) signal(s syscall.Signal) { p.command.Process.Signal(s) }
 
 func (p *process) do(t *testing.T, args ...any) {
 	t.Helper()

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -48,10 +49,6 @@ type Config struct {
 	URL    string
 	Egress string // replicas with the same one share the limit of a portal
 	Log    Log
-
-	// Requested is called with the time that each request took, and whether it
-	// failed.
-	Requested func(took time.Duration, failed bool)
 }
 
 // Log has the methods of a slog.Logger that a Store needs.
@@ -74,6 +71,8 @@ type Store struct {
 	mu       sync.Mutex
 	away     *limiter.Away // nil: it is there
 	replicas int
+
+	requested atomic.Pointer[func(took time.Duration, failed bool)]
 }
 
 // Open begins to use a store, which need not be there yet. It fails if the address
@@ -106,17 +105,10 @@ func (s *Store) Close() error {
 }
 
 // State is whether the store is there.
-type State struct {
-	Up       bool
-	Since    time.Time // that it is away
-	Replicas int       // that share the buckets; while it is away, when they were last seen
-}
-
-// State describes the store.
-func (s *Store) State() State {
+func (s *Store) State() limiter.StoreState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	state := State{Up: s.away == nil, Replicas: s.replicas}
+	state := limiter.StoreState{Up: s.away == nil, Replicas: s.replicas}
 	if s.away != nil {
 		state.Since = s.away.Since
 	}
@@ -187,9 +179,12 @@ func (s *Store) isAway() *limiter.Away {
 	return s.away
 }
 
+// Watch has a function called for each request from now on.
+func (s *Store) Watch(requested func(took time.Duration, failed bool)) { s.requested.Store(&requested) }
+
 func (s *Store) took(began time.Time, err error) {
-	if s.config.Requested != nil {
-		s.config.Requested(time.Since(began), err != nil)
+	if requested := s.requested.Load(); requested != nil {
+		(*requested)(time.Since(began), err != nil)
 	}
 }
 

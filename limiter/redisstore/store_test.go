@@ -87,7 +87,8 @@ func TestStoreGoesAwayAndComesBack(t *testing.T) {
 	m := miniredis.RunT(t)
 	var log logbook
 	var failed sync.Map
-	s := mustOpen(t, Config{URL: "redis://" + m.Addr(), Egress: "e", Log: log.log(), Requested: func(_ time.Duration, f bool) { failed.Store(f, true) }})
+	s := mustOpen(t, Config{URL: "redis://" + m.Addr(), Egress: "e", Log: log.log()})
+	s.Watch(func(_ time.Duration, f bool) { failed.Store(f, true) })
 	if _, err := s.Sync(report); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,160 @@
+package redisstore
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"b24proxy/limiter"
+)
+
+// tenfold is the standard plan of an upstream that runs ten times as fast.
+var tenfold = limiter.Plan{Rate: 20, Burst: 50}
+
+// An upstream is the strictest that fits the documentation, ten times as fast: its
+// counter falls by two ten times a second, and counts what it refuses.
+type upstream struct {
+	mu      sync.Mutex
+	tick    time.Time
+	level   float64
+	refused int
+}
+
+func (u *upstream) arrive() (refused bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for ; !u.tick.After(time.Now()); u.tick = u.tick.Add(100 * time.Millisecond) {
+		u.level = max(0, u.level-2)
+	}
+	u.level++
+	if u.level > float64(tenfold.Burst) {
+		u.refused++
+		return true
+	}
+	return false
+}
+
+// A fleet is replicas that share a store and call one upstream.
+type fleet struct {
+	t        *testing.T
+	replicas []*limiter.Limiter
+	stores   []*Store
+	requests atomic.Int64
+	upstream upstream
+}
+
+func newFleet(t *testing.T, n int, url string) *fleet {
+	t.Helper()
+	f := &fleet{t: t, upstream: upstream{tick: time.Now()}}
+	for range n {
+		s, err := Open(Config{URL: url, Egress: "fleet", Log: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		s.Watch(func(time.Duration, bool) { f.requests.Add(1) })
+		f.stores = append(f.stores, s)
+		f.replicas = append(f.replicas, limiter.New(limiter.Config{
+			Plan: func(string) limiter.Plan { return tenfold }, Depth: 1000, Store: s,
+		}))
+	}
+	for _, s := range f.stores {
+		eventually(t, "all replicas know of all", func() bool { return s.State().Replicas == n || !s.State().Up })
+	}
+	return f
+}
+
+// call makes one call until it is accepted.
+func (f *fleet) call(replica int, client string) {
+	r := limiter.Request{Upstream: "u", Client: client, Wait: time.Hour}
+	for {
+		s, err := f.replicas[replica].Acquire(f.t.Context(), r)
+		if err != nil {
+			f.t.Errorf("replica %d: got %v, want a slot", replica, err)
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+		if r.Refused = f.upstream.arrive(); !r.Refused {
+			time.Sleep(10 * time.Millisecond)
+			s.Answered(limiter.Accepted)
+			return
+		}
+		s.Answered(limiter.Refused)
+	}
+}
+
+// all makes so many calls at once and returns how long they took.
+func (f *fleet) all(n int) time.Duration {
+	began := time.Now()
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { f.call(i%len(f.replicas), fmt.Sprint(i)) })
+	}
+	wg.Wait()
+	return time.Since(began)
+}
+
+// Replicas use the limit together about as well as one alone, and are not refused. A
+// call costs about one request to the store.
+func TestFleetKeepsOneLimit(t *testing.T) {
+	const calls = 250
+	least := time.Duration(float64(calls-tenfold.Burst) / tenfold.Rate * float64(time.Second))
+	for n, used := range map[int]float64{2: 0.95, 5: 0.93} {
+		t.Run(fmt.Sprintf("%d replicas", n), func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t, n, startRedis(t).url)
+			before := f.requests.Load()
+			took := f.all(calls)
+			t.Logf("%v, %.1f %% of the limit used, %.2f requests a call", took, 100*least.Seconds()/took.Seconds(), float64(f.requests.Load()-before)/calls)
+			if least.Seconds() < used*took.Seconds() {
+				t.Errorf("got %v, want %v %% of the limit used: %v is the least", took, 100*used, least)
+			}
+			if f.upstream.refused > 0 {
+				t.Errorf("got %d refusals, want none", f.upstream.refused)
+			}
+		})
+	}
+}
+
+// Whatever happens to the server in the middle of the load, no call fails, and hardly
+// one is refused.
+func TestFleetInTrouble(t *testing.T) {
+	const calls, mostRefused = 150, 3
+	for name, trouble := range map[string]func(t *testing.T, p *process){
+		"the server is killed":                 func(_ *testing.T, p *process) { p.kill() },
+		"the server is killed and begins anew": func(t *testing.T, p *process) { p.kill(); time.Sleep(time.Second); p.restart(t) },
+		"the server loses everything":          func(t *testing.T, p *process) { p.do(t, "flushall") },
+		"the server stands still for a second": func(_ *testing.T, p *process) {
+			p.signal(syscall.SIGSTOP)
+			time.Sleep(time.Second)
+			p.signal(syscall.SIGCONT)
+		},
+		"the server is full for a second": func(t *testing.T, p *process) {
+			p.do(t, "config", "set", "maxmemory", "1")
+			time.Sleep(time.Second)
+			p.do(t, "config", "set", "maxmemory", "0")
+		},
+		"the server's scripts are gone": func(t *testing.T, p *process) { p.do(t, "script", "flush") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := startRedis(t)
+			f := newFleet(t, 2, p.url)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				time.Sleep(time.Second)
+				trouble(t, p)
+			}()
+			took := f.all(calls)
+			<-done
+			t.Logf("%v, %d refused", took, f.upstream.refused)
+			if f.upstream.refused > mostRefused {
+				t.Errorf("got %d refusals, want %d at most", f.upstream.refused, mostRefused)
+			}
+		})
+	}
+}
