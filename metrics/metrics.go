@@ -61,6 +61,9 @@ type Metrics struct {
 	batches    *prometheus.CounterVec
 	fallbacks  *prometheus.CounterVec
 	batchSize  *prometheus.HistogramVec
+
+	storeDuration prometheus.Histogram
+	storeErrors   prometheus.Counter
 }
 
 // New makes and registers the collectors, also those of the Go runtime and of
@@ -111,6 +114,7 @@ func New(o Options) *Metrics {
 			"portal", "reason"),
 	}
 	m.makeBatches()
+	m.makeStore()
 	m.portals = newNames(o.Portals)
 	m.portals.begin = m.beginPortal
 	for _, name := range o.Clients {
@@ -161,7 +165,11 @@ var (
 // grow by at most 10 %. From the zero threshold, a millisecond, to 65 s there
 // are fewer than 140 of them, so usual durations never reach their bound.
 func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	return prometheus.NewHistogramVec(histogramOpts(name, help, buckets), labels)
+}
+
+func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
 		Namespace:                      namespace,
 		Name:                           name,
 		Help:                           help,
@@ -169,7 +177,7 @@ func histogram(name, help string, buckets []float64, labels ...string) *promethe
 		NativeHistogramBucketFactor:    1.1,
 		NativeHistogramZeroThreshold:   1.0 / 1024,
 		NativeHistogramMaxBucketNumber: 160,
-	}, labels)
+	}
 }
 
 // observe records a duration, with the request as its exemplar.

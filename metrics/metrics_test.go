@@ -27,6 +27,8 @@ func fed() *Metrics {
 	m := New(Options{Portals: 2, Version: "1.2.3", Revision: "abcdef", Clients: []string{"shop"}})
 	feed(m, "acme.bitrix24.com", "req-1")
 	m.WatchSpool(func() (memory, disk int64) { return 1, 2 })
+	m.WatchStore(func() bool { return true })
+	m.StoreRequest(time.Millisecond, false)
 	m.Watch(func() []Portal {
 		return []Portal{{Name: "acme.bitrix24.com", Capacity: 1000, Level: 20, Burst: 50, Rate: 2, PlanRate: 2}}
 	})

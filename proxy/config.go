@@ -31,6 +31,7 @@ type Config struct {
 	Autobatch       bool                  // reads that wait travel in one batch
 	Observe         bool                  // limits are not enforced; what enforcing would have done is counted
 	StateFile       limiter.Persister     // keeps the buckets over a restart; may be nil
+	Shared          SharedStore           // shares the buckets with other replicas; may be nil
 	StatePath       string                // of StateFile, for the log
 	Normalize       bool                  // errors get one shape
 	MetricsPortals  int                   // portals with labels of their own
@@ -42,6 +43,13 @@ type Config struct {
 	Revision        string
 	Log             *slog.Logger
 	LogAllCalls     bool // a line at info for every call, not only for failed ones
+}
+
+// A SharedStore shares buckets with other replicas. Package redisstore has one.
+type SharedStore interface {
+	limiter.Store
+	State() limiter.StoreState
+	Watch(requested func(took time.Duration, failed bool))
 }
 
 // PlanOf is the limit of a portal.

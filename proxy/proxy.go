@@ -55,6 +55,9 @@ func New(c Config) *Proxy {
 	p.overview = overview{config: &p.config, limiter: p.limiter, budgets: p.budgets, spool: spool, calls: &p.calls}
 	p.operator = operator.New(p.overview.operatorConfig())
 	p.journal = p.operator
+	if c.Shared != nil {
+		c.Shared.Watch(p.operator.StoreRequest)
+	}
 	p.secured = newTLSListener(&p.config, p.refusal)
 	p.receiver = receiver{
 		clients: &p.config.Clients, failures: access.NewFailures(), journal: p.journal,
@@ -76,14 +79,18 @@ func New(c Config) *Proxy {
 }
 
 func newLimiter(c *Config) *limiter.Limiter {
-	return limiter.New(limiter.Config{
+	config := limiter.Config{
 		Plan:      c.PlanOf,
 		Depth:     c.QueueDepth,
 		InFlight:  c.InFlight,
 		Observe:   c.Observe,
 		Persister: c.StateFile,
 		Warn:      c.Log.Warn,
-	})
+	}
+	if c.Shared != nil {
+		config.Store = c.Shared
+	}
+	return limiter.New(config)
 }
 
 func (p *Proxy) newTransport(router *router, spool *spool) *transport {

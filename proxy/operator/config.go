@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"b24proxy/limiter"
 	"b24proxy/metrics"
 )
 
@@ -19,6 +20,8 @@ type Config struct {
 	Expected          metrics.Expected
 	Log               *slog.Logger
 	LogAllCalls       bool // a line at info for every call, not only for failed ones
+
+	Shared func() limiter.StoreState // the store that is shared with other replicas; nil: none
 
 	// What the proxy holds now. Both must be quick, and safe for concurrent use.
 	Snapshot func() Snapshot
@@ -38,7 +41,8 @@ type Store string
 
 const (
 	InMemory Store = "memory"
-	InFile   Store = "file" // they survive a restart
+	InFile   Store = "file"  // they survive a restart
+	InRedis  Store = "redis" // they are shared with other replicas
 )
 
 // A Snapshot is what the proxy holds at one moment, for all portals together.

@@ -1,9 +1,25 @@
 package operator
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/pprof"
+	"time"
 )
+
+// storeDetail says whether the shared store is there. The proxy is ready without it.
+func (o *Operator) storeDetail() string {
+	if o.config.Shared == nil {
+		return ""
+	}
+	s := o.config.Shared()
+	if s.Up {
+		return fmt.Sprintf("shared store: up; replicas: %d\n", s.Replicas)
+	}
+	return fmt.Sprintf("shared store: away since %s; this replica goes on alone with its share of the limits; replicas when it was last reached: %d\n",
+		s.Since.UTC().Format(time.RFC3339), s.Replicas)
+}
 
 // Handler serves operators: the status page and its JSON, metrics, health and
 // readiness, and profiles where they are switched on.
@@ -19,7 +35,7 @@ func (o *Operator) Handler() http.Handler {
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 			return
 		}
-		w.Write([]byte("ready\n"))
+		io.WriteString(w, "ready\n"+o.storeDetail())
 	})
 	if o.config.PProf {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)

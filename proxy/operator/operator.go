@@ -37,7 +37,15 @@ func New(c Config) *Operator {
 		s := c.Snapshot()
 		return s.MemoryBytes, s.DiskBytes
 	})
+	if c.Shared != nil {
+		o.metrics.WatchStore(func() bool { return c.Shared().Up })
+	}
 	return o
+}
+
+// StoreRequest counts a request to the shared store.
+func (o *Operator) StoreRequest(took time.Duration, failed bool) {
+	o.metrics.StoreRequest(took, failed)
 }
 
 // Record counts, logs and remembers an event as one of this moment.

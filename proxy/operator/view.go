@@ -201,10 +201,7 @@ func someOf(names []string) string {
 }
 
 func (s *status) facts() string {
-	store := "state in memory"
-	if s.Store.Kind == InFile {
-		store = "state kept in a file"
-	}
+	store := map[Store]string{InMemory: "state in memory", InFile: "state kept in a file", InRedis: "limits shared with other replicas"}[s.Store.Kind]
 	up := time.Duration(s.Proxy.UptimeSeconds) * time.Second
 	facts := []string{s.Proxy.Version, string(s.Proxy.Mode), "up " + span(up), store}
 	return strings.Join(facts, " · ")
