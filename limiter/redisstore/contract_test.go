@@ -59,7 +59,7 @@ const patience = 10 * time.Second
 var quiet = slog.New(slog.DiscardHandler)
 
 // mustOpen opens a store that the test closes.
-func mustOpen(t *testing.T, c Config) *Store {
+func mustOpen(t testing.TB, c Config) *Store {
 	t.Helper()
 	if c.Log == nil {
 		c.Log = quiet
@@ -114,7 +114,7 @@ type process struct {
 
 // startRedis starts a redis-server on a free port that keeps nothing on disk, or
 // skips the test where it is not installed.
-func startRedis(t *testing.T) *process {
+func startRedis(t testing.TB) *process {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil && os.Getenv("CI") == "true" {
@@ -136,7 +136,7 @@ func startRedis(t *testing.T) *process {
 }
 
 // restart starts the server, which has kept nothing.
-func (p *process) restart(t *testing.T) {
+func (p *process) restart(t testing.TB) {
 	t.Helper()
 	p.command = exec.Command(p.path, "--port", p.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", p.dir)
 	if err := p.command.Start(); err != nil {

@@ -140,7 +140,7 @@ func (s *Store) beat(ctx context.Context) {
 	s.took(began, err)
 	if err != nil {
 		if ctx.Err() != context.Canceled {
-			s.goneAway(began, err)
+			s.goneAway(err)
 		}
 		return
 	}
@@ -149,12 +149,13 @@ func (s *Store) beat(ctx context.Context) {
 
 func (s *Store) replicasKey() string { return "b24:{" + s.config.Egress + "}:replicas" }
 
-// goneAway notes that the store is away, and returns since when.
-func (s *Store) goneAway(since time.Time, err error) *limiter.Away {
+// goneAway notes that the store is away since now, and returns that. The request may
+// have begun long ago, if the process stood still: the others had the store meanwhile.
+func (s *Store) goneAway(err error) *limiter.Away {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.away == nil {
-		s.away = &limiter.Away{Since: since, Replicas: s.replicas, Cause: err}
+		s.away = &limiter.Away{Since: time.Now(), Replicas: s.replicas, Cause: err}
 		s.config.Log.Warn("the shared store is away; this replica goes on alone with its share of the limit",
 			"error", err, "replicas", s.replicas)
 	}
@@ -204,7 +205,7 @@ func (s *Store) Sync(r limiter.Report) (limiter.Reply, error) {
 	}
 	s.took(began, err)
 	if err != nil {
-		away := s.goneAway(began, err)
+		away := s.goneAway(err)
 		select {
 		case s.hurry <- struct{}{}: // it may be there again at once
 		default:
