@@ -43,7 +43,9 @@ func (x *experience) learn(r *rider, p joining.Part) {
 	default:
 		x.misfits.Succeeded(now, r.ownName())
 		x.misfits.Succeeded(now, r.read.Group)
-		x.pace.Took(r.paceKey(), p.Took)
+		if p.Took >= 0 {
+			x.pace.Took(r.paceKey(), p.Took)
+		}
 	}
 }
 

@@ -260,7 +260,8 @@ func (b *joinedBatch) settle() {
 		b.lost()
 		return
 	}
-	content, err := at.readAll()
+	content, release, err := b.readAll()
+	defer release()
 	switch a := at.answer; {
 	case err != nil, a.Kind == bitrix24.KindNoAnswer && !lasts(at.status), a.Kind == bitrix24.KindSystemError && a.Executed() != bitrix24.RanNo:
 		b.lost()
@@ -362,24 +363,38 @@ func (b *joinedBatch) tell(r *rider, came ride) {
 // maxJoined bounds the answer of a batch.
 const maxJoined = 64 << 20
 
-var errJoinedTooLong = errors.New("the answer of the batch is too long")
+var errNoRoomToJoin = errors.New("the answer of the batch is too long to be held")
 
-// readAll reads an answer to its end and decodes it.
-func (at *attempt) readAll() ([]byte, error) {
-	defer at.resp.Body.Close()
-	from := io.Reader(at.resp.Body)
-	decoder, known := decoderOf(at.resp.Header, from)
-	switch {
-	case !known:
-		return nil, errJoinedTooLong
-	case decoder != nil:
+// readAll reads the answer to its end and decodes it. The room for it is taken from the
+// spool; release gives it back.
+func (b *joinedBatch) readAll() (content []byte, release func(), err error) {
+	resp := b.attempt.resp
+	defer resp.Body.Close()
+	from := io.Reader(resp.Body)
+	if decoder, known := decoderOf(resp.Header, from); !known {
+		return nil, func() {}, errNoRoomToJoin
+	} else if decoder != nil {
 		from = decoder
 	}
-	content, err := io.ReadAll(io.LimitReader(from, maxJoined+1))
-	if err == nil && len(content) > maxJoined {
-		err = errJoinedTooLong
+	r := &roomyReader{from: from, room: &b.joiner.spool.memory}
+	content, err = io.ReadAll(r)
+	return content, func() { r.room.give(r.taken) }, err
+}
+
+// A roomyReader takes the room for what it reads.
+type roomyReader struct {
+	from  io.Reader
+	room  *room
+	taken int64
+}
+
+func (r *roomyReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	if r.taken+int64(n) > maxJoined || !r.room.take(int64(n), r.room.size/8) {
+		return 0, errNoRoomToJoin
 	}
-	return content, err
+	r.taken += int64(n)
+	return n, err
 }
 
 func bytesBody(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }

@@ -577,3 +577,43 @@ func resultOf(w *httptest.ResponseRecorder) string {
 	text, _ := json.Marshal(fields)
 	return string(text)
 }
+
+// The answer of a batch may be long. If there is no room for it, its reads are sent in
+// smaller ones.
+func TestLongAnswerOfABatch(t *testing.T) {
+	for name, c := range map[string]struct {
+		room int64 // for answers; 0: all
+		want string
+	}{
+		"there is room":              {0, "[1 10]"},
+		"there is room for a half":   {300 << 10, "[1 10 5 5]"},
+		"there is room for one read": {60 << 10, "[1 10 5 1 1 1 1 1 5 1 1 1 1 1]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				portal := new(readingPortal)
+				padding := strings.Repeat("ä", 20<<10)
+				portal.batch = func(_ int, commands map[string]string) (int, string) {
+					return 200, strings.ReplaceAll(portal.answerAll(commands), "crm.deal.get?", padding)
+				}
+				p := joiningProxy(t, nil).behind(portal)
+				memory := &p.reverse.Transport.(*transport).joiner.spool.memory
+				if c.room > 0 {
+					memory.take(memory.size*7/8-c.room, 0)
+				}
+				before := memory.used.Load()
+				for i, w := range p.together(10, numbered) {
+					if w.Code != 200 || !strings.Contains(w.Body.String(), fmt.Sprintf("äID=%d", i)) && !strings.Contains(w.Body.String(), `"crm.deal.get"`) {
+						t.Errorf("read %d: got %d %.100s, want its result", i, w.Code, w.Body)
+					}
+				}
+				if got := fmt.Sprint(portal.sizes()); got != c.want {
+					t.Errorf("got requests of %s reads, want %s", got, c.want)
+				}
+				if got := memory.used.Load(); got != before {
+					t.Errorf("got %d bytes held at the end, want %d as before", got, before)
+				}
+			})
+		})
+	}
+}

@@ -19,7 +19,8 @@ type Part struct {
 	// Body is the answer that the read would have got alone.
 	Body []byte
 
-	// Took is how long the portal worked on the read.
+	// Took is how long the portal worked on the read, and below 0 if the answer does not
+	// say.
 	Took time.Duration
 }
 
@@ -111,13 +112,12 @@ func members(raw []byte) (values map[string]json.RawMessage, ok bool) {
 func (a *answer) part(key string) Part {
 	result, total, next, spent := a.results[key], a.totals[key], a.nexts[key], a.times[key]
 	failure, hasFailed := a.failures[key]
-	took, isTime := duration(spent)
 	switch {
 	case hasFailed:
 		return Part{Alone: Error, Refused: isNotAllowed(failure)}
 	case result == nil:
 		return Part{Alone: Missing}
-	case !isTime || !isCount(total) || !isCount(next):
+	case !bytes.HasPrefix(spent, []byte("{")) || !isCount(total) || !isCount(next):
 		return Part{Alone: Unclear}
 	}
 	var b bytes.Buffer
@@ -133,19 +133,19 @@ func (a *answer) part(key string) Part {
 		}
 	}
 	b.WriteByte('}')
-	return Part{Body: b.Bytes(), Took: took}
+	return Part{Body: b.Bytes(), Took: duration(spent)}
 }
 
 // isCount reports whether a value is absent or an integer.
 func isCount(raw json.RawMessage) bool { return raw == nil || integer.Match(raw) }
 
-// duration reads the duration from a time, and reports whether that is one.
-func duration(raw json.RawMessage) (took time.Duration, isTime bool) {
-	var t struct{ Duration *float64 }
-	if !bytes.HasPrefix(raw, []byte("{")) || json.Unmarshal(raw, &t) != nil || t.Duration == nil || *t.Duration < 0 || *t.Duration > 3600 {
-		return 0, false
+// duration reads the duration from a time.
+func duration(raw json.RawMessage) time.Duration {
+	t := struct{ Duration float64 }{-1}
+	if json.Unmarshal(raw, &t) != nil || t.Duration < 0 || t.Duration > 3600 {
+		return -1
 	}
-	return time.Duration(*t.Duration * float64(time.Second)), true
+	return time.Duration(t.Duration * float64(time.Second))
 }
 
 func isNotAllowed(failure json.RawMessage) bool {

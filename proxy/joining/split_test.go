@@ -51,11 +51,11 @@ func TestSplitSendsAlone(t *testing.T) {
 		"an error beside a result": {batchOf(`{"c0":1,"c1":2}`, `{"c1":{"error":""}}`, `[]`, `[]`, `{`+ok+`,"c1":`+spent+`}`), Part{Alone: Error}},
 		"a method that is not allowed": {batchOf(`{"c0":1}`, `{"c1":{"error":"ERROR_BATCH_METHOD_NOT_ALLOWED","error_description":"x"}}`, `[]`, `[]`, `{`+ok+`}`),
 			Part{Alone: Error, Refused: true}},
-		"no result":                 {batchOf(`{"c0":1}`, `[]`, `[]`, `[]`, `{`+ok+`,"c1":`+spent+`}`), Part{Alone: Missing}},
-		"no time":                   {batchOf(`{"c0":1,"c1":2}`, `[]`, `[]`, `[]`, `{`+ok+`}`), Part{Alone: Unclear}},
-		"a time without its length": {batchOf(`{"c0":1,"c1":2}`, `[]`, `[]`, `[]`, `{`+ok+`,"c1":{"start":1}}`), Part{Alone: Unclear}},
-		"a total that is text":      {batchOf(`{"c0":1,"c1":2}`, `[]`, `{"c1":"5"}`, `[]`, `{`+ok+`,"c1":`+spent+`}`), Part{Alone: Unclear}},
-		"a next that is null":       {batchOf(`{"c0":1,"c1":2}`, `[]`, `[]`, `{"c1":null}`, `{`+ok+`,"c1":`+spent+`}`), Part{Alone: Unclear}},
+		"no result":             {batchOf(`{"c0":1}`, `[]`, `[]`, `[]`, `{`+ok+`,"c1":`+spent+`}`), Part{Alone: Missing}},
+		"no time":               {batchOf(`{"c0":1,"c1":2}`, `[]`, `[]`, `[]`, `{`+ok+`}`), Part{Alone: Unclear}},
+		"a time that is a list": {batchOf(`{"c0":1,"c1":2}`, `[]`, `[]`, `[]`, `{`+ok+`,"c1":[]}`), Part{Alone: Unclear}},
+		"a total that is text":  {batchOf(`{"c0":1,"c1":2}`, `[]`, `{"c1":"5"}`, `[]`, `{`+ok+`,"c1":`+spent+`}`), Part{Alone: Unclear}},
+		"a next that is null":   {batchOf(`{"c0":1,"c1":2}`, `[]`, `[]`, `{"c1":null}`, `{`+ok+`,"c1":`+spent+`}`), Part{Alone: Unclear}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			parts := Split([]byte(c.body), 2)
@@ -66,6 +66,16 @@ func TestSplitSendsAlone(t *testing.T) {
 				t.Errorf("got %s, alone for %q, refused %v, want alone for %q, refused %v", got.Body, got.Alone, got.Refused, c.want.Alone, c.want.Refused)
 			}
 		})
+	}
+}
+
+// A time that does not say how long a read took is passed on all the same.
+func TestSplitWithoutADuration(t *testing.T) {
+	for _, spent := range []string{`{}`, `{"start":1}`, `{"duration":null}`, `{"duration":"x"}`, `{"duration":-1}`, `{"duration":1e9}`} {
+		p := Split([]byte(batchOf(`{"c0":1}`, `[]`, `[]`, `[]`, `{"c0":`+spent+`}`)), 1)[0]
+		if want := `{"result":1,"time":` + spent + `}`; string(p.Body) != want || p.Took >= 0 {
+			t.Errorf("got %s, %v, want %s and an unknown duration", p.Body, p.Took, want)
+		}
 	}
 }
 
