@@ -90,10 +90,16 @@ func readSettings(environ []string) (s settings, unknown []string, err error) {
 			unknown = append(unknown, name)
 		}
 	}
+	for i, fault := range faults {
+		faults[i] = errors.New(lineEnds.Replace(fault.Error()))
+	}
 	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	slices.Sort(unknown)
 	return s, unknown, errors.Join(faults...)
 }
+
+// lineEnds keeps each fault in one line, whatever a value has.
+var lineEnds = strings.NewReplacer("\n", `\n`, "\r", `\r`)
 
 // blanks removes the settings that hold only spaces, and returns a fault for
 // each: an empty list would allow what the owner meant to restrict.
