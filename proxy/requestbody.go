@@ -32,7 +32,7 @@ const (
 	bodyTime     = 10 * time.Minute // how long a body may take at any rate
 	bodyRate     = 1 << 10          // bytes for which it may take another second
 
-	firstStep = 512     // bytes of memory that a body takes at first
+	firstStep = 512     // bytes of memory that a body takes at first, unless it is shorter
 	beginning = 4 << 10 // bytes of a body that may use the room of the headers, since they name the caller
 )
 
@@ -78,6 +78,9 @@ func (b *body) read(w http.ResponseWriter, r *http.Request, limit int64) error {
 	defer control.SetReadDeadline(time.Time{})
 	defer context.AfterFunc(r.Context(), patient.stop)()
 
+	if n := r.ContentLength; 0 < n && n < firstStep && b.takeMemory(n, 0) {
+		b.head = make([]byte, 0, n)
+	}
 	more, err := b.fill(from)
 	if err == nil && more {
 		err = b.spill(from)
