@@ -106,10 +106,15 @@ func (x *examination) readHead() bitrix24.Verdict {
 	}
 }
 
+// leastRead is the room for which an answer is read on; its last read finds only the end.
+const leastRead = 512
+
 // readSome reads more of the beginning and reports whether that is all of the answer,
 // as far as it can be decoded.
 func (x *examination) readSome() (whole bool) {
-	x.text = slices.Grow(x.text, 4<<10)
+	if cap(x.text)-len(x.text) < leastRead {
+		x.text = slices.Grow(x.text, 4<<10)
+	}
 	free := x.text[len(x.text):cap(x.text)]
 	if x.decoder == nil {
 		n, err := x.body.Read(free)
