@@ -108,16 +108,23 @@ func (r *rival) steady(ctx context.Context, o options) {
 
 func (r *rival) report(bare *rival) overheadReport {
 	s := overheadReport{Name: r.name, SteadyP50: r.quiet.quantile(0.5).Seconds(), SteadyP99: r.quiet.quantile(0.99).Seconds()}
-	var perSecond, throughput []float64
+	var throughput []float64
 	for i, round := range r.rounds[1:] {
 		s.Calls, s.Failed = s.Calls+round.calls, s.Failed+round.failed
-		perSecond = append(perSecond, round.perSecond())
 		throughput = append(throughput, round.perSecond()/bare.rounds[1+i].perSecond())
 	}
-	s.PerSecond, s.ThroughputShare = median(perSecond), median(throughput)
+	s.PerSecond, s.ThroughputShare = r.perSecond(), median(throughput)
 	s.CPU = r.cpuOfACall()
 	s.CPUShare = s.CPU / bare.cpuOfACall()
 	return s
+}
+
+func (r *rival) perSecond() float64 {
+	var all []float64
+	for _, round := range r.rounds[1:] {
+		all = append(all, round.perSecond())
+	}
+	return median(all)
 }
 
 // cpuOfACall is in seconds.

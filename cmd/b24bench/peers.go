@@ -24,6 +24,7 @@ const (
 	peerPatience  = 300 * time.Millisecond
 	peerRest      = time.Second // after which a refused caller calls again
 	quietInterval = 2 * time.Second
+	peerRounds    = 15
 )
 
 // A peerReport says how one proxy did in front of the same portal, under the same load.
@@ -65,28 +66,25 @@ func peersOf() []peer {
 	}
 }
 
-// comparePeers puts each proxy before the same portal, one after the other.
+// comparePeers puts each proxy before the same portal, one after the other, and then all
+// of them in turn before one without a limit.
 func comparePeers(ctx context.Context, o options, w io.Writer) error {
-	var reports []peerReport
-	for _, p := range peersOf() {
-		r := peerReport{Name: p.name}
-		if err := r.measure(ctx, p, o); err != nil {
-			r = peerReport{Name: p.name, Skipped: err.Error()}
+	peers := peersOf()
+	reports := make([]peerReport, len(peers))
+	for i, p := range peers {
+		reports[i].Name = p.name
+		if err := reports[i].measureLimited(ctx, p, o); err != nil {
+			reports[i] = peerReport{Name: p.name, Skipped: err.Error()}
 		}
-		reports = append(reports, r)
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
+	}
+	if err := errors.Join(measureFree(ctx, peers, reports, o), context.Cause(ctx)); err != nil {
+		return err
 	}
 	if o.json {
 		return json.NewEncoder(w).Encode(reports)
 	}
 	printPeers(w, o, reports)
 	return nil
-}
-
-func (r *peerReport) measure(ctx context.Context, p peer, o options) error {
-	return errors.Join(r.measureLimited(ctx, p, o), r.measureFree(ctx, p, o))
 }
 
 // measureLimited loads the proxy with a greedy client, a quiet one, and callers that
@@ -190,29 +188,39 @@ func loseAnswers(ctx context.Context, base string) {
 }
 
 // measureFree counts calls, CPU time and memory where no limit is in force.
-func (r *peerReport) measureFree(ctx context.Context, p peer, o options) error {
+func measureFree(ctx context.Context, peers []peer, reports []peerReport, o options) error {
 	portal, err := startChild(rolePortal, "", unlimited)
 	if err != nil {
 		return err
 	}
 	defer portal.stop()
-	proxy, err := p.start(ctx, portal.base, o, false)
-	if err != nil {
-		return err
-	}
-	defer proxy.stop()
-	free := rival{child: proxy}
-	o.calls, o.last = overheadCallers, min(o.last, overheadRound)
-	for range 6 { // the first one warms up
-		if err := free.round(ctx, o); err != nil {
+	free := make([]rival, len(peers))
+	for i, p := range peers {
+		if reports[i].Skipped != "" {
+			continue
+		}
+		if free[i].child, err = p.start(ctx, portal.base, o, false); err != nil {
 			return err
 		}
+		defer free[i].child.stop()
 	}
-	var perSecond []float64
-	for _, round := range free.rounds[1:] {
-		perSecond = append(perSecond, round.perSecond())
+	o.calls, o.last = overheadCallers, min(o.last, overheadRound)
+	for range peerRounds + 1 { // the first one warms up
+		for i := range free {
+			if free[i].child == nil {
+				continue
+			}
+			if err := free[i].round(ctx, o); err != nil {
+				return err
+			}
+		}
 	}
-	r.PerSecond, r.CPU, r.Memory = median(perSecond), free.cpuOfACall(), proxy.memory()
+	for i := range free {
+		if free[i].child != nil {
+			reports[i].PerSecond, reports[i].CPU = free[i].perSecond(), free[i].cpuOfACall()
+			reports[i].Memory = free[i].child.memory()
+		}
+	}
 	return nil
 }
 

@@ -14,7 +14,7 @@ import (
 // caller is refused, and no write runs twice.
 func TestPeers(t *testing.T) {
 	var out bytes.Buffer
-	err := run(t.Context(), strings.Fields("-peers -n 5 -for 300ms -plan 1000/50 -json"), &out, io.Discard)
+	err := run(t.Context(), strings.Fields("-peers -n 5 -for 100ms -plan 1000/50 -json"), &out, io.Discard)
 	var reports []peerReport
 	if err != nil || json.Unmarshal(out.Bytes(), &reports) != nil || len(reports) != len(peersOf()) {
 		t.Fatalf("got %s (%v), want a report for each", out.Bytes(), err)
