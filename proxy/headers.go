@@ -28,6 +28,9 @@ func setOf(names ...string) map[string]bool {
 // X-Request-Id, the portal gets the id that the log has.
 func stripOwnHeaders(h http.Header, id string) {
 	for name := range h {
+		if isOfNoConcern(name) {
+			continue
+		}
 		plain := cgiName(name)
 		if ownHeaders[plain] || strings.HasPrefix(plain, "x-forwarded") || imitatedHeaders[plain] && !strings.EqualFold(plain, name) {
 			delete(h, name)
@@ -37,6 +40,16 @@ func stripOwnHeaders(h http.Header, id string) {
 		h.Set("X-Request-Id", id)
 	}
 	stripPreferences(h)
+}
+
+// isOfNoConcern reports whether a header is one of those that most requests have, which
+// pass.
+func isOfNoConcern(name string) bool {
+	switch name {
+	case "Accept", "Accept-Encoding", "Authorization", "Content-Length", "Content-Type", "User-Agent", "X-Request-Id":
+		return true
+	}
+	return false
 }
 
 // cgiName returns the name under which PHP reads a header, in lower case and with

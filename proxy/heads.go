@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,7 +53,21 @@ func (h *heads) record(p []byte) {
 	}
 }
 
-var headEnd = regexp.MustCompile(`\n\r?\n`)
+// endOfHead returns where what follows an empty line begins, -1 if there is none yet.
+func endOfHead(b []byte) (end int) {
+	for {
+		line := bytes.IndexByte(b[end:], '\n')
+		if line < 0 {
+			return -1
+		}
+		end += line + 1
+		for _, empty := range []string{"\n", "\r\n"} {
+			if strings.HasPrefix(string(b[end:min(end+2, len(b))]), empty) {
+				return end + len(empty)
+			}
+		}
+	}
+}
 
 // recordHead adds to the head, and returns the bytes behind it.
 func (h *heads) recordHead(p []byte) (rest []byte) {
@@ -64,36 +77,27 @@ func (h *heads) recordHead(p []byte) (rest []byte) {
 	}
 	seen := max(0, len(h.part)-len("\n\r"))
 	h.part = append(h.part, p...)
-	end := headEnd.FindIndex(h.part[seen:])
-	if end == nil {
+	end := endOfHead(h.part[seen:])
+	if end < 0 {
 		h.isOver = len(h.part) > 2*headBytes // net/http refuses it
 		return nil
 	}
-	whole, rest := h.part[:seen+end[1]], h.part[seen+end[1]:]
+	whole, rest := h.part[:seen+end], h.part[seen+end:]
 	h.part = nil
 	h.finish(whole)
 	return rest
 }
 
-var (
-	headEncoded = regexp.MustCompile(`(?i)\ntransfer-encoding[ \t]*:`)
-	headSized   = regexp.MustCompile(`(?i)\ncontent-length[ \t]*:[ \t]*([^\r\n]*)`)
-	headFolded  = regexp.MustCompile(`\n[ \t]`)
-)
-
 // finish keeps a complete head, and finds out where the next one begins.
 func (h *heads) finish(whole []byte) {
-	line, _, _ := bytes.Cut(whole, []byte("\n"))
-	sizes := headSized.FindAllSubmatch(whole, -1)
-	found := &head{
-		line:    strings.TrimSuffix(string(line), "\r"),
-		encoded: headEncoded.Match(whole), sized: sizes != nil, folded: headFolded.Match(whole),
-	}
+	line, headers, _ := bytes.Cut(whole, []byte("\n"))
+	found := &head{line: strings.TrimSuffix(string(line), "\r")}
+	sizes := found.read(headers)
 	h.complete = append(h.complete, found)
 	method, _, _ := strings.Cut(found.line, " ")
 	h.isOver = found.encoded || found.folded || !strings.HasSuffix(found.line, " HTTP/1.1") || method == http.MethodConnect
 	for _, size := range sizes {
-		n, err := strconv.ParseInt(strings.TrimSpace(string(size[1])), 10, 64)
+		n, err := strconv.ParseInt(size, 10, 64)
 		h.skip = n
 		h.isOver = h.isOver || err != nil || n < 0
 	}
@@ -101,4 +105,24 @@ func (h *heads) finish(whole []byte) {
 	if method == http.MethodPost { // net/http tolerates line ends after it
 		h.blanks = 4
 	}
+}
+
+// read finds out what the headers say about the end of the request, and returns the
+// values of Content-Length.
+func (h *head) read(headers []byte) (sizes []string) {
+	for line := range bytes.SplitSeq(headers, []byte("\n")) {
+		h.folded = h.folded || len(line) > 0 && (line[0] == ' ' || line[0] == '\t')
+		name, value, isHeader := bytes.Cut(line, []byte(":"))
+		name = bytes.TrimRight(name, " \t")
+		switch {
+		case !isHeader:
+		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
+			h.encoded = true
+		case bytes.EqualFold(name, []byte("Content-Length")):
+			value, _, _ = bytes.Cut(value, []byte("\r"))
+			h.sized = true
+			sizes = append(sizes, strings.TrimSpace(string(value)))
+		}
+	}
+	return sizes
 }

@@ -21,8 +21,15 @@ type jsonText struct {
 // maxDepth is how deep encoding/json lets objects and lists be nested.
 const maxDepth = 10_000
 
-// next skips white space and returns the byte behind it, 0 at the end.
+// next skips white space and returns the byte behind it, 0 at the end. PHP writes none.
 func (t *jsonText) next() byte {
+	if t.at < len(t.text) && t.text[t.at] > ' ' {
+		return t.text[t.at]
+	}
+	return t.nextBehindSpace()
+}
+
+func (t *jsonText) nextBehindSpace() byte {
 	for ; t.at < len(t.text); t.at++ {
 		switch b := t.text[t.at]; b {
 		case ' ', '\t', '\r', '\n':
