@@ -68,7 +68,7 @@ type Request struct {
 	Urgency  int           // 0 (most urgent) to 7, as in RFC 9218
 	Wait     time.Duration // how long the caller waits at most
 	Refused  bool          // the upstream refused this call before: it goes to the head of the queue
-	Early    bool          // it was taken along in vain before: it goes before the other calls of its client
+	Early    bool          // it was taken along in vain before: it is served before the other calls of its client
 	Group    string        // calls of one group can share a slot, see Slot.Take; "": this one shares none
 	Rider    any           // what the holder of the shared slot needs of the call
 }

@@ -254,7 +254,7 @@ func TestSlotsPerCall(t *testing.T) {
 	}
 }
 
-// A call that was taken along in vain goes before the others of its client, and not
+// A call that was taken along in vain is served before the others of its client, and not
 // before those of another client.
 func TestEarlyCallGoesFirstOfItsClient(t *testing.T) {
 	var q queue

@@ -31,6 +31,10 @@ func (ad *admitter) admit(ctx context.Context, ex *exchange, wasRefused bool) (a
 	if !ex.route.call.REST() {
 		return admission{}, nil
 	}
+	if a := ex.granted; a != nil {
+		ex.granted = nil
+		return *a, nil
+	}
 	began := time.Now()
 	a, err := ad.acquire(ctx, ex, wasRefused)
 	ex.queueTime += time.Since(began)
@@ -43,16 +47,6 @@ func (ad *admitter) admit(ctx context.Context, ex *exchange, wasRefused bool) (a
 		ex.leftQueue = true
 	}
 	return a, err
-}
-
-// admitUnless is admit for a call that was not granted its admission already. It uses
-// that up.
-func (ad *admitter) admitUnless(ctx context.Context, ex *exchange, wasRefused bool, granted **admission) (a admission, err error) {
-	if *granted == nil {
-		return ad.admit(ctx, ex, wasRefused)
-	}
-	a, *granted = **granted, nil
-	return a, nil
 }
 
 // acquire waits for the method's operating time before it enters the queue, so that

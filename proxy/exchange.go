@@ -27,12 +27,13 @@ type exchange struct {
 	head     *head   // of the request as the client wrote it; nil: it is not recorded
 	isLast   bool    // on its connection
 
-	joins      string // what the client prefers: yes, no or ""
-	rider      *rider // of a read that may travel with others
-	travelled  bool   // it did, in vain
-	joined     bool   // this is the batch of others
-	takenAlong int    // how often it was sent with the slot of another
-	together   int    // how many reads were in the batch that the answer comes from
+	joins      string     // what the client prefers: yes, no or ""
+	rider      *rider     // of a read that may travel with others
+	granted    *admission // that it got, where it is sent alone after all
+	travelled  bool       // it went with others, in vain
+	takenAlong int        // how often it was sent with the slot of another
+	together   int        // how many reads were in the batch that the answer comes from
+	joined     bool       // this is the batch of others
 
 	repeatable bool // running the call twice is the same as running it once
 

@@ -49,7 +49,7 @@ func (x *experience) learn(r *rider, p joining.Part) {
 	}
 }
 
-// alone says why a read goes alone for now; "" if it does not.
+// alone says why a read is sent alone for now; "" if it does not.
 func (x *experience) alone(now time.Time, r *rider) joining.Reason {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -167,7 +167,7 @@ func TestWaitingReadsTravelTogether(t *testing.T) {
 }
 
 // Without the setting nothing is joined, except where the client wants it. With it, a
-// client may want a read to go alone. The portal does not see what the client wants.
+// client may want a read to be sent alone. The portal does not see what the client wants.
 func TestPreferBatch(t *testing.T) {
 	for name, c := range map[string]struct {
 		autobatch bool
@@ -455,7 +455,7 @@ func TestSilentBatchIsHalved(t *testing.T) {
 	})
 }
 
-// What fails too often within batches goes alone for a while, so that it does not take
+// What fails too often within batches is sent alone for a while, so that it does not take
 // two slots each time.
 func TestReadsThatOftenFailGoAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -477,7 +477,7 @@ func TestReadsThatOftenFailGoAlone(t *testing.T) {
 }
 
 // What the commands of a webhook's batch report of operating time is not the webhook's
-// own; that of an application is. A method that is held goes alone, and while the method
+// own; that of an application is. A method that is held is sent alone, and while the method
 // batch is held, nothing is joined.
 func TestOperatingTimeOfABatch(t *testing.T) {
 	answered := func(portal *readingPortal, operating string) {

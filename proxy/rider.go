@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"b24proxy/limiter/operating"
@@ -62,22 +61,4 @@ func (r *rider) again(ex *exchange, came ride) bool {
 		r.group = came.group
 	}
 	return came.alone == "" && ex.attempts < maxResends
-}
-
-// A joinedAnswer is the answer of a read that was in a batch, or an answer to all of it.
-type joinedAnswer struct {
-	status int
-	header http.Header
-	body   []byte
-	reads  int // of the batch
-}
-
-// response is the answer as if the read had been alone.
-func (a *joinedAnswer) response(req *http.Request, ex *exchange) *http.Response {
-	resp := &http.Response{
-		StatusCode: a.status, Status: http.StatusText(a.status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: a.header.Clone(), ContentLength: int64(len(a.body)), Request: req,
-	}
-	resp.Body = &deliveredBody{ReadCloser: bytesBody(a.body), caller: req.Context(), exchange: ex, closed: func() {}}
-	return resp
 }

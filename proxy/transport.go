@@ -21,15 +21,14 @@ type transport struct {
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ex := exchangeOf(req.Context())
 	ex.repeatable = isRepeatable(ex, req)
-	resp, granted, err := t.joiner.travel(req, ex)
-	if resp != nil || err != nil {
+	if resp, err := t.joiner.travel(req, ex); resp != nil || err != nil {
 		return resp, err
 	}
 	var last *attempt // that is to be repeated
 	var reason bitrix24.Reason
 	var status int // of the last attempt's answer
 	for {
-		admitted, err := t.admitter.admitUnless(req.Context(), ex, reason == refused, &granted)
+		admitted, err := t.admitter.admit(req.Context(), ex, reason == refused)
 		if last != nil {
 			if err != nil && keeps(ex, reason, err) {
 				return last.deliver(req.Context())

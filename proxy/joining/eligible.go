@@ -21,7 +21,7 @@ type Request struct {
 }
 
 // Prepare returns the read that a request becomes within a batch, or the reason why it
-// goes alone. The call of the request must be a read.
+// is sent alone. The call of the request must be a read.
 func Prepare(r Request) (Read, Reason) {
 	if reason := misfit(r); reason != "" {
 		return Read{}, reason

@@ -59,7 +59,7 @@ func TestPrepareWritesACommand(t *testing.T) {
 	}
 }
 
-// What a batch would answer differently, or may, goes alone.
+// What a batch would answer differently, or may, is sent alone.
 func TestPrepareLeavesCallsAlone(t *testing.T) {
 	json := func(body string) Request { return post("crm.deal.list", body) }
 	query := func(q string) Request { return get("crm.deal.list", q) }

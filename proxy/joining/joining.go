@@ -1,15 +1,15 @@
 // Package joining lets reads that wait for slots travel together: Bitrix24 counts
 // requests, and one batch carries fifty calls (proxy/bitrix24/README.md#batch-of-version-2).
-// It is pure: calls go in and one batch comes out, its answer goes in and the answers of
-// the calls come out. It does no I/O and has no clock.
+// It is pure: it makes one batch of calls, and the answers of the calls of that of the
+// batch. It does no I/O and has no clock.
 //
 // Each call must get the answer that it would have got alone. What cannot be shown to be
-// the same goes alone, and a Reason says why:
+// the same is sent alone, and a Reason says why:
 //   - eligible.go finds out whether a call may travel, and how its credential is carried;
 //   - query.go and object.go read its parameters, filter.go knows which texts the portal
 //     may change;
 //   - encode.go writes the batch, split.go takes its answer apart;
-//   - pace.go says how many reads travel together, misfits.go which go alone for a while.
+//   - pace.go says how many reads travel together, misfits.go which are sent alone for a while.
 package joining
 
 import "fmt"
@@ -45,7 +45,7 @@ func (r Read) String() string { return "read " + r.Method }
 // Format hides what String does not show.
 func (r Read) Format(s fmt.State, _ rune) { fmt.Fprint(s, r.String()) }
 
-// A Reason says why a read goes alone. It is a label of a metric.
+// A Reason says why a read is sent alone. It is a label of a metric.
 type Reason string
 
 // Why a read does not enter a batch.

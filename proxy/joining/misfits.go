@@ -8,7 +8,7 @@ import (
 
 const (
 	// A read that fails weighs as much as this many that do not: what fails more often
-	// than one in eleven goes alone before long.
+	// than one in eleven is sent alone before long.
 	failureWeight = 10
 	// tooMany is the weight at which that happens, after ten failures in a row.
 	tooMany = 100
@@ -19,7 +19,7 @@ const (
 )
 
 // Misfits are the methods and the credentials whose reads often fail within a batch, so
-// that they go alone for a while: a read that fails there needs a slot of its own
+// that they are sent alone for a while: a read that fails there needs a slot of its own
 // afterwards. What succeeds takes no memory.
 type Misfits struct {
 	records *simplelru.LRU[string, record]
@@ -27,7 +27,7 @@ type Misfits struct {
 
 type record struct {
 	weight int       // of the failures
-	until  time.Time // reads go alone until then
+	until  time.Time // reads are sent alone until then
 }
 
 // NewMisfits returns Misfits without one.
@@ -63,7 +63,7 @@ func (m *Misfits) Succeeded(now time.Time, name string) {
 	}
 }
 
-// Has reports whether the reads of name go alone now.
+// Has reports whether the reads of name are sent alone now.
 func (m *Misfits) Has(now time.Time, name string) bool {
 	r, _ := m.records.Get(name)
 	return now.Before(r.until)

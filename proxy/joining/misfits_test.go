@@ -7,7 +7,7 @@ import (
 
 var now = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 
-// What fails now and then may travel, what often fails goes alone for five minutes.
+// What fails now and then may travel, what often fails is sent alone for five minutes.
 func TestMisfitsAreThoseThatOftenFail(t *testing.T) {
 	for name, c := range map[string]struct {
 		every int // how many reads there are for one that fails
@@ -36,7 +36,7 @@ func TestMisfitsAreThoseThatOftenFail(t *testing.T) {
 	}
 }
 
-// A method that the portal does not allow within a batch goes alone at once.
+// A method that the portal does not allow within a batch is sent alone at once.
 func TestRefusedIsAMisfitAtOnce(t *testing.T) {
 	m := NewMisfits()
 	m.Refused(now, "crm.deal.get")

@@ -18,7 +18,7 @@ const (
 	// ten reads.
 	assumed, assumedLongest = meant / 10, Longest / 10
 
-	// slow is how long a method takes that goes alone: hardly anything would fit beside.
+	// slow is how long a method takes that is sent alone, since hardly anything would fit beside it.
 	slow = meant / 3
 
 	keptMethods = 20_000
@@ -61,7 +61,7 @@ func (p *Pace) of(k Key) seen {
 	return seen{assumed, assumedLongest}
 }
 
-// Slow reports whether a method takes so long that it goes alone.
+// Slow reports whether a method takes so long that it is sent alone.
 func (p *Pace) Slow(k Key) bool { return p.of(k).usual >= slow }
 
 // A Load is the reads of one batch.

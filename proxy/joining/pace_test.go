@@ -51,7 +51,7 @@ func TestLoadStaysBelowTwentySeconds(t *testing.T) {
 	}
 }
 
-// A method that takes a second or more goes alone, until it is fast again.
+// A method that takes a second or more is sent alone, until it is fast again.
 func TestSlow(t *testing.T) {
 	p, k := NewPace(), Key{"acme.bitrix24.com", "crm.deal.list"}
 	if p.Slow(k) {

@@ -98,7 +98,7 @@ func (p *params) topName(name string) Reason {
 	return ""
 }
 
-// isKey says why a call with this key goes alone; "" if it does not.
+// isKey says why a call with this key is sent alone; "" if it does not.
 func isKey(key string) Reason {
 	switch {
 	case strings.TrimSpace(key) == "", strings.ContainsAny(key, "[]"):

@@ -39,7 +39,7 @@ func TestSplitGivesEachItsOwn(t *testing.T) {
 	}
 }
 
-// A read whose answer is not surely there goes alone, and the others do not.
+// A read whose answer is not surely there is sent alone, and the others do not.
 func TestSplitSendsAlone(t *testing.T) {
 	ok := `"c0":` + spent
 	for name, c := range map[string]struct {
@@ -114,7 +114,7 @@ func TestSplitNeedsAClearAnswer(t *testing.T) {
 	}
 }
 
-// Whatever comes, each read has either a whole answer or a reason to go alone, and an
+// Whatever comes, each read has either a whole answer or a reason to be sent alone, and an
 // answer holds the result that the portal wrote.
 func FuzzSplit(f *testing.F) {
 	f.Add([]byte(batchOf(`{"c0":1,"c1":{"a":[]}}`, `[]`, `{"c0":3}`, `[]`, `{"c0":`+spent+`,"c1":`+spent+`}`)), 2)
