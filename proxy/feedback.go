@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 
@@ -53,7 +54,7 @@ func (l *learner) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
 	if !fb.route.call.REST() {
 		return
 	}
-	l.experience.took(fb.route, a.Time.Duration)
+	l.experience.took(fb.route, cmp.Or(a.Time.Processing, a.Time.Duration)) // a command has only the work of its method
 	l.applications.learn(fb.cred, h.Get("X-Bitrix-Rest-Application"))
 	now := time.Now()
 	answer := operating.Answer{

@@ -21,8 +21,9 @@ type Time struct {
 	// then.
 	ResetAt time.Time
 
-	// Duration is how long the portal worked on the call, 0 if the answer does not say.
-	Duration time.Duration
+	// Duration is how long the request took at the portal, and Processing how long the
+	// method itself worked (README.md#answers); 0 if the answer does not say.
+	Duration, Processing time.Duration
 
 	// Finish is when the portal finished the call, by its own clock.
 	Finish time.Time
@@ -31,15 +32,19 @@ type Time struct {
 // maxUnix bounds ResetAt: the first second of the year 2200.
 const maxUnix = 7258118400
 
-// maxDuration bounds Duration, in seconds.
-const maxDuration = 3600
+// maxSpan bounds Duration and Processing, in seconds.
+const maxSpan = 3600
+
+func spanOf(seconds float64) time.Duration {
+	return time.Duration(min(seconds, maxSpan) * float64(time.Second))
+}
 
 // timeOf reads the value of the member time. It leaves out what it cannot read.
 func timeOf(raw json.RawMessage) Time {
 	var t Time
 	for name, value := range members(raw) {
 		switch name {
-		case "operating", "operating_reset_at", "finish":
+		case "operating", "operating_reset_at", "duration", "processing", "finish":
 			t.set(name, textOf(value))
 		}
 	}
@@ -58,7 +63,9 @@ func (t *Time) set(name, text string) {
 	case "operating_reset_at":
 		t.ResetAt = instant(seconds)
 	case "duration":
-		t.Duration = time.Duration(min(seconds, maxDuration) * float64(time.Second))
+		t.Duration = spanOf(seconds)
+	case "processing":
+		t.Processing = spanOf(seconds)
 	case "finish":
 		t.Finish = instant(seconds)
 	}

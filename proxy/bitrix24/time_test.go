@@ -15,6 +15,8 @@ func TestTime(t *testing.T) {
 		`{"operating":"3.5","operating_reset_at":"1778747792"}`:   {Operating: 3.5, HasOperating: true, ResetAt: reset},
 		`{"operating_reset_at":1778747792.5}`:                     {ResetAt: reset.Add(time.Second / 2)},
 		`{"operating_reset_at":1778747792,"finish":1778747192.5}`: {ResetAt: reset, Finish: reset.Add(-599500 * time.Millisecond)},
+		`{"duration":0.62,"processing":0.03}`:                     {Duration: 620 * time.Millisecond, Processing: 30 * time.Millisecond},
+		`{"duration":1e9,"processing":-1}`:                        {Duration: time.Hour},
 		`{"operating":-1,"operating_reset_at":-1}`:                {},
 		`{"operating":null,"operating_reset_at":1e300}`:           {},
 		`{"operating_reset_at":7258118399}`:                       {ResetAt: time.Date(2199, 12, 31, 23, 59, 59, 0, time.UTC).Local()},
