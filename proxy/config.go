@@ -15,6 +15,7 @@ import (
 type Config struct {
 	Upstream        *url.URL              // the portal of requests that name none; may be nil
 	Portals         []HostPattern         // the hosts that may be called, besides Upstream
+	TunnelHosts     []HostPattern         // to which CONNECT opens blind tunnels
 	Plan            limiter.Plan          // of portals that PortalPlans does not name
 	PortalPlans     HostMap[limiter.Plan] // the longest match wins
 	Clients         access.Clients        // that may call; none: everybody may

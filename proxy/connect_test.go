@@ -5,11 +5,15 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -305,10 +309,139 @@ func TestShutdownWithTunnels(t *testing.T) {
 
 // A CONNECT that comes while the proxy drains is refused, and may be repeated.
 func TestConnectWhileDraining(t *testing.T) {
-	c := &connector{newRouter(CloudPortals(), nil), oneCertificate{}}
+	c := &connector{router: newRouter(CloudPortals(), nil), ca: oneCertificate{}}
 	r := must(http.NewRequestWithContext(context.Background(), http.MethodConnect, "", nil))
 	r.RequestURI = "acme.bitrix24.com:443"
 	if _, failed := c.connect(r, false); failed == nil || failed.status != 503 || failed.retryAfter == 0 {
 		t.Errorf("got %v, want 503 with Retry-After", failed)
 	}
+}
+
+// A blind tunnel leads to the host through the outbound proxy, if there is one, and has
+// all that comes behind that proxy's answer.
+func TestBlindTunnelThroughTheOutboundProxy(t *testing.T) {
+	for _, isTLS := range []bool{false, true} {
+		for name, c := range map[string]struct {
+			answer, status, says string
+		}{
+			"it answers, and the host speaks first": {"HTTP/1.1 200 OK\r\n\r\nhello", "200 Connection established", "hello"},
+			"it asks for a password":                {"HTTP/1.1 407 No\r\nContent-Length: 6\r\n\r\ns3cret", "503 PORTAL_UNREACHABLE", "asks for a user and password"},
+			"it refuses":                            {"HTTP/1.1 403 No\r\nContent-Length: 6\r\n\r\ns3cret", "503 PORTAL_UNREACHABLE", "refused with status 403"},
+			"it does not speak HTTP":                {"s3cret\r\n\r\n", "503 PORTAL_UNREACHABLE", "outbound proxy (B24PROXY_OUTBOUND_PROXY): "},
+			"it ends":                               {"", "503 PORTAL_UNREACHABLE", "outbound proxy (B24PROXY_OUTBOUND_PROXY): connection closed"},
+		} {
+			t.Run(fmt.Sprintf("%s, TLS %v", name, isTLS), func(t *testing.T) {
+				asked := make(chan string, 1)
+				outbound := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					asked <- r.Method + " " + r.RequestURI + " " + r.Host + " " + r.Header.Get("Proxy-Authorization")
+					conn, _, _ := http.NewResponseController(w).Hijack()
+					io.WriteString(conn, c.answer)
+					conn.Close()
+				}))
+				if isTLS {
+					outbound.StartTLS()
+				} else {
+					outbound.Start()
+				}
+				defer outbound.Close()
+				var log lockedBuffer
+				s := serveTLS(t, nil, func(config *Config) {
+					config.TunnelHosts = patterns("oauth.bitrix.info")
+					config.OutboundProxy = mustURL(strings.Replace(outbound.URL, "://", "://user:s3cret@", 1))
+					config.Log = debugLog(&log)
+					if isTLS {
+						config.Roots = x509.NewCertPool()
+						config.Roots.AddCert(outbound.Certificate())
+					}
+				})
+				conn := must(net.Dial("tcp", s.clients))
+				defer conn.Close()
+				resp, from := connect(t, conn, "CONNECT oauth.bitrix.info:443 HTTP/1.0\r\n\r\n")
+				content := string(must(io.ReadAll(from)))
+				if resp.Status != c.status || !strings.Contains(content, c.says) {
+					t.Errorf("got %s %s, want %s with %q", resp.Status, content, c.status, c.says)
+				}
+				if resp.StatusCode != 200 && resp.Header.Get("Retry-After") == "" {
+					t.Error("got no Retry-After, want one")
+				}
+				if got, want := <-asked, "CONNECT oauth.bitrix.info:443 oauth.bitrix.info:443 "+basic("user:s3cret"); got != want {
+					t.Errorf("the outbound proxy got %q, want %q", got, want)
+				}
+				s.end(t)
+				if strings.Contains(content+log.String(), "s3cret") {
+					t.Errorf("got a secret in %s or in the log %s", content, &log)
+				}
+			})
+		}
+	}
+}
+
+// A blind tunnel leads to an address that is not public only by B24PROXY_CONNECT_TO.
+func TestBlindTunnelToAPrivateAddress(t *testing.T) {
+	resolveToLoopback(t)
+	for _, isNamed := range []bool{true, false} {
+		s := serveTLS(t, nil, func(c *Config) {
+			c.TunnelHosts = patterns("oauth.bitrix.info")
+			if isNamed {
+				c.ConnectTo = HostMap[string]{{patterns("oauth.bitrix.info")[0], "127.0.0.1:1"}}
+			}
+		})
+		conn := must(net.Dial("tcp", s.clients))
+		defer conn.Close()
+		resp, from := connect(t, conn, "CONNECT oauth.bitrix.info:443 HTTP/1.1\r\n\r\n")
+		content := string(must(io.ReadAll(from)))
+		if resp.Status != "503 PORTAL_UNREACHABLE" || strings.Contains(content, errNotPublic.Error()) == isNamed {
+			t.Errorf("named in CONNECT_TO: %v: got %s %s, want 503", isNamed, resp.Status, content)
+		}
+	}
+}
+
+// Beyond the bound of blind tunnels CONNECT is refused, and may be repeated.
+func TestTooManyTunnels(t *testing.T) {
+	s := serveTLS(t, nil, func(c *Config) { c.TunnelHosts = patterns("oauth.bitrix.info") })
+	for {
+		_, err := s.p.tunnels.Open(func(context.Context) (net.Conn, error) { near, _ := net.Pipe(); return near, nil })
+		if err != nil {
+			break
+		}
+	}
+	conn := must(net.Dial("tcp", s.clients))
+	defer conn.Close()
+	if resp, _ := connect(t, conn, "CONNECT oauth.bitrix.info:443 HTTP/1.1\r\n\r\n"); resp.Status != "503 QUERY_LIMIT_EXCEEDED" || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("got %s %v, want 503 with Retry-After", resp.Status, resp.Header)
+	}
+}
+
+// FuzzConnect sends any target by CONNECT. It never leads elsewhere than to a host that is
+// allowed, whose name it gives but for the case and a dot, on port 443.
+func FuzzConnect(f *testing.F) {
+	for _, seed := range []string{
+		"acme.bitrix24.com:443", "ACME.bitrix24.com.:443", "oauth.bitrix.info:443", "box.example.org:443", "box.example.org:8443", "10.0.0.5:443",
+		"acme.bitrix24.com", "acme.bitrix24.com:0443", "acme.bitrix24.com:443:443", "user:pass@acme.bitrix24.com:443", "[::1]:443", "[acme.bitrix24.com]:443",
+		"evil.example:443", "acme.bitrix24.com.evil.example:443", "evil.example#.bitrix24.com:443", "acme.bitrix24.com:443/", "http://acme.bitrix24.com:443",
+		"\u212aacme.bitrix24.com:443", "acme.bitrix24.com%00:443", "acme.bitrix24.com\x00:443", " acme.bitrix24.com:443", ".bitrix24.com:443", "*.bitrix24.com:443", ":443", "",
+	} {
+		f.Add(seed)
+	}
+	portals := append(CloudPortals(), patterns("box.example.org", "crm.example.org:8443", "10.0.0.5")...)
+	c := &connector{router: newRouter(portals, mustURL("http://upstream.example.org")), hosts: patterns("oauth.bitrix.info", "*.tunnel.example")}
+	portals = append(portals, patterns("upstream.example.org")...)
+	f.Fuzz(func(t *testing.T, target string) {
+		host, isBlind, failed := c.target(target)
+		if failed != nil {
+			if failed.status != http.StatusForbidden || host != "" || strings.Contains(failed.description, "@") {
+				t.Fatalf("%q: got %q and %v, want 403 alone", target, host, failed)
+			}
+			return
+		}
+		name, isOn443 := strings.CutSuffix(target, ":443")
+		if !isOn443 || strings.TrimSuffix(strings.ToLower(name), ".") != host {
+			t.Fatalf("%q: got %q, want that host on port 443", target, host)
+		}
+		if allowed := map[bool][]HostPattern{true: c.hosts, false: portals}[isBlind]; !slices.ContainsFunc(allowed, func(p HostPattern) bool {
+			return p.String() == host || p.wildcard && strings.HasSuffix(host, strings.TrimPrefix(p.String(), "*"))
+		}) {
+			t.Fatalf("%q: got %q, which is not allowed", target, host)
+		}
+	})
 }

@@ -19,21 +19,31 @@ const (
 	pingAfter = 15 * time.Second
 )
 
-// newPortalTransport returns the transport that connects to portals. It must not send
-// anything again by itself (see connTrace). Only hosts that the settings name may have
-// an address that is not public.
-func newPortalTransport(c *Config, named func(host string) bool) *http.Transport {
+type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// newDial returns a function that connects to hosts, or to the outbound proxy if there
+// is one. Only hosts that the settings name may have an address that is not public.
+func newDial(c *Config, named func(host string) bool) dialFunc {
 	everywhere, public := newDialer(func(string) error { return nil }), newDialer(onlyPublic)
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dialer := public
+		if to, ok := dialedInstead(c.ConnectTo, addr); ok {
+			addr, dialer = to, everywhere
+		}
+		if c.OutboundProxy != nil || named(addr) { // with an outbound proxy, nothing else is dialled
+			dialer = everywhere
+		}
+		return dialer.DialContext(ctx, network, addr)
+	}
+}
+
+// newPortalTransport returns the transport that connects to portals. It must not send
+// anything again by itself (see connTrace).
+func newPortalTransport(c *Config, named func(host string) bool) *http.Transport {
+	dial := newDial(c, named)
 	t := &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			dialer := public
-			if to, ok := dialedInstead(c.ConnectTo, addr); ok {
-				addr, dialer = to, everywhere
-			}
-			if c.OutboundProxy != nil || named(addr) { // with an outbound proxy, nothing else is dialled
-				dialer = everywhere
-			}
-			conn, err := dialer.DialContext(ctx, network, addr)
+			conn, err := dial(ctx, network, addr)
 			if err != nil {
 				return nil, err
 			}

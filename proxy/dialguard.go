@@ -8,7 +8,7 @@ import (
 
 // errNotPublic does not say whether anything listens there: a caller may have chosen
 // the name to find that out.
-var errNotPublic = errors.New("the name leads to an address that is not public; name the host in B24PROXY_PORTALS if it is yours")
+var errNotPublic = errors.New("the name leads to an address that is not public; name the host in B24PROXY_PORTALS or B24PROXY_CONNECT_TO if it is yours")
 
 // onlyPublic fails for an address, with its port, that cannot be a cloud portal's.
 func onlyPublic(address string) error {

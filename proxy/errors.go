@@ -42,6 +42,8 @@ const (
 	portalNotAHost
 	renamedToUnlisted
 	movedToUnlisted
+	tooManyTunnels
+	tunnelHostUnreachable
 	connectNotAllowed
 	connectInTunnel
 	connectNotEnabled
@@ -87,9 +89,12 @@ var errorTable = [...]errorRow{
 	operatingTimeUsedUp: noSlot(bitrix24.CodeOperationTimeLimit, limiter.OperatingTime, "Method is blocked due to operation time limit: it has used up its operating time, and the proxy does not send it within the next %d s"),
 	portalOverloaded:    noSlot(bitrix24.CodeOverloadLimit, limiter.Overload, "REST API is blocked due to overload. Bitrix24 lifts the block by hand; the proxy sends one call a minute to see whether it has"),
 
+	tooManyTunnels: noSlot(bitrix24.CodeQueryLimitExceeded, limiter.QueueFull, "CONNECT to %s is not possible now: %v"),
+
 	// A call that did not reach its portal.
-	portalUnreachable:  notReached(metrics.FromNetwork, bitrix24.ReasonUnreachable, "The portal could not be reached: %s"),
-	redirectsInACircle: notReached(metrics.FromPortal, bitrix24.ReasonRedirectLoop, "The portal redirects the call in a circle, or to itself"),
+	portalUnreachable:     notReached(metrics.FromNetwork, bitrix24.ReasonUnreachable, "The portal could not be reached: %s"),
+	tunnelHostUnreachable: notReached(metrics.FromNetwork, bitrix24.ReasonUnreachable, "%s could not be reached: %s"),
+	redirectsInACircle:    notReached(metrics.FromPortal, bitrix24.ReasonRedirectLoop, "The portal redirects the call in a circle, or to itself"),
 
 	// A call that was sent, and that nobody will answer.
 	connectionBroke:     noAnswer(metrics.FromNetwork, bitrix24.ReasonReset, "The connection to the portal broke before its answer; the call may have run"),

@@ -34,6 +34,7 @@ type Proxy struct {
 	operator   *operator.Operator
 	overview   overview
 	began      time.Time
+	tunnels    *access.Tunnels
 	calls      gate // of clients; closed when the proxy drains
 
 	connections, operators *connections // of clients, and of operators
@@ -58,10 +59,11 @@ func New(c Config) *Proxy {
 	if c.Shared != nil {
 		c.Shared.Watch(p.operator.StoreRequest)
 	}
+	p.tunnels = access.NewTunnels()
 	p.secured = newTLSListener(&p.config, p.refusal)
 	p.receiver = receiver{
 		clients: &p.config.Clients, failures: access.NewFailures(), journal: p.journal,
-		router: router, connector: &connector{router, c.CA}, limiter: p.limiter, spool: spool, longestWait: c.QueueWait, maxBody: c.MaxBody,
+		router: router, connector: newConnector(&p.config, router, p.tunnels), limiter: p.limiter, spool: spool, longestWait: c.QueueWait, maxBody: c.MaxBody,
 	}
 	p.normalizer = normalizer{limiter: p.limiter, budgets: p.budgets, journal: p.journal, calls: &p.calls, normalize: c.Normalize}
 	p.reverse = &httputil.ReverseProxy{

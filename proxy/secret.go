@@ -31,6 +31,12 @@ func (fb *feedback) String() string { return fb.call.RequestID + " " + fb.route.
 // String returns a name for all of them.
 func (h *head) String() string { return "the head of a request" }
 
+// String returns the host that the client asked for.
+func (c *tunnelConn) String() string { return "a tunnel to " + c.host }
+
+// String returns a name for all of them.
+func (c *earlyConn) String() string { return "a connection" }
+
 // String returns what the log of the start says.
 func (c Config) String() string { return fmt.Sprintf("%s, clients: %v", c.mode(), c.Clients) }
 
@@ -67,3 +73,8 @@ func (b *joinedBatch) LogValue() slog.Value  { return slog.StringValue(b.String(
 func (r *rider) LogValue() slog.Value        { return slog.StringValue(r.String()) }
 func (a *joinedAnswer) LogValue() slog.Value { return slog.StringValue(a.String()) }
 func (c Config) LogValue() slog.Value        { return slog.StringValue(c.String()) }
+
+func (c *tunnelConn) Format(s fmt.State, _ rune) { io.WriteString(s, c.String()) }
+func (c *earlyConn) Format(s fmt.State, _ rune)  { io.WriteString(s, c.String()) }
+func (c *tunnelConn) LogValue() slog.Value       { return slog.StringValue(c.String()) }
+func (c *earlyConn) LogValue() slog.Value        { return slog.StringValue(c.String()) }

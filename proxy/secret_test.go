@@ -41,6 +41,7 @@ func secretives(t *testing.T) map[string]any {
 		"feedback": &feedback{call: operator.Call{RequestID: "r1"}, route: r, body: body.head}, "a failure": f, "the settings": config, "a pointer to the settings": &config,
 		"the clients": config.Clients, "a credential": ex.cred, "a call": ex.call("POST"), "the proxy": p, "a context": ex.in(t.Context()),
 		"a rider": passenger, "a joined answer": answer, "a ride": ride{answer: answer}, "a batch": &joinedBatch{riders: []*rider{passenger}, exchange: ex},
+		"a tunnel": &tunnelConn{earlyConn: earlyConn{early: []byte("s3cret")}, host: "acme.bitrix24.com"}, "a connection": &earlyConn{early: []byte("s3cret")},
 		"an attempt": &attempt{err: f, answer: bitrix24.Answer{}},
 	}
 }

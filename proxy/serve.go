@@ -23,6 +23,7 @@ type Listeners struct {
 func (p *Proxy) Serve(ctx context.Context, on Listeners, drain time.Duration) error {
 	calls, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
+	defer p.tunnels.Close()
 	server := p.server(calls, p)
 	server.ConnContext, server.ConnState = withConn, p.connState
 	server.DisableGeneralOptionsHandler = true // every request is routed

@@ -16,6 +16,7 @@ import (
 func (p *Proxy) shutDown(reason error, log *slog.Logger, server *http.Server, drain time.Duration, cut func()) error {
 	began := time.Now()
 	idle := p.calls.close()
+	p.tunnels.Drain()
 	log.Info("stopping", "reason", reason, "drain", drain, "open_calls", p.calls.count())
 	p.drain(idle, drain, cut)
 	flush(server, min(time.Second, drain/10))
@@ -28,14 +29,18 @@ func (p *Proxy) shutDown(reason error, log *slog.Logger, server *http.Server, dr
 }
 
 // drain waits until no call is open, for the given time at most. After 7 tenths of it
-// no call waits for a slot any more, after 8 tenths none waits for its portal.
+// no call waits for a slot any more, after 8 tenths none waits for its portal, and no
+// tunnel is open.
 func (p *Proxy) drain(idle <-chan struct{}, wait time.Duration, cut func()) {
 	refuse := time.AfterFunc(wait*7/10, func() {
 		p.budgets.Close()
 		p.limiter.Close()
 	})
 	defer refuse.Stop()
-	defer time.AfterFunc(wait*8/10, cut).Stop()
+	defer time.AfterFunc(wait*8/10, func() {
+		p.tunnels.Close()
+		cut()
+	}).Stop()
 	end := time.NewTimer(wait)
 	defer end.Stop()
 	select {

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -119,12 +118,5 @@ func (p *Proxy) refusal(f *failure) []byte {
 	w := &heldAnswer{header: http.Header{}}
 	p.normalizer.fail(w, r, f)
 	p.journal.Record(ex.ended(r.Method))
-	w.header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
-	answer := http.Response{
-		ProtoMajor: 1, ProtoMinor: 1, StatusCode: w.status, Header: w.header,
-		Body: io.NopCloser(&w.content), ContentLength: int64(w.content.Len()), Close: true,
-	}
-	var all bytes.Buffer
-	answer.Write(&all)
-	return all.Bytes()
+	return w.bytes(http.StatusText(w.status))
 }

@@ -176,6 +176,7 @@ func (s settings) config(log *slog.Logger) proxy.Config {
 	return proxy.Config{
 		Upstream:        s.Upstream.URL,
 		Portals:         s.portals(),
+		TunnelHosts:     s.TunnelHosts,
 		Plan:            limiter.Plan(s.Plan),
 		PortalPlans:     proxy.HostMap[limiter.Plan](s.PortalPlans),
 		Clients:         s.ClientKeys.Clients,

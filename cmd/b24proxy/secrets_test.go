@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -9,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -75,6 +78,10 @@ func secretRequests(method string) (sent, refused map[string]string) {
 		"an expectation":                         request(plain, "Expect: s3cret\r\n", "{}"),
 		"CONNECT with userinfo":                  request("CONNECT user:s3cret@acme.bitrix24.com:443", "", ""),
 		"CONNECT with authentication":            request("CONNECT acme.bitrix24.com:443", "Proxy-Authorization: "+basic, ""),
+		"CONNECT to a tunnel host":               request("CONNECT oauth.bitrix.info:443", "Proxy-Authorization: "+basic, ""),
+		"CONNECT to a secret":                    request("CONNECT s3cretcode:443", "Proxy-Authorization: "+basic, ""),
+		"CONNECT to a webhook":                   request("CONNECT acme.bitrix24.com"+hooked+":443", "", ""),
+		"CONNECT with a body":                    request("CONNECT acme.bitrix24.com:443", "", "auth=s3cret"),
 		"a Host with a path":                     strings.Replace(request(plain, "", "{}"), "Host: 127.0.0.1", "Host: acme.bitrix24.com"+hooked, 1),
 		"a Host with userinfo":                   strings.Replace(request(plain, "", "{}"), "Host: 127.0.0.1", "Host: user:s3cret@acme.bitrix24.com", 1),
 		"an unknown version":                     strings.Replace(request(hooked, "", "{}"), "HTTP/1.1", "HTTP/s3cret", 1),
@@ -102,11 +109,16 @@ func exchangeRaw(t *testing.T, address, request string) string {
 		t.Error(err)
 		return ""
 	}
+	return exchangeOver(conn, request)
+}
+
+// exchangeOver does so over a connection, which it closes.
+func exchangeOver(conn net.Conn, request string) string {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(patience))
 	io.WriteString(conn, request)
 	if strings.HasSuffix(request, breaksOff) {
-		conn.(*net.TCPConn).CloseWrite()
+		conn.(interface{ CloseWrite() error }).CloseWrite()
 	}
 	answer, _ := io.ReadAll(conn)
 	return string(answer)
@@ -188,6 +200,23 @@ func TestNoSecretComesOut(t *testing.T) {
 		}
 		checkLeaks(t, p)
 	})
+	t.Run("a tunnel that was opened with a key", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "ca")
+		p := launch(t, append(common, "UPSTREAM="+upstream, "CA_DIR="+dir, "CLIENT_KEYS=shop=s3cret-key-0123456", "CONNECT_TO=oauth.bitrix.info="+closed)...)
+		sim.SetFaults()
+		roots := rootsOf(t, dir)
+		inTunnel := func(request string) string { return exchangeInTunnel(t, p.clients, roots, request) }
+		sent, refused := secretRequests("profile")
+		everyWayBy(t, inTunnel, "a tunnel", sent)
+		everyWayBy(t, inTunnel, "a tunnel", refused)
+		key := "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("shop:s3cret-key-0123456")) + "\r\n\r\n"
+		for _, target := range []string{"oauth.bitrix.info:443", "evil.example:443", "user:s3cret@evil.example:443"} {
+			if answer := exchangeRaw(t, p.clients, "CONNECT "+target+" HTTP/1.0\r\n"+key); strings.HasPrefix(answer, "HTTP/1.1 200 ") || leaks(answer) != nil {
+				t.Errorf("CONNECT %s: got %s, want an error without a secret", target, answer)
+			}
+		}
+		checkLeaks(t, p)
+	})
 	t.Run("an outbound proxy with a password, and clients with keys", func(t *testing.T) {
 		p := launch(t, append(common, "OUTBOUND_PROXY=http://user:s3cret@"+closed, "CLIENT_KEYS=shop=s3cret-key-0123456")...)
 		for name, answer := range map[string]string{
@@ -203,6 +232,17 @@ func TestNoSecretComesOut(t *testing.T) {
 		everyWay(t, p, "a wrong key", refused)
 		checkLeaks(t, p)
 	})
+}
+
+// exchangeInTunnel opens a tunnel to a portal with a key, and exchanges bytes in it.
+func exchangeInTunnel(t *testing.T, address string, roots *x509.CertPool, request string) string {
+	t.Helper()
+	key := base64.StdEncoding.EncodeToString([]byte("shop:s3cret-key-0123456"))
+	line, _, conn := dialConnect(t, address, "CONNECT "+acme+":443 HTTP/1.1\r\nProxy-Authorization: Basic "+key+"\r\n\r\n")
+	if line != "HTTP/1.1 200 Connection established" {
+		t.Errorf("got %s, want a tunnel", line)
+	}
+	return exchangeOver(tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: acme}), request)
 }
 
 // garbled serves a portal that answers with a secret where HTTP does not allow one,
@@ -244,8 +284,13 @@ func garbled(t *testing.T) string {
 // everyWay sends secrets in every way, and looks at what comes back.
 func everyWay(t *testing.T, p *process, failure string, requests map[string]string) {
 	t.Helper()
+	everyWayBy(t, func(request string) string { return exchangeRaw(t, p.clients, request) }, failure, requests)
+}
+
+func everyWayBy(t *testing.T, exchange func(request string) string, failure string, requests map[string]string) {
+	t.Helper()
 	names := slices.Collect(maps.Keys(requests))
-	for i, a := range <-together(len(names), func(i int) answer { return answer{body: []byte(exchangeRaw(t, p.clients, requests[names[i]]))} }) {
+	for i, a := range <-together(len(names), func(i int) answer { return answer{body: []byte(exchange(requests[names[i]]))} }) {
 		head, body, _ := strings.Cut(string(a.body), "\r\n\r\n")
 		if strings.HasPrefix(body, `{"error"`) || !strings.HasPrefix(head, "HTTP/1.1 200") {
 			head += body

@@ -45,6 +45,7 @@ type settings struct {
 	TLSKeyFile      file      `env:"TLS_KEY_FILE" about:"PEM file with the key of B24PROXY_TLS_CERT_FILE"`
 	CADir           folder    `env:"CA_DIR" about:"folder of a CA that the proxy keeps, and makes at the start if there is none; it signs certificates for the portals that may be called, and -ca prints the certificate that clients must trust; unset: no CA"`
 	ClientKeys      clients   `env:"CLIENT_KEYS" about:"the clients that may call, with their keys: crm-sync=KEY,shop=KEY; a key has at least 16 letters, digits, dashes or underscores, and is sent in Proxy-Authorization or as http://NAME:KEY@HOST:PORT; unset: whoever reaches the proxy may call"`
+	TunnelHosts     tunnels   `env:"TUNNEL_HOSTS" envDefault:"oauth.bitrix.info,oauth.bitrix24.tech" about:"comma-separated list of hosts, *. allowed in front, to whose port 443 CONNECT opens a tunnel that the proxy does not look into, with or without a CA, so that clients can refresh their tokens; none: no such tunnels"`
 	DrainTimeout    timeout   `env:"DRAIN_TIMEOUT" envDefault:"30s" about:"longest time for open calls to end after SIGTERM or SIGINT"`
 	MetricsPortals  count     `env:"METRICS_PORTALS" envDefault:"1000" about:"maximum portals with a label of their own in the metrics; later ones count as other"`
 	PProf           flag      `env:"PPROF" envDefault:"false" about:"true: profiles at /debug/pprof/ of the admin listener"`
@@ -59,7 +60,6 @@ var later = map[string]string{
 	"REDIS_URL":    "",
 	"EGRESS_ID":    "default",
 	"REPEAT_GUARD": "0s",
-	"TUNNEL_HOSTS": "",
 }
 
 // readSettings reads NAME=value pairs; an empty value counts as unset. The error

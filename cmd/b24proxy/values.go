@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ type (
 	upstream  struct{ *url.URL }
 	httpProxy struct{ *url.URL }
 	hosts     []proxy.HostPattern
+	tunnels   []proxy.HostPattern
 	plan      limiter.Plan
 	plans     proxy.HostMap[limiter.Plan]
 	addresses proxy.HostMap[string]
@@ -110,6 +112,27 @@ func (h *hosts) UnmarshalText(text []byte) error {
 		}
 		*h = append(*h, pattern)
 		return err
+	})
+}
+
+func (t *tunnels) UnmarshalText(text []byte) error {
+	if strings.EqualFold(strings.TrimSpace(string(text)), "none") {
+		return nil
+	}
+	return eachPart(text, func(part string) error {
+		pattern, err := proxy.ParseHostPattern(part)
+		name := pattern.String()
+		_, errAddr := netip.ParseAddr(strings.Trim(hostOf(name), "[]"))
+		switch {
+		case err != nil:
+			return err
+		case errAddr == nil, pattern.Loopback():
+			return fmt.Errorf("%q is an address; write a name, and set %sCONNECT_TO if it leads to an address that is not public", part, prefix)
+		case hostOf(name) != name:
+			return fmt.Errorf("%q has a port; tunnels lead only to port 443, so write %s", part, hostOf(name))
+		}
+		*t = append(*t, pattern)
+		return nil
 	})
 }
 

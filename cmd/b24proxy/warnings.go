@@ -49,7 +49,11 @@ func (s settings) warnOfPlans(w *warnings) {
 		w.add(!s.serves(entry.Pattern), "PORTAL_PLANS", notServed, entry.Pattern, prefix)
 	}
 	for _, entry := range s.ConnectTo {
-		w.add(!s.serves(entry.Pattern), "CONNECT_TO", notServed, entry.Pattern, prefix)
+		w.add(!s.serves(entry.Pattern) && !proxy.Listed(s.TunnelHosts, entry.Pattern.String()), "CONNECT_TO", notServed, entry.Pattern, prefix)
+	}
+	for _, pattern := range s.TunnelHosts {
+		example := strings.Replace(pattern.String(), "*", "x", 1)
+		w.add(proxy.Listed(s.portals(), example), "TUNNEL_HOSTS", "%v is a portal too: calls in a tunnel to it pass without a limit, and are not counted", pattern)
 	}
 }
 

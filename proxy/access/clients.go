@@ -1,5 +1,6 @@
 // Package access decides who may call: the clients that have a key. It counts those
-// who have none, and slows those who guess.
+// who have none, and slows those who guess. It also carries the tunnels whose bytes
+// the proxy does not read.
 package access
 
 import (

@@ -137,6 +137,21 @@ type ClientsRefused struct {
 	Requests int
 }
 
+// TunnelOpened says that a client has a tunnel to a host, by the call, which is a
+// CONNECT.
+type TunnelOpened struct {
+	Call
+	Host string
+}
+
+// TunnelEnded says that a tunnel ended whose bytes the proxy does not read.
+type TunnelEnded struct {
+	Call
+	Host           string
+	Sent, Received int64 // bytes to the host and from it
+	Took           time.Duration
+}
+
 // Panicked says that a fault of the proxy ended a call.
 type Panicked struct {
 	Call

@@ -36,6 +36,10 @@ func (l eventLog) note(e Event) {
 	case ClientsRefused:
 		l.to.Warn("requests without a valid client key were refused; at most one line per minute for an address",
 			"request_id", e.RequestID, "address", e.Address, "key", map[bool]string{true: "wrong", false: metrics.None}[e.Tried], "requests", e.Requests)
+	case TunnelOpened:
+		l.to.Debug("tunnel opened", "request_id", e.RequestID, "host", e.Host, "client", clientShown(e.Call))
+	case TunnelEnded:
+		l.to.Info("tunnel ended", "request_id", e.RequestID, "host", e.Host, "client", clientShown(e.Call), "sent", e.Sent, "received", e.Received, "took", shown(e.Took))
 	case Panicked:
 		l.to.Error("a panic ended a call; this is a fault of b24proxy, please report it",
 			"request_id", e.RequestID, "panic", panicShown(e.Cause), "stack", bitrix24.Redact(string(e.Stack)))
@@ -93,9 +97,11 @@ func (l eventLog) level(e CallEnded) slog.Level {
 func named(c Call) []any {
 	return []any{
 		"request_id", c.RequestID, "portal", cmp.Or(c.Portal, metrics.None), "call", c.API,
-		"client", cmp.Or(strings.TrimSpace(c.Client), metrics.None), "http_method", verb(c.HTTPMethod),
+		"client", clientShown(c), "http_method", verb(c.HTTPMethod),
 	}
 }
+
+func clientShown(c Call) string { return cmp.Or(strings.TrimSpace(c.Client), metrics.None) }
 
 // verb is a method of HTTP. A client may have sent anything in its place.
 func verb(method string) string {
