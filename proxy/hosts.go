@@ -87,6 +87,15 @@ const asciiOnly = "write a name with other letters than a to z in its xn-- form 
 // are compared: ASCII in lower case, without a dot at the end, an IP address as netip
 // writes it, and without the default port.
 func cleanHost(s, defaultPort string) (string, error) {
+	name, port, ok := cleanParts(s)
+	if !ok {
+		return "", fmt.Errorf("%q is not a valid host", s)
+	}
+	return joinParts(name, port, defaultPort), nil
+}
+
+// cleanParts is cleanHost for those who do not know the default port yet.
+func cleanParts(s string) (name, port string, ok bool) {
 	host, port, hasPort := splitPort(s)
 	if !hasPort {
 		if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
@@ -95,15 +104,17 @@ func cleanHost(s, defaultPort string) (string, error) {
 	}
 	name, okName := cleanName(host, strings.HasPrefix(s, "["))
 	port, okPort := cleanPort(port)
+	return name, port, okName && okPort
+}
+
+func joinParts(name, port, defaultPort string) string {
 	switch {
-	case !okName || !okPort:
-		return "", fmt.Errorf("%q is not a valid host", s)
 	case port != "" && port != defaultPort:
-		return net.JoinHostPort(name, port), nil
+		return net.JoinHostPort(name, port)
 	case strings.Contains(name, ":"):
-		return "[" + name + "]", nil
+		return "[" + name + "]"
 	}
-	return name, nil
+	return name
 }
 
 // splitPort splits a host from its port, if it has one. It makes no error for each name

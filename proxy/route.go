@@ -149,15 +149,16 @@ func (r *router) portal(name string, silent ...string) (scheme, host string, ok 
 }
 
 func (r *router) exactly(name string) (scheme, host string, ok bool) {
+	clean, port, ok := cleanParts(name)
+	if !ok {
+		return "", "", false
+	}
 	if r.upstream != nil {
-		if host, err := cleanHost(name, defaultPort(r.upstream.Scheme)); err == nil && host == r.host {
+		if host := joinParts(clean, port, defaultPort(r.upstream.Scheme)); host == r.host {
 			return r.upstream.Scheme, host, true
 		}
 	}
-	host, err := cleanHost(name, portalPort)
-	if err != nil {
-		return "", "", false
-	}
+	host = joinParts(clean, port, portalPort)
 	_, ok = r.allowed.find(host)
 	return "https", host, ok
 }
