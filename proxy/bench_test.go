@@ -79,7 +79,7 @@ func BenchmarkExamination(b *testing.B) {
 func BenchmarkJournal(b *testing.B) {
 	for _, portals := range []int{1, 10_000} {
 		b.Run(fmt.Sprintf("%d portals", portals), func(b *testing.B) {
-			o := operator.New(operator.Config{MetricsPortals: 1000, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+			o := operator.New(operator.Config{MetricsPortals: 1000, Log: slog.New(slog.DiscardHandler)})
 			names := make([]string, portals)
 			for i := range names {
 				names[i] = fmt.Sprintf("p%d.bitrix24.com", i)
@@ -111,7 +111,7 @@ func BenchmarkCall(b *testing.B) {
 		b.Run(fmt.Sprintf("%d portals", portals), func(b *testing.B) {
 			p := newProxy(b, func(c *Config) {
 				c.Plan, c.MetricsPortals = limiter.Unlimited, 1000
-				c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+				c.Log = slog.New(slog.DiscardHandler)
 			}).behind(portal)
 			call := func(n int) {
 				w := p.call(http.MethodPost, deal, "{}", "B24-Portal", fmt.Sprintf("p%d.bitrix24.com", n%portals))
