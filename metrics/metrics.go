@@ -56,6 +56,7 @@ type Metrics struct {
 	attemptDuration *prometheus.HistogramVec
 	inFlight        *prometheus.GaugeVec
 	resends         *prometheus.CounterVec
+	replays         *prometheus.CounterVec
 
 	batchCalls *prometheus.CounterVec
 	batches    *prometheus.CounterVec
@@ -112,6 +113,9 @@ func New(o Options) *Metrics {
 		resends: counter("resends_total",
 			"Attempts after the first of a call, by the reason for sending it again.",
 			"portal", "reason"),
+		replays: counter("replays_total",
+			"Writes that a client repeated, by what was done instead of running them twice; evicted: what was remembered of one had to go before its time.",
+			"portal", "result"),
 	}
 	m.makeBatches()
 	m.makeStore()
@@ -126,7 +130,7 @@ func New(o Options) *Metrics {
 		buildInfo(o),
 		m.requests, m.requestDuration, m.errors, m.rejected, m.clientRequests,
 		m.queueWait, m.queueAbandoned,
-		m.attempts, m.attemptDuration, m.inFlight, m.resends,
+		m.attempts, m.attemptDuration, m.inFlight, m.resends, m.replays,
 		m.batchCalls, m.batches, m.fallbacks, m.batchSize,
 		portalGauges{m}, spoolGauges{m},
 	)

@@ -28,4 +28,7 @@ func (m *Metrics) beginPortal(portal string) {
 		m.rejected.WithLabelValues(portal, m.reasons.label(reason))
 	}
 	m.queueAbandoned.WithLabelValues(portal)
+	for _, result := range replays {
+		m.replays.WithLabelValues(portal, string(result))
+	}
 }

@@ -21,6 +21,7 @@ type attempt struct {
 	resp   *http.Response
 	answer bitrix24.Answer
 	err    *failure
+	read   *readAnswer // of a write that was accepted
 
 	slot   *limiter.Slot
 	began  time.Time
@@ -42,6 +43,7 @@ type sender struct {
 // begin begins to send a call.
 func (s *sender) begin(ex *exchange, req *http.Request, admitted admission) *attempt {
 	ex.attempts++
+	ex.write.sent()
 	// Only the exchange is taken over from the caller's context: ReverseProxy's hook
 	// in it would pass on every informational answer, however many come.
 	ctx, cancel := context.WithCancelCause(ex.in(context.Background()))
@@ -63,14 +65,15 @@ func (s *sender) begin(ex *exchange, req *http.Request, admitted admission) *att
 			at.slot.Done()
 		}
 	})
-	go func(body *body) {
+	go func(body *body, w *write) {
 		growStack()
 		defer close(at.done)
-		defer body.release()
 		s.exchange(req.Context(), at, out, body, fb)
+		body.release()
 		s.journal.Record(reached(fb.call, at.err))
 		at.report()
-	}(ex.body)
+		s.readAhead(at, w, fb)
+	}(ex.body, ex.write)
 	return at
 }
 
@@ -94,9 +97,18 @@ func (at *attempt) wait(ctx context.Context, ex *exchange) error {
 	case <-at.done:
 		return nil
 	case <-ctx.Done():
-		go at.discard()
+		ex.write.left()
+		go at.abandon(ex.write)
 		return context.Cause(ctx)
 	}
+}
+
+// abandon waits for the end of an attempt whose caller has left, and remembers what
+// became of a write.
+func (at *attempt) abandon(w *write) {
+	<-at.done
+	w.settle(at)
+	at.discard()
 }
 
 // exchange sends the request and examines the answer.
@@ -120,6 +132,16 @@ func (s *sender) exchange(caller context.Context, at *attempt, out *http.Request
 			func(a bitrix24.Answer) { s.learner.learn(fb, at.resp.Header, a) },
 			func(cause any) { panicked(s.journal, fb.call, cause) })
 	}
+}
+
+// readAhead reads the answer to a write before its caller does.
+func (s *sender) readAhead(at *attempt, w *write, fb *feedback) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			at.err = panicked(s.journal, fb.call, cause)
+		}
+	}()
+	at.readAhead(w)
 }
 
 // report reports to the limiter what came of a slot.
@@ -150,8 +172,11 @@ func (at *attempt) deliver(ctx context.Context) (*http.Response, error) {
 		at.end()
 		return nil, at.err
 	}
+	w := exchangeOf(ctx).write
+	w.settle(at)
+	w.deliver(ctx)
 	stop := func() bool { return true }
-	if !isHeld(at.resp) {
+	if isRead := at.read != nil && at.read.whole; !isRead && !isHeld(at.resp) {
 		stop = context.AfterFunc(ctx, func() { at.cancel(context.Cause(ctx)) })
 	}
 	at.resp.Body = &deliveredBody{ReadCloser: at.resp.Body, caller: ctx, exchange: exchangeOf(ctx), closed: func() { stop(); at.end() }}

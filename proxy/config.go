@@ -31,7 +31,8 @@ type Config struct {
 	OperatingLimit  time.Duration         // of one method; 0: calls are not held for it
 	Autobatch       bool                  // reads that wait travel in one batch
 	Observe         bool                  // limits are not enforced; what enforcing would have done is counted
-	StateFile       limiter.Persister     // keeps the buckets over a restart; may be nil
+	RepeatGuard     time.Duration         // how long a write whose result nobody received is remembered; 0: no repetition is recognized
+	StateFile       StateStore            // keeps the buckets over a restart, and which writes may have run; may be nil
 	Shared          SharedStore           // shares the buckets with other replicas; may be nil
 	StatePath       string                // of StateFile, for the log
 	Normalize       bool                  // errors get one shape

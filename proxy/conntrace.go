@@ -73,7 +73,7 @@ func (t *connTrace) gotConn(info httptrace.GotConnInfo) {
 		t.refuse(info, errCallerLeft)
 	case t.times > 0 && t.sent():
 		t.refuse(info, errRepeat)
-	case info.WasIdle && !isHTTP2 && conn.peerClosed():
+	case info.WasIdle && !isHTTP2 && conn != nil && peerClosed(conn):
 		t.refuse(info, errPeerClosed)
 		return // uncounted: there are only so many kept connections
 	case t.empty && t.http2 != isHTTP2:

@@ -62,6 +62,10 @@ const (
 	bodyTooLarge
 	bodyNotKept
 
+	callMayHaveRun
+	keyOfAnotherCall
+	keyNotReadable
+
 	callerLeft
 	answerCutOff
 )
@@ -76,6 +80,8 @@ const (
 	codeRequestNotRead    bitrix24.Code = "REQUEST_NOT_READ"
 	codeRequestTooLarge   bitrix24.Code = "REQUEST_TOO_LARGE"
 	codeRequestNotKept    bitrix24.Code = "REQUEST_NOT_KEPT"
+	codeCallMayHaveRun    bitrix24.Code = "CALL_MAY_HAVE_RUN"
+	codeKeyReused         bitrix24.Code = "IDEMPOTENCY_KEY_REUSED"
 )
 
 // errorTable has every error that is made here. README.md has them for users, and a
@@ -131,6 +137,14 @@ var errorTable = [...]errorRow{
 	bodyCutOff:         invalid(http.StatusBadRequest, codeRequestNotRead, "The request body could not be read to its end.").notRun(metrics.Abandoned),
 	bodyTooLarge:       invalid(http.StatusRequestEntityTooLarge, codeRequestTooLarge, "The request body is larger than %d bytes (B24PROXY_MAX_BODY)."),
 	bodyNotKept:        invalid(http.StatusServiceUnavailable, codeRequestNotKept, "The call was not sent: %s").retryIn(shortDelay),
+
+	// A call that repeats another one. Client libraries repeat no answer of these statuses.
+	callMayHaveRun: {
+		status: http.StatusConflict, code: codeCallMayHaveRun, reason: "repeat", source: metrics.FromProxy, outcome: metrics.Rejected,
+		text: "This call may have run already, so it was not sent: the same call went out at %s UTC, and nobody received its result: %s. Look whether it ran. To run it in any case, send it with another Idempotency-Key.",
+	},
+	keyOfAnotherCall: invalid(http.StatusUnprocessableEntity, codeKeyReused, "The Idempotency-Key of this call was used for another call within the last 24 hours. Send each call with a key of its own."),
+	keyNotReadable:   invalid(http.StatusBadRequest, codeRequestNotRead, "The Idempotency-Key of this call cannot be read: it must be one header of 1 to 255 printable ASCII characters."),
 
 	// The end of a call that gets no answer any more. These appear only in the log.
 	callerLeft:   {outcome: metrics.Abandoned},

@@ -104,8 +104,9 @@ func TestErrorTableKeepsTheContract(t *testing.T) {
 			if known := bitrix24.Lookup(row.code); known != nil && known.Status != row.status {
 				t.Errorf("got status %d, want %d, which Bitrix24 documents for the code", row.status, known.Status)
 			}
-			if mayHaveRun := row.executed != bitrix24.RanNo; mayHaveRun != strings.Contains(row.text, "may have run") || mayHaveRun && row.status != 500 {
-				t.Errorf("executed is %v at status %d with the text %q, want 500 and a word of it for a call that may have run", row.executed, row.status, row.text)
+			isQuiet := row.status == 500 || row.status == 409 // no client library repeats a 409
+			if mayHaveRun := row.executed != bitrix24.RanNo; mayHaveRun != strings.Contains(row.text, "may have run") || mayHaveRun && !isQuiet {
+				t.Errorf("executed is %v at status %d with the text %q, want 500 or 409 and a word of it for a call that may have run", row.executed, row.status, row.text)
 			}
 		})
 	}

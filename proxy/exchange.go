@@ -35,7 +35,8 @@ type exchange struct {
 	together   int        // how many reads were in the batch that the answer comes from
 	joined     bool       // this is the batch of others
 
-	repeatable bool // running the call twice is the same as running it once
+	write      *write // a call whose repetition is recognized; nil for others
+	repeatable bool   // running the call twice is the same as running it once
 
 	queueTime     time.Duration   // spent waiting for slots
 	estimatedWait time.Duration   // that an observing proxy did not wait

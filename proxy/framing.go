@@ -48,6 +48,12 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
+// clientConn returns the connection of a client, nil if it is not known.
+func clientConn(ctx context.Context) net.Conn {
+	c, _ := ctx.Value(connKey{}).(net.Conn)
+	return c
+}
+
 // headConnOf returns the connection of a request if it records heads, as it does not
 // with HTTP/2, and else nil.
 func headConnOf(ctx context.Context) *headConn {

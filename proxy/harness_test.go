@@ -61,7 +61,7 @@ func (p *Proxy) behind(h http.Handler) *Proxy {
 // recordTo lets a journal of the test take the place of the proxy's own.
 func (p *Proxy) recordTo(j journal) {
 	t := p.reverse.Transport.(*transport)
-	p.journal, p.receiver.journal, p.normalizer.journal, t.journal, t.resender.journal, t.sender.journal, t.sender.learner.journal, t.joiner.journal = j, j, j, j, j, j, j, j
+	p.journal, p.receiver.journal, p.normalizer.journal, t.journal, t.resender.journal, t.sender.journal, t.sender.learner.journal, t.joiner.journal, t.repeats.journal = j, j, j, j, j, j, j, j, j
 }
 
 // inProcess is a portal without a network. A handler that panics with

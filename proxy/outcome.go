@@ -92,7 +92,7 @@ func (ex *exchange) rejection() bitrix24.Reason {
 // ran reports whether the call ran, as far as is known at its end.
 func (ex *exchange) ran(outcome metrics.Outcome) bitrix24.Ran {
 	switch {
-	case ex.attempts == 0:
+	case ex.attempts == 0 && (ex.write == nil || !ex.write.repeats):
 		return bitrix24.RanNo
 	case outcome == metrics.OK:
 		return bitrix24.RanYes

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -9,11 +10,8 @@ import (
 // peerClosed reports whether the kernel knows already that the other side has closed
 // the connection. net/http learns it from a goroutine, which on a busy machine may
 // still wait for its turn when the connection is given to the next request.
-func (c *countingConn) peerClosed() (closed bool) {
-	if c == nil {
-		return false
-	}
-	from, ok := c.Conn.(syscall.Conn)
+func peerClosed(conn net.Conn) (closed bool) {
+	from, ok := underneath(conn).(syscall.Conn)
 	if !ok {
 		return false
 	}

@@ -19,12 +19,12 @@ func TestPeerClosed(t *testing.T) {
 			defer conn.Close()
 			peer := must(listener.Accept())
 			peer.Write([]byte(lastWords))
-			if conn.peerClosed() {
+			if peerClosed(conn) {
 				t.Error("got closed, want open")
 			}
 			peer.Close()
 			deadline := time.Now().Add(5 * time.Second)
-			for !conn.peerClosed() {
+			for !peerClosed(conn) {
 				if time.Now().After(deadline) {
 					t.Fatal("got open, want closed")
 				}

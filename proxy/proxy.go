@@ -108,9 +108,11 @@ func (p *Proxy) newTransport(router *router, spool *spool) *transport {
 			journal:  p.journal,
 		},
 		resender: resender{router: router, journal: p.journal, observe: p.config.Observe},
+		repeats:  newRepeatGuard(&p.config, apps, p.journal),
 		journal:  p.journal,
 	}
 	t.joiner = &joiner{byDefault: p.config.Autobatch, admitter: &t.admitter, sender: &t.sender, experience: seen, spool: spool, journal: p.journal}
+	p.receiver.repeats = t.repeats
 	return t
 }
 
@@ -130,6 +132,7 @@ func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 		defer p.calls.leave()
 	}
 	defer func() {
+		ex.write.end(ex.finished && ex.failed == nil)
 		if ex.tunnel == nil || ex.failed != nil {
 			p.journal.Record(ex.ended(r.Method))
 		}

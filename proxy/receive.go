@@ -20,6 +20,7 @@ type receiver struct {
 	connector   *connector
 	limiter     *limiter.Limiter
 	spool       *spool
+	repeats     *repeatGuard
 	longestWait time.Duration // for a slot
 	maxBody     int64         // bytes of a request
 }
@@ -53,7 +54,7 @@ func (rc *receiver) receive(w http.ResponseWriter, r *http.Request, ex *exchange
 		return failed
 	}
 	var err error
-	if ex.body, err = rc.spool.read(w, r, rc.maxBody); err != nil {
+	if ex.body, err = rc.spool.read(w, r, rc.maxBody, rc.repeats.bodySum(ex, r)); err != nil {
 		if errors.Is(context.Cause(r.Context()), errStopped) {
 			return draining()
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"net/http"
 	"os"
@@ -21,6 +22,7 @@ type body struct {
 	file  *os.File // all of the body, or nil if head is
 	path  string   // of the file, or "" if that has no name
 	size  int64
+	sum   hash.Hash    // of what is on disk, if that was asked for
 	users atomic.Int32 // the exchange and the readers
 
 	spool        *spool
@@ -43,11 +45,12 @@ var (
 )
 
 // read takes the memory for a request's headers and reads its body to the end. It
-// fails with errTooLarge, with errNotKept, or with the error of reading.
-func (s *spool) read(w http.ResponseWriter, r *http.Request, limit int64) (*body, error) {
+// fails with errTooLarge, with errNotKept, or with the error of reading. What does not
+// fit into memory is added to the sum that begin begins, which may be nil.
+func (s *spool) read(w http.ResponseWriter, r *http.Request, limit int64, begin func(head []byte) hash.Hash) (*body, error) {
 	b := &body{spool: s}
 	b.users.Add(1)
-	if err := b.read(w, r, limit); err != nil {
+	if err := b.read(w, r, limit, begin); err != nil {
 		b.release()
 		return nil, err
 	}
@@ -61,7 +64,7 @@ func (s *spool) keep(content []byte) (b *body, ok bool) {
 	return b, b.takeMemory(b.size, 0)
 }
 
-func (b *body) read(w http.ResponseWriter, r *http.Request, limit int64) error {
+func (b *body) read(w http.ResponseWriter, r *http.Request, limit int64, begin func(head []byte) hash.Hash) error {
 	if !b.takeMemory(headerBytes(r), 0) {
 		return errNoRoom
 	}
@@ -83,7 +86,7 @@ func (b *body) read(w http.ResponseWriter, r *http.Request, limit int64) error {
 	}
 	more, err := b.fill(from)
 	if err == nil && more {
-		err = b.spill(from)
+		err = b.spill(from, begin)
 	}
 	if err == nil && b.size > limit {
 		err = errTooLarge
@@ -131,14 +134,19 @@ func (b *body) takeMemory(n, spare int64) bool {
 }
 
 // spill writes the body to a file, with the rest of it.
-func (b *body) spill(rest io.Reader) (err error) {
+func (b *body) spill(rest io.Reader, begin func(head []byte) hash.Hash) (err error) {
 	if b.file, b.path, err = b.spool.create(); err != nil {
 		return fmt.Errorf("%w: %w", errNotKept, err)
 	}
 	if _, err = (diskWriter{b}).Write(b.head); err != nil {
 		return err
 	}
-	_, err = io.Copy(diskWriter{b}, rest)
+	to := io.Writer(diskWriter{b})
+	if begin != nil {
+		b.sum = begin(b.head)
+		to = io.MultiWriter(to, b.sum)
+	}
+	_, err = io.Copy(to, rest)
 	return err
 }
 

@@ -104,10 +104,15 @@ func isRepeatable(ex *exchange, out *http.Request) bool {
 	return c.Version == 3 && out.Method == http.MethodPost && hasIdempotencyKey(h)
 }
 
-// hasIdempotencyKey reports whether a request has one Idempotency-Key of 1 to 255
-// printable characters. Of two keys, nobody knows which one counts; a server may read
-// the name with underscores as the same header.
 func hasIdempotencyKey(h http.Header) bool {
+	key, isValid := idempotencyKey(h)
+	return isValid && key != ""
+}
+
+// idempotencyKey returns the Idempotency-Key of a request, "" if it has none. A valid
+// one has 1 to 255 printable characters. Of two keys, nobody knows which one counts; a
+// server may read the name with underscores as the same header.
+func idempotencyKey(h http.Header) (key string, isValid bool) {
 	const name = "Idempotency-Key"
 	var keys []string
 	for header, values := range h {
@@ -115,6 +120,13 @@ func hasIdempotencyKey(h http.Header) bool {
 			keys = append(keys, values...)
 		}
 	}
-	return len(keys) == 1 && h.Get(name) == keys[0] && keys[0] != "" && len(keys[0]) <= 255 &&
+	if len(keys) == 0 {
+		return "", true
+	}
+	isValid = len(keys) == 1 && h.Get(name) == keys[0] && keys[0] != "" && len(keys[0]) <= 255 &&
 		strings.IndexFunc(keys[0], func(r rune) bool { return r < ' ' || r > '~' }) < 0
+	if !isValid {
+		return "", false
+	}
+	return keys[0], true
 }

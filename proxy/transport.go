@@ -10,10 +10,11 @@ import (
 // learns from the answer, and perhaps sends the call again. The wait is here so that
 // every attempt takes a slot, also a repeated one.
 type transport struct {
-	admitter admitter // makes the call wait for a slot
-	sender   sender   // sends it, and learns from the answer
-	resender resender // decides whether it is sent again
-	joiner   *joiner  // sends reads that wait in one batch
+	admitter admitter     // makes the call wait for a slot
+	sender   sender       // sends it, and learns from the answer
+	resender resender     // decides whether it is sent again
+	joiner   *joiner      // sends reads that wait in one batch
+	repeats  *repeatGuard // knows whether it repeats another call
 	journal  journal
 }
 
@@ -21,6 +22,17 @@ type transport struct {
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ex := exchangeOf(req.Context())
 	ex.repeatable = isRepeatable(ex, req)
+	resp, err := t.repeats.meet(req, ex)
+	if resp != nil || err != nil {
+		return resp, err
+	}
+	resp, err = t.send(req, ex)
+	ex.write.failed(err)
+	return resp, err
+}
+
+// send sends a call until it has its answer.
+func (t *transport) send(req *http.Request, ex *exchange) (*http.Response, error) {
 	if resp, err := t.joiner.travel(req, ex); resp != nil || err != nil {
 		return resp, err
 	}

@@ -81,23 +81,25 @@ func send(ctx context.Context, name string, to target, o options, progress io.Wr
 // A request is one call.
 type request struct{ path, body string }
 
-// mixed are the calls of -mix: reads, writes, batches, and wrong ones.
+// mixed are the calls of -mix: reads, writes, batches, and wrong ones. Each has a number,
+// so that none looks like the repetition of another.
 var mixed = []request{
-	{"crm.deal.list", `{}`},
-	{"crm.deal.add", `{"fields":{"TITLE":"b24bench"}}`},
-	{"user.current", `{}`},
-	{"crm.contact.list", `{"start":50}`},
-	{"batch", `{"cmd":{"me":"user.current","deals":"crm.deal.list","wrong":"no.such.method"}}`},
-	{"crm.deal.get", `{}`},
-	{"no.such.method", `{}`},
+	{"crm.deal.list", `{"call":%d}`},
+	{"crm.deal.add", `{"fields":{"TITLE":"b24bench %d"}}`},
+	{"user.current", `{"call":%d}`},
+	{"crm.contact.list", `{"start":50,"call":%d}`},
+	{"batch", `{"cmd":{"me":"user.current","deals":"crm.deal.list","wrong":"no.such.method"},"call":%d}`},
+	{"crm.deal.get", `{"call":%d}`},
+	{"no.such.method", `{"call":%d}`},
 }
 
 // request returns the n-th call.
 func (o options) request(n int) request {
 	if !o.mix {
-		return request{o.path, "{}"}
+		return request{o.path, fmt.Sprintf(`{"call":%d}`, n)}
 	}
 	r := mixed[n%len(mixed)]
+	r.body = fmt.Sprintf(r.body, n)
 	r.path = o.path[:strings.LastIndexByte(o.path, '/')+1] + r.path
 	return r
 }

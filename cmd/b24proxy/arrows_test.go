@@ -13,7 +13,7 @@ var arrows = map[string][]string{
 	"b24proxy/cmd/b24proxy":       {"limiter", "limiter/statefile", "proxy", "proxy/access", "proxy/bitrix24", "proxy/certs"},
 	"b24proxy/cmd/b24bench":       {"limiter", "proxy", "proxy/b24sim", "proxy/bitrix24"},
 	"b24proxy/cmd/b24sim":         {"proxy/b24sim"},
-	"b24proxy/proxy":              {"limiter", "limiter/operating", "metrics", "proxy/access", "proxy/bitrix24", "proxy/joining", "proxy/operator"},
+	"b24proxy/proxy":              {"limiter", "limiter/operating", "metrics", "proxy/access", "proxy/bitrix24", "proxy/joining", "proxy/operator", "proxy/replay"},
 	"b24proxy/proxy/access":       {},
 	"b24proxy/proxy/b24sim":       {"proxy/bitrix24"},
 	"b24proxy/proxy/bitrix24":     {},

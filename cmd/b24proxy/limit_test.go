@@ -85,7 +85,7 @@ func TestLostWriteIsNotRepeated(t *testing.T) {
 		t.Run("the answer is lost by "+fault, func(t *testing.T) {
 			sim.Reset()
 			sim.SetFaults(faults(t, "*:"+fault)...)
-			a := call(t, "POST", p.clients+add, `{"fields":{"TITLE":"x"}}`)
+			a := call(t, "POST", p.clients+add, `{"fields":{"TITLE":"`+fault+`"}}`)
 			if read := a.json(t); a.status != 500 || read.Error != "ERROR_UNEXPECTED_ANSWER" || read.Proxy.Executed != "unknown" {
 				t.Errorf("got %v, want 500 ERROR_UNEXPECTED_ANSWER, executed unknown", a)
 			}

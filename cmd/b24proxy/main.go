@@ -192,6 +192,7 @@ func (s settings) config(log *slog.Logger) proxy.Config {
 		Normalize:       bool(s.Normalize),
 		OperatingLimit:  time.Duration(s.OperatingLimit),
 		Autobatch:       s.Autobatch == autobatchReads,
+		RepeatGuard:     time.Duration(s.RepeatGuard),
 		Observe:         s.Mode == modeObserve,
 		MetricsPortals:  int(s.MetricsPortals),
 		PProf:           bool(s.PProf),

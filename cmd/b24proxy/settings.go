@@ -32,6 +32,7 @@ type settings struct {
 	InFlight        count     `env:"IN_FLIGHT" envDefault:"0" about:"maximum calls under way at once per portal, for self-hosted portals that more would overload; 0: no maximum"`
 	OperatingLimit  wait      `env:"OPERATING_LIMIT" envDefault:"480s" about:"operating time that a method may use within 10 minutes, per portal and application; 0s turns the local guard off"`
 	Autobatch       autobatch `env:"AUTOBATCH" envDefault:"off" about:"off, or reads: waiting reads of one credential travel in one batch; a request may ask for the other with Prefer: batch=yes or batch=no"`
+	RepeatGuard     wait      `env:"REPEAT_GUARD" envDefault:"60s" about:"how long a write whose result nobody received is remembered, so that a client's repetition does not run twice; 0s turns that off, and Idempotency-Key for REST 2.0 too"`
 	Normalize       flag      `env:"NORMALIZE" envDefault:"true" about:"false: answers pass unchanged; they are still classified and counted"`
 	StateFile       path      `env:"STATE_FILE" about:"file that keeps the bucket levels over a restart or a kill; unset: they are kept in memory alone"`
 	ConnectTo       addresses `env:"CONNECT_TO" about:"other addresses to connect to: *.bitrix24.com=10.0.0.5:443; host names, SNI and Host stay the same"`
@@ -59,7 +60,6 @@ type settings struct {
 var later = map[string]string{
 	"REDIS_URL":    "",
 	"EGRESS_ID":    "default",
-	"REPEAT_GUARD": "0s",
 }
 
 // readSettings reads NAME=value pairs; an empty value counts as unset. The error

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,7 +40,7 @@ func TestBucketsOutliveTheProgram(t *testing.T) {
 			<-answers
 
 			second := launch(t, settings...)
-			for _, a := range <-together(60, func(int) answer { return call(t, "POST", second.clients+add, "{}") }) {
+			for _, a := range <-together(60, func(i int) answer { return call(t, "POST", second.clients+add, fmt.Sprintf(`{"call":%d}`, i)) }) {
 				a.wantOK(t)
 			}
 			if refused := sim.Refused(); c.refuses != (refused > 0) {

@@ -152,6 +152,10 @@ func attempts() []panel {
 			"Attempts per second after the first of a call, by the reason for sending it again. The proxy sends again only calls that surely did not run or may run twice.",
 			query{this(`sum by (reason) (rate(b24proxy_resends_total{$this}[$__rate_interval])) > 0`), "{{reason}}"}).
 			empty("no call was sent again in this time"),
+		stacked("Writes that would have run twice", "reqps",
+			"Calls per second that repeat a write whose result nobody received, or that have its Idempotency-Key, by what was done instead of sending them: joined and replayed got the answer of the first, held got 409 CALL_MAY_HAVE_RUN.",
+			query{this(`sum by (result) (rate(b24proxy_replays_total{$this, result=~"joined|replayed|held"}[$__rate_interval])) > 0`), "{{result}}"}).
+			empty("no write was repeated in this time"),
 	}
 }
 

@@ -85,6 +85,14 @@ func FindCredential(c Call, rawQuery, authorization, contentType string, body []
 	if c.Webhook {
 		return Credential{Kind: CredentialWebhook, ID: c.webhook}
 	}
+	token := findToken(rawQuery, authorization, contentType, body)
+	if token == "" {
+		return Credential{Kind: CredentialNone}
+	}
+	return Credential{Kind: CredentialOAuth, ID: idOf(CredentialOAuth, token)}
+}
+
+func findToken(rawQuery, authorization, contentType string, body []byte) string {
 	token := bearer(authorization)
 	if token == "" {
 		token = tokenInForm(rawQuery)
@@ -92,10 +100,23 @@ func FindCredential(c Call, rawQuery, authorization, contentType string, body []
 	if token == "" {
 		token = tokenInBody(contentType, body)
 	}
-	if token == "" {
-		return Credential{Kind: CredentialNone}
+	return token
+}
+
+// shortToken bounds what may be part of other values by chance. Tokens are longer.
+const shortToken = 32
+
+// WithoutToken returns rawQuery and body without the token that FindCredential finds,
+// so that two calls of an application are the same although its token has changed.
+func WithoutToken(c Call, rawQuery, authorization, contentType string, body []byte) (query string, rest []byte) {
+	if c.Webhook {
+		return rawQuery, body
 	}
-	return Credential{Kind: CredentialOAuth, ID: idOf(CredentialOAuth, token)}
+	token := findToken(rawQuery, authorization, contentType, body)
+	if len(token) < shortToken {
+		return rawQuery, body
+	}
+	return strings.ReplaceAll(rawQuery, token, "\x00"), bytes.ReplaceAll(body, []byte(token), []byte{0})
 }
 
 func bearer(authorization string) string {

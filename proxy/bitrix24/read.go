@@ -23,6 +23,16 @@ func isRead(method string) bool {
 	return method == "profile"
 }
 
+// Idempotent reports whether running the call twice leaves the portal as running it
+// once does. The last segment decides, and must match exactly.
+func (c Call) Idempotent() bool {
+	switch c.Method[strings.LastIndexByte(c.Method, '.')+1:] {
+	case "update", "set", "delete":
+		return true
+	}
+	return false
+}
+
 // notPlainReads are methods that do more than read, although their names are those
 // of reads (README.md#reads).
 var notPlainReads = []string{

@@ -18,6 +18,8 @@ func (c counts) note(e Event) {
 		c.Batch(e.Portal, e.Reads)
 	case SentAlone:
 		c.Fallback(e.Portal, string(e.Reason))
+	case RepeatSeen:
+		c.Replay(e.Portal, e.Result)
 	case AttemptBegan:
 		c.AttemptStarted(e.Portal)
 	case AttemptEnded:

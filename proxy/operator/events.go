@@ -71,6 +71,18 @@ type CallSentAgain struct {
 	Attempts int             // until now
 }
 
+// RepeatSeen says that a call repeats one whose result nobody received, or has its
+// Idempotency-Key. With metrics.Evicted it says that what was remembered of a call had
+// to go before its time, and only the portal is known.
+type RepeatSeen struct {
+	Call
+	Result    metrics.Replay
+	FirstID   string    // of the request that it repeats
+	FirstSent time.Time // to the portal
+	Became    string    // of the first, in a word; "" if it is under way or was answered
+	IsSent    bool      // in spite of that, since the proxy observes
+}
+
 // AttemptBegan and AttemptEnded say that an attempt is sent to its portal, and
 // that nothing of it is under way any more. Each attempt has one of each.
 type (

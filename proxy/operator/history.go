@@ -43,6 +43,7 @@ type notes struct {
 	unreachable time.Time // zero: it can be reached
 	cause       string    // why it cannot
 	movedTo     string
+	repeats     int64 // writes that would have run twice
 	codes       *simplelru.LRU[codeKey, *codeStatus]
 	errors      []errorStatus // the newest last
 }
@@ -91,6 +92,8 @@ func (h *history) note(now time.Time, e Event) (news Event) {
 		h.joined(now, e)
 	case ErrorSeen:
 		h.errorSeen(now, e)
+	case RepeatSeen:
+		h.repeatSeen(now, e)
 	case PortalReached:
 		if since, changed := h.reached(now, e.Portal, ""); changed {
 			return portalBack{e, now.Sub(since)}
@@ -165,6 +168,14 @@ func (n *notes) errorSeen(e errorStatus) {
 		n.errors = slices.Delete(n.errors, 0, 1)
 	}
 	n.errors = append(n.errors, e)
+}
+
+func (h *history) repeatSeen(now time.Time, e RepeatSeen) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e.Result.WouldRun() {
+		h.ofLocked(now, e.Portal).repeats++
+	}
 }
 
 // reached notes that a portal could be reached, or that it could not for some
@@ -272,6 +283,7 @@ func (n *notes) describe(since time.Duration, now time.Time, s *portalStatus) {
 	if !n.unreachable.IsZero() {
 		s.UnreachableSince, s.unreachable = moment(n.unreachable), unreachable{now.Sub(n.unreachable), n.cause}
 	}
+	s.RepeatedWrites = n.repeats
 	s.Usage = n.usage.status(since)
 	s.Errors = n.errorsStatus()
 	s.Series = n.series.status(since, now)

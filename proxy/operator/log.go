@@ -27,6 +27,8 @@ func (l eventLog) note(e Event) {
 	case CallSentAgain:
 		l.to.Info("sending again", append(named(e.Call), "status", e.Status, "code", codeShown(e.IsError, e.Code), "reason", e.Reason,
 			"executed", e.Executed, "attempts", e.Attempts)...)
+	case RepeatSeen:
+		l.repeatSeen(e)
 	case portalLost:
 		l.to.Warn("the portal cannot be reached", "request_id", e.RequestID, "portal", e.Portal, "error", e.Error)
 	case portalBack:
@@ -44,6 +46,19 @@ func (l eventLog) note(e Event) {
 		l.to.Error("a panic ended a call; this is a fault of b24proxy, please report it",
 			"request_id", e.RequestID, "panic", panicShown(e.Cause), "stack", bitrix24.Redact(string(e.Stack)))
 	}
+}
+
+// repeatSeen writes a line about a call that would have run twice. What had to go before
+// its time is only counted.
+func (l eventLog) repeatSeen(e RepeatSeen) {
+	if e.Result == metrics.Evicted {
+		return
+	}
+	what := "a repeated write was not sent"
+	if e.IsSent {
+		what = "a repeated write would not have been sent"
+	}
+	l.to.Info(what, append(named(e.Call), "result", e.Result, "first_request_id", e.FirstID, "first_sent", e.FirstSent.UTC().Format(time.RFC3339), "became", cmp.Or(e.Became, metrics.None))...)
 }
 
 // panicShown is what the log may say of a panic. The text of a runtime error has

@@ -49,7 +49,8 @@ type portalStatus struct {
 	Usage            usageStatus       `json:"usage"`
 	Operating        []operatingStatus `json:"operating"` // the fullest budgets first
 	LastMinute       minuteStatus      `json:"last_minute"`
-	LastFailure      string            `json:"last_failure,omitempty"` // code of the last failed call
+	RepeatedWrites   int64             `json:"repeated_writes,omitempty"` // that would have run twice, since the proxy began or the portal was forgotten
+	LastFailure      string            `json:"last_failure,omitempty"`    // code of the last failed call
 	lastFailure      failure
 	Errors           errorsStatus  `json:"errors"`
 	Series           *seriesStatus `json:"series"`

@@ -94,6 +94,7 @@ func (e *Entry) verdict() Verdict {
 func (e *Entry) isMissed(now time.Time) bool {
 	switch e.outcome {
 	case UnderWay:
+		e.missed = e.missed || e.call.HasGone != nil && e.call.HasGone()
 		return e.missed
 	case Answered:
 		return e.missed && now.Before(e.settled.Add(e.memory.config.Window))
@@ -178,7 +179,8 @@ func (e *Entry) Settle(now time.Time, r Result) {
 		return
 	}
 	e.outcome, e.success, e.answer, e.why, e.settled = r.Outcome, r.Success, r.Answer, r.Why, now
-	if e.outcome == Unknown && e.call.Harmless {
+	e.call.HasGone = nil // it may hold much
+	if e.outcome == Unknown && e.call.IsIdempotent {
 		e.outcome = NotRun // for its repetition that is the same
 	}
 	if e.done != nil {

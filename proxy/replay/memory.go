@@ -42,7 +42,9 @@ type Call struct {
 	Sum       Sum   // of what is asked of the portal, whoever asks it
 	IDs       []Sum // of the same and of who asks it, one for each name of that
 	Keys      []Sum // of the Idempotency-Key and of who uses it, likewise; none: the call has no key
-	Harmless  bool  // running it twice is the same as running it once
+
+	IsIdempotent bool        // running it twice is the same as running it once
+	HasGone      func() bool // reports whether its caller has left, though Left was not called yet; may be nil
 }
 
 // Config is what a Memory is made with.

@@ -21,7 +21,7 @@ type write struct {
 	settled               time.Time
 }
 
-func (w *write) isHarmless() bool { return w.call == "update" }
+func (w *write) isIdempotent() bool { return w.call == "update" }
 
 // rules is a reference that is written straight from the rules: it keeps every write in
 // a list, and looks through all of them.
@@ -32,7 +32,7 @@ type rules struct {
 
 // repeats reports whether a call repeats a write.
 func (r *rules) repeats(now time.Time, w *write, credential, call, key string) bool {
-	if w.outcome == NotRun || w.outcome == Unknown && w.isHarmless() || w.credential != credential {
+	if w.outcome == NotRun || w.outcome == Unknown && w.isIdempotent() || w.credential != credential {
 		return false
 	}
 	age := now.Sub(w.settled)
@@ -77,7 +77,7 @@ func (r *rules) restart(now time.Time) {
 			w.outcome, w.settled = Unknown, now
 		}
 		w.answer = nil
-		return !w.sent || w.outcome == NotRun || w.received || isOpen && w.isHarmless()
+		return !w.sent || w.outcome == NotRun || w.received || isOpen && w.isIdempotent()
 	})
 	for _, w := range r.writes {
 		w.own, w.left = nil, true
@@ -119,7 +119,7 @@ func sum(s ...any) (made Sum) {
 }
 
 func callOf(credential, call, key string) Call {
-	c := Call{Portal: "p", RequestID: "r", Sum: sum(call), IDs: []Sum{sum(credential, call)}, Harmless: call == "update"}
+	c := Call{Portal: "p", RequestID: "r", Sum: sum(call), IDs: []Sum{sum(credential, call)}, IsIdempotent: call == "update"}
 	if key != "" {
 		c.Keys = []Sum{sum(credential, "key", key)}
 	}
@@ -193,7 +193,7 @@ func (g *game) join(e *Entry, w *write, again func()) {
 		}
 		got := e.First()
 		switch {
-		case w.outcome == NotRun || w.outcome == Unknown && w.isHarmless():
+		case w.outcome == NotRun || w.outcome == Unknown && w.isIdempotent():
 			if got.Verdict != Send {
 				g.t.Errorf("the first did not run: got %v for who joined it, want Send", got.Verdict)
 			}
@@ -320,7 +320,10 @@ func TestModel(t *testing.T) {
 				g.forget()
 			}
 			for g.some(func(w *write) bool { return w.outcome == UnderWay }) != nil {
+				g.mu.Lock()
 				g.settle()
+				g.mu.Unlock()
+				synctest.Wait()
 			}
 			time.Sleep(48 * time.Hour)
 			synctest.Wait()

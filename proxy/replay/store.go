@@ -35,14 +35,14 @@ func newID(s Store) string {
 	return rand.Text()
 }
 
-// save writes an entry. While its call is under way nobody knows its end. A harmless
-// call that a kill interrupts may be repeated.
+// save writes an entry. While its call is under way nobody knows its end. An
+// idempotent call that a kill interrupts may be repeated.
 func (s *stored) save(e *Entry) {
 	until := e.end
 	if e.outcome == UnderWay {
 		until = e.began.Add(keyLife)
 	}
-	if s.store != nil && !(e.call.Harmless && e.outcome == UnderWay) {
+	if s.store != nil && !(e.call.IsIdempotent && e.outcome == UnderWay) {
 		s.report(s.store.SaveNote(e.id, until, e.text()))
 	}
 }
