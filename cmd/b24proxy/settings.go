@@ -34,7 +34,7 @@ type settings struct {
 	Autobatch       autobatch `env:"AUTOBATCH" envDefault:"off" about:"off, or reads: waiting reads of one credential travel in one batch; a request may ask for the other with Prefer: batch=yes or batch=no"`
 	RepeatGuard     wait      `env:"REPEAT_GUARD" envDefault:"60s" about:"how long a write whose result nobody received is remembered, so that a client's repetition does not run twice; 0s turns that off, and Idempotency-Key for REST 2.0 too"`
 	Normalize       flag      `env:"NORMALIZE" envDefault:"true" about:"false: answers pass unchanged; they are still classified and counted"`
-	StateFile       path      `env:"STATE_FILE" about:"file that keeps the bucket levels over a restart or a kill; unset: they are kept in memory alone"`
+	StateFile       path      `env:"STATE_FILE" about:"file that keeps the bucket levels, and which writes may have run, over a restart or a kill; unset: both are kept in memory alone"`
 	ConnectTo       addresses `env:"CONNECT_TO" about:"other addresses to connect to: *.bitrix24.com=10.0.0.5:443; host names, SNI and Host stay the same"`
 	UpstreamCAFile  roots     `env:"UPSTREAM_CA_FILE" about:"PEM file with more root certificates for portals; unset: the system's alone"`
 	UpstreamTimeout timeout   `env:"UPSTREAM_TIMEOUT" envDefault:"65s" about:"longest silence of a portal: until it has taken the next piece of the request, then until the header of its answer, then until the next piece of the answer; a transfer that makes progress may take longer"`
@@ -58,8 +58,8 @@ type settings struct {
 // later has the variables whose features are not built yet, each with the one
 // value that changes nothing.
 var later = map[string]string{
-	"REDIS_URL":    "",
-	"EGRESS_ID":    "default",
+	"REDIS_URL": "",
+	"EGRESS_ID": "default",
 }
 
 // readSettings reads NAME=value pairs; an empty value counts as unset. The error
