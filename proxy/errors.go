@@ -340,7 +340,7 @@ func (f *failure) logged() string {
 		return text
 	}
 	if words := cause(f.cause); !strings.Contains(text, words) {
-		text += ": " + words
+		text = strings.TrimSuffix(text, ".") + ": " + words
 	}
 	if at := place(f.cause); at != "" {
 		text += " (" + bitrix24.Redact(at) + ")"

@@ -32,11 +32,18 @@ func clientName(h http.Header, c bitrix24.Credential) string {
 	return c.String()
 }
 
-var plainName = regexp.MustCompile(`^[A-Za-z0-9._:+/=-]{1,128}$`)
+var (
+	plainName = regexp.MustCompile(`^[A-Za-z0-9._:+/=-]{1,128}$`)
+
+	// userAndCode finds what the address of a webhook has behind rest/. It takes only a
+	// long word for a code, so that names such as team/7/crm are accepted.
+	userAndCode = regexp.MustCompile(`(?:^|/)[0-9]+/+[A-Za-z0-9]{10}`)
+)
 
 // mayBeShown reports whether a name that a caller chose may be shown in logs and on
 // the status page: it is short and plain, and does not look like a token or the
 // address of a webhook.
 func mayBeShown(name string) bool {
-	return name != "" && plainName.MatchString(name) && !strings.Contains(strings.ToLower(name), "rest/") && bitrix24.Redact(name) == name
+	return name != "" && plainName.MatchString(name) && !strings.Contains(strings.ToLower(name), "rest/") &&
+		!userAndCode.MatchString(name) && bitrix24.Redact(name) == name
 }

@@ -17,6 +17,8 @@ var unfit = map[string]string{
 	"a path with two slashes":    "//rest//1/S3cretCode0123",
 	"a path that is encoded":     "%2Frest%2F1%2FS3cretCode0123",
 	"a path with encoded letter": "/re%73t/1/S3cretCode0123",
+	"a webhook's user and code":  "1/S3cretCode0123",
+	"them behind a host":         "acme.bitrix24.com/1/S3cretCode0123/",
 	"a token":                    "auth=S3cretCode0123",
 	"an authorization":           "Bearer+S3cretCode0123",
 	"a space":                    "S3cretCode0123 crm",
@@ -50,7 +52,7 @@ func TestNamesThatCallersChoose(t *testing.T) {
 		})
 	}
 	t.Run("plain names of up to 128 characters are taken", func(t *testing.T) {
-		for _, name := range []string{"a", "crm-sync", "Root=1-5759e988-bd862e3fe1be46a994272793", "a/b.c:d+e_f=", strings.Repeat("x", 128), "interest"} {
+		for _, name := range []string{"a", "crm-sync", "Root=1-5759e988-bd862e3fe1be46a994272793", "a/b.c:d+e_f=", strings.Repeat("x", 128), "interest", "team/7/crm", "v2/1-5759e988-bd862e3fe1be46a994272793"} {
 			h := http.Header{"X-Request-Id": {name}}
 			if got := requestID(h); got != name {
 				t.Errorf("got %q, want %q", got, name)
