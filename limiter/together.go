@@ -18,6 +18,7 @@ const firstTogether = 25
 // together counts the waiting calls by group, to estimate how many slots they need.
 type together struct {
 	groups map[string]int
+	length int     // of all groups
 	share  float64 // calls that leave with one slot; 0: not seen yet
 }
 
@@ -28,6 +29,7 @@ func (g *together) add(group string, n int) {
 	if g.groups == nil {
 		g.groups = make(map[string]int)
 	}
+	g.length += n
 	if g.groups[group] += n; g.groups[group] == 0 {
 		delete(g.groups, group)
 	}
@@ -50,16 +52,14 @@ func (g *together) perSlot() float64 {
 func (q *queue) slots(n int) int { return int(math.Ceil(float64(n) * q.slotsPerCall())) }
 
 // slotsPerCall estimates how many slots a waiting call needs, on average: 1 if there are
-// no groups.
+// no groups. A group needs a slot at least.
 func (q *queue) slotsPerCall() float64 {
-	needed := float64(q.length)
-	for _, calls := range q.together.groups {
-		needed -= float64(calls) - math.Ceil(float64(calls)/q.together.perSlot())
-	}
-	if q.length == 0 {
+	g := &q.together
+	if g.length == 0 {
 		return 1
 	}
-	return needed / float64(q.length)
+	shared := max(float64(len(g.groups)), float64(g.length)/g.perSlot())
+	return (float64(q.length-g.length) + shared) / float64(q.length)
 }
 
 // Take offers the waiting calls of the slot's group to accept, in the order in which
