@@ -174,7 +174,7 @@ func (b *joinedBatch) split(content []byte) {
 	for i, p := range joining.Split(content, len(b.riders)) {
 		b.joiner.experience.learn(b.riders[i], p)
 		if p.Alone != "" {
-			b.finish(b.riders[i], ride{alone: p.Alone})
+			b.finish(b.riders[i], ride{alone: p.Alone, ran: true})
 		} else {
 			b.finish(b.riders[i], ride{answer: b.answer(p.Body)})
 		}

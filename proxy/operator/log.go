@@ -29,6 +29,10 @@ func (l eventLog) note(e Event) {
 			"executed", e.Executed, "attempts", e.Attempts)...)
 	case RepeatSeen:
 		l.repeatSeen(e)
+	case Joined:
+		l.to.Debug("reads are sent together", append(named(e.Call), "reads", e.Reads)...)
+	case SentAlone:
+		l.to.Debug("a read is sent alone", append(named(e.Call), "reason", e.Reason)...)
 	case portalLost:
 		l.to.Warn("the portal cannot be reached", "request_id", e.RequestID, "portal", e.Portal, "error", e.Error)
 	case portalBack:

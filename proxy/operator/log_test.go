@@ -46,3 +46,16 @@ func TestShownDurations(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
+
+// Reads that are sent together, or alone after all, have a line at debug.
+func TestJoinedReadsAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	o := newTestOperator(t, func(c *Config) { c.Log = debugLog(&log) })
+	o.Record(Joined{Call: Call{Portal: acme}, Reads: 17})
+	o.Record(SentAlone{Call: Call{Portal: acme}, Reason: "value"})
+	for _, want := range []string{`level=DEBUG msg="reads are sent together"`, "reads=17", `level=DEBUG msg="a read is sent alone"`, "reason=value"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("got %s, want %s", &log, want)
+		}
+	}
+}
