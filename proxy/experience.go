@@ -37,9 +37,11 @@ func (x *experience) learn(r *rider, p joining.Part) {
 	switch {
 	case p.Refused:
 		x.misfits.Refused(now, r.ownName())
+	case p.Alone == joining.Failed, p.Alone == joining.Lost:
+		x.misfits.Failed(now, r.read.Group, joining.OfBatch)
 	case p.Alone != "":
-		x.misfits.Failed(now, r.ownName())
-		x.misfits.Failed(now, r.read.Group)
+		x.misfits.Failed(now, r.ownName(), joining.OfMethod)
+		x.misfits.Failed(now, r.read.Group, joining.OfCredential)
 	default:
 		x.misfits.Succeeded(now, r.ownName())
 		x.misfits.Succeeded(now, r.read.Group)

@@ -6,11 +6,17 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
+// Weights of failures: a read that fails weighs as much as so many that do not. So a method
+// is sent alone before long if more than one of its reads in eleven fails. A credential
+// whose reads fail in one method loses only that one.
 const (
-	// A read that fails weighs as much as this many that do not: what fails more often
-	// than one in eleven is sent alone before long.
-	failureWeight = 10
-	// tooMany is the weight at which that happens, after ten failures in a row.
+	OfMethod     = 10
+	OfCredential = 2
+	OfBatch      = 10 // a batch that failed as a whole, for its credential
+)
+
+const (
+	// tooMany is the weight at which reads are sent alone.
 	tooMany = 100
 	// pause is for how long.
 	pause = 5 * time.Minute
@@ -37,9 +43,9 @@ func NewMisfits() *Misfits {
 }
 
 // Failed notes that a read of name failed within a batch.
-func (m *Misfits) Failed(now time.Time, name string) {
+func (m *Misfits) Failed(now time.Time, name string, weight int) {
 	r, _ := m.records.Get(name)
-	if r.weight += failureWeight; r.weight >= tooMany {
+	if r.weight += weight; r.weight >= tooMany {
 		r = record{until: now.Add(pause)}
 	}
 	m.records.Add(name, r)

@@ -10,18 +10,22 @@ var now = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 // What fails now and then may travel, what often fails is sent alone for five minutes.
 func TestMisfitsAreThoseThatOftenFail(t *testing.T) {
 	for name, c := range map[string]struct {
-		every int // how many reads there are for one that fails
-		want  bool
+		every, weight int // how many reads there are for one that fails, and what that weighs
+		want          bool
 	}{
-		"all":              {1, true},
-		"one in five":      {5, true},
-		"one in a hundred": {100, false},
+		"all reads of a method":              {1, OfMethod, true},
+		"one read of a method in five":       {5, OfMethod, true},
+		"one read of a method in a hundred":  {100, OfMethod, false},
+		"all reads of a credential":          {1, OfCredential, true},
+		"one read of a credential in two":    {2, OfCredential, true},
+		"one read of a credential in four":   {4, OfCredential, false},
+		"all reads of a batch that is wrong": {1, OfBatch, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := NewMisfits()
 			for i := range 3000 {
 				if i%c.every == 0 {
-					m.Failed(now, "crm.deal.get")
+					m.Failed(now, "crm.deal.get", c.weight)
 				} else {
 					m.Succeeded(now, "crm.deal.get")
 				}
@@ -50,8 +54,8 @@ func TestRefusedIsAMisfitAtOnce(t *testing.T) {
 func TestMisfitsForget(t *testing.T) {
 	m := NewMisfits()
 	m.Succeeded(now, "a")
-	m.Failed(now, "b")
-	for range failureWeight {
+	m.Failed(now, "b", OfMethod)
+	for range OfMethod {
 		m.Succeeded(now, "b")
 	}
 	if got := m.records.Len(); got != 0 {
