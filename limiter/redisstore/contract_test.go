@@ -59,16 +59,16 @@ const patience = 10 * time.Second
 var quiet = slog.New(slog.DiscardHandler)
 
 // mustOpen opens a store that the test closes.
-func mustOpen(t testing.TB, c Config) *Store {
-	t.Helper()
+func mustOpen(tb testing.TB, c Config) *Store {
+	tb.Helper()
 	if c.Log == nil {
 		c.Log = quiet
 	}
 	s, err := open(c, patience)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	tb.Cleanup(func() { s.Close() })
 	return s
 }
 
@@ -80,6 +80,7 @@ func TestContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := start(t)
 			storetest.Run(t, func(t *testing.T) storetest.Harness {
+				t.Helper()
 				s.flush()
 				return storetest.New(func(now func() time.Time) storetest.Harness { return s.replicas(t, now) })
 			})
@@ -114,33 +115,33 @@ type process struct {
 
 // startRedis starts a redis-server on a free port that keeps nothing on disk, or
 // skips the test where it is not installed.
-func startRedis(t testing.TB) *process {
-	t.Helper()
+func startRedis(tb testing.TB) *process {
+	tb.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil && os.Getenv("CI") == "true" {
-		t.Fatal("redis-server is not installed; .ci/setup installs it")
+		tb.Fatal("redis-server is not installed; .ci/setup installs it")
 	}
 	if err != nil {
-		t.Skip("redis-server is not installed")
+		tb.Skip("redis-server is not installed")
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(free.Addr().String())
 	free.Close()
-	p := &process{url: "redis://127.0.0.1:" + port, port: port, path: path, dir: t.TempDir()}
-	t.Cleanup(p.kill)
-	p.restart(t)
+	p := &process{url: "redis://127.0.0.1:" + port, port: port, path: path, dir: tb.TempDir()}
+	tb.Cleanup(p.kill)
+	p.restart(tb)
 	return p
 }
 
 // restart starts the server, which has kept nothing.
-func (p *process) restart(t testing.TB) {
-	t.Helper()
+func (p *process) restart(tb testing.TB) {
+	tb.Helper()
 	p.command = exec.Command(p.path, "--port", p.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", p.dir)
 	if err := p.command.Start(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for range 500 {
 		if c, err := net.Dial("tcp", "127.0.0.1:"+p.port); err == nil {
@@ -149,7 +150,7 @@ func (p *process) restart(t testing.TB) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatal("redis-server does not answer")
+	tb.Fatal("redis-server does not answer")
 }
 
 func (p *process) kill() {

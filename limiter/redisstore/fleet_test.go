@@ -126,7 +126,7 @@ func TestFleetInTrouble(t *testing.T) {
 	for name, trouble := range map[string]func(t *testing.T, p *process){
 		"the server is killed":                 func(_ *testing.T, p *process) { p.kill() },
 		"the server is killed and begins anew": func(t *testing.T, p *process) { p.kill(); time.Sleep(time.Second); p.restart(t) },
-		"the server loses everything":          func(t *testing.T, p *process) { p.do(t, "flushall") },
+		"the server loses everything":          func(t *testing.T, p *process) { t.Helper(); p.do(t, "flushall") },
 		"the server stands still for a second": func(_ *testing.T, p *process) {
 			p.signal(syscall.SIGSTOP)
 			time.Sleep(time.Second)

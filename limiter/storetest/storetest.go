@@ -34,7 +34,7 @@ func New(open func(now func() time.Time) Harness) Harness {
 const upstream = "acme.example"
 
 // sync reports something of the standard plan unless the report has another.
-func (h Harness) sync(t testing.TB, replica string, r limiter.Report) limiter.Reply {
+func (h Harness) sync(t *testing.T, replica string, r limiter.Report) limiter.Reply {
 	t.Helper()
 	if r.Upstream == "" {
 		r.Upstream = upstream
@@ -54,48 +54,26 @@ func wants(calls, clients int) limiter.Report { return limiter.Report{Want: call
 // Run checks a store. Each test opens one that has seen nothing yet.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	t.Helper()
-	for name, test := range map[string]func(t *testing.T, h Harness){
-		"a burst is granted, and then slots at the plan's rate":      testPace,
-		"each upstream has its own bucket":                           testUpstreams,
-		"calls in flight at one replica hold the level up for all":   testInFlight,
-		"a replica that dies frees its calls when they have arrived": testLease,
-		"slots that were not used are given back":                    testUnsent,
-		"a refusal at one replica holds all and teaches all":         testRefusal,
-		"an old refusal teaches nothing more":                        testOldRefusal,
-		"slots are shared by the clients that wait":                  testShares,
-		"a replica that does not come for its slots loses them":      testAbsent,
-		"a store that has lost its writes believes the replicas":     testLost,
-		"a replica that was alone adds what it has sent":             testRejoins,
-		"a clock that is set back neither frees slots nor stops all": testClockSetBack,
-		"nobody learns a margin that is narrower than one knows it":  testMargin,
-		"replicas count as long as they report":                      testReplicas,
-		"a level that calls in flight hold up is reported to be so":  testHeld,
-		"while the upstream is blocked one call a minute is granted": testBlock,
-		"a report that wants nothing is granted nothing":             testNothing,
-		"versions count the reports":                                 testVersions,
-		"a bucket that rests is empty again":                         testRest,
-		"the plan that a report names is the one that counts":        testPlan,
-		"what other replicas wait for is reported":                   testOthers,
-	} {
+	for name, test := range contract {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
 }
 
-func granted(t testing.TB, got limiter.Reply, want int) {
+func granted(t *testing.T, got limiter.Reply, want int) {
 	t.Helper()
 	if got.Granted != want {
 		t.Errorf("got %d slots, want %d: %+v", got.Granted, want, got)
 	}
 }
 
-func next(t testing.TB, got limiter.Reply, want time.Duration) {
+func next(t *testing.T, got limiter.Reply, want time.Duration) {
 	t.Helper()
 	if off := got.Next - want; off.Abs() > 10*time.Microsecond {
 		t.Errorf("the next slot is due after %v, want %v", got.Next, want)
 	}
 }
 
-func level(t testing.TB, got limiter.Reply, want float64) {
+func level(t *testing.T, got limiter.Reply, want float64) {
 	t.Helper()
 	if math.Abs(got.Known.Level-want) > 0.001 {
 		t.Errorf("got a level of %v, want %v", got.Known.Level, want)
@@ -104,229 +82,212 @@ func level(t testing.TB, got limiter.Reply, want float64) {
 
 func (h Harness) pass(d time.Duration) { h.clock.now = h.clock.now.Add(d) }
 
-func testPace(t *testing.T, h Harness) {
-	first := h.sync(t, "a", wants(100, 1))
-	granted(t, first, 49)
-	next(t, first, 500*time.Millisecond)
-	h.pass(100 * time.Millisecond)
-	early := h.sync(t, "a", wants(51, 1)) // the calls have arrived now, and drain from here on
-	granted(t, early, 0)
-	next(t, early, 500*time.Millisecond)
-	h.pass(500*time.Millisecond + 2*time.Microsecond)
-	granted(t, h.sync(t, "a", wants(51, 1)), 1)
-	h.pass(3 * time.Second)
-	granted(t, h.sync(t, "a", wants(50, 1)), 6)
-}
-
-func testUpstreams(t *testing.T, h Harness) {
-	granted(t, h.sync(t, "a", wants(49, 1)), 49)
-	granted(t, h.sync(t, "a", limiter.Report{Upstream: "other.example", Want: 49}), 49)
-}
-
-func testInFlight(t *testing.T, h Harness) {
-	granted(t, h.sync(t, "a", wants(30, 1)), 30)
-	h.pass(900 * time.Millisecond)
-	held := h.sync(t, "b", wants(30, 1))
-	granted(t, held, 19) // no call of a has arrived: nothing has drained
-	h.sync(t, "a", limiter.Report{})
-	h.pass(1010 * time.Millisecond)
-	granted(t, h.sync(t, "a", limiter.Report{Want: 30}), 2)
-}
-
-func testLease(t *testing.T, h Harness) {
-	granted(t, h.sync(t, "a", wants(49, 1)), 49)
-	h.pass(1049 * time.Millisecond)
-	level(t, h.sync(t, "b", limiter.Report{}), 49)
-	h.pass(501 * time.Millisecond)
-	level(t, h.sync(t, "b", limiter.Report{}), 48)
-}
-
-func testUnsent(t *testing.T, h Harness) {
-	h.sync(t, "a", wants(10, 1))
-	level(t, h.sync(t, "a", limiter.Report{InFlight: 6, Unsent: 4}), 6)
-	level(t, h.sync(t, "a", limiter.Report{InFlight: 6, Unsent: 9}), 6)
-}
-
-func testRefusal(t *testing.T, h Harness) {
-	h.sync(t, "a", wants(5, 1))
-	h.pass(time.Second)
-	h.sync(t, "a", limiter.Report{Refused: 1, Since: 100 * time.Millisecond})
-	held := h.sync(t, "b", wants(5, 1))
-	granted(t, held, 0)
-	level(t, held, 51) // the first refusal doubles nothing: the margin of the standard plan is at its widest
-	h.pass(30 * time.Second)
-	second := h.sync(t, "b", limiter.Report{Refused: 1, Accepted: 15, Since: time.Second})
-	if second.Known.Share >= 2 || second.Known.Share < 0.2 || second.Known.Refusal != 0 {
-		t.Errorf("after two refusals: got a share of %v and a refusal before %v, want a lower share", second.Known.Share, second.Known.Refusal)
-	}
-	h.pass(time.Second)
-	other := h.sync(t, "a", wants(100, 1))
-	if other.Known.Share != second.Known.Share || other.Known.Refusal.Round(time.Millisecond) != time.Second {
-		t.Errorf("at the other replica: got %+v, want the share %v", other.Known, second.Known.Share)
-	}
-}
-
-func testOldRefusal(t *testing.T, h Harness) {
-	h.sync(t, "a", limiter.Report{Refused: 1})
-	h.pass(time.Second)
-	first := h.sync(t, "a", limiter.Report{Refused: 1, Since: 10 * time.Millisecond})
-	h.pass(10 * time.Millisecond)
-	straggler := h.sync(t, "b", limiter.Report{Refused: 1, Since: 20 * time.Millisecond})
-	if first.Known.Share != straggler.Known.Share || straggler.Known.Refusal == 0 {
-		t.Errorf("got %+v after the refusal of a call sent before the last one, want the share %v", straggler.Known, first.Known.Share)
-	}
-}
-
-func testShares(t *testing.T, h Harness) {
-	h.sync(t, "a", wants(100, 1))
-	due := map[string]time.Duration{"a": 0, "b": 0}
-	clients := map[string]int{"a": 1, "b": 3}
-	got := map[string]int{}
-	for range 4000 { // 40 s
+// contract has what every store does, each with a test of it.
+var contract = map[string]func(t *testing.T, h Harness){
+	"a burst is granted, and then slots at the plan's rate": func(t *testing.T, h Harness) {
+		first := h.sync(t, "a", wants(100, 1))
+		granted(t, first, 49)
+		next(t, first, 500*time.Millisecond)
+		h.pass(100 * time.Millisecond)
+		early := h.sync(t, "a", wants(51, 1)) // the calls have arrived now, and drain from here on
+		granted(t, early, 0)
+		next(t, early, 500*time.Millisecond)
+		h.pass(500*time.Millisecond + 2*time.Microsecond)
+		granted(t, h.sync(t, "a", wants(51, 1)), 1)
+		h.pass(3 * time.Second)
+		granted(t, h.sync(t, "a", wants(50, 1)), 6)
+	},
+	"each upstream has its own bucket": func(t *testing.T, h Harness) {
+		granted(t, h.sync(t, "a", wants(49, 1)), 49)
+		granted(t, h.sync(t, "a", limiter.Report{Upstream: "other.example", Want: 49}), 49)
+	},
+	"calls in flight at one replica hold the level up for all": func(t *testing.T, h Harness) {
+		granted(t, h.sync(t, "a", wants(30, 1)), 30)
+		h.pass(900 * time.Millisecond)
+		held := h.sync(t, "b", wants(30, 1))
+		granted(t, held, 19) // no call of a has arrived: nothing has drained
+		h.sync(t, "a", limiter.Report{})
+		h.pass(1010 * time.Millisecond)
+		granted(t, h.sync(t, "a", limiter.Report{Want: 30}), 2)
+	},
+	"a replica that dies frees its calls when they have arrived": func(t *testing.T, h Harness) {
+		granted(t, h.sync(t, "a", wants(49, 1)), 49)
+		h.pass(1049 * time.Millisecond)
+		level(t, h.sync(t, "b", limiter.Report{}), 49)
+		h.pass(501 * time.Millisecond)
+		level(t, h.sync(t, "b", limiter.Report{}), 48)
+	},
+	"slots that were not used are given back": func(t *testing.T, h Harness) {
+		h.sync(t, "a", wants(10, 1))
+		level(t, h.sync(t, "a", limiter.Report{InFlight: 6, Unsent: 4}), 6)
+		level(t, h.sync(t, "a", limiter.Report{InFlight: 6, Unsent: 9}), 6)
+	},
+	"a refusal at one replica holds all and teaches all": func(t *testing.T, h Harness) {
+		h.sync(t, "a", wants(5, 1))
+		h.pass(time.Second)
+		h.sync(t, "a", limiter.Report{Refused: 1, Since: 100 * time.Millisecond})
+		held := h.sync(t, "b", wants(5, 1))
+		granted(t, held, 0)
+		level(t, held, 51) // the first refusal doubles nothing: the margin of the standard plan is at its widest
+		h.pass(30 * time.Second)
+		second := h.sync(t, "b", limiter.Report{Refused: 1, Accepted: 15, Since: time.Second})
+		if second.Known.Share >= 2 || second.Known.Share < 0.2 || second.Known.Refusal != 0 {
+			t.Errorf("after two refusals: got a share of %v and a refusal before %v, want a lower share", second.Known.Share, second.Known.Refusal)
+		}
+		h.pass(time.Second)
+		other := h.sync(t, "a", wants(100, 1))
+		if other.Known.Share != second.Known.Share || other.Known.Refusal.Round(time.Millisecond) != time.Second {
+			t.Errorf("at the other replica: got %+v, want the share %v", other.Known, second.Known.Share)
+		}
+	},
+	"an old refusal teaches nothing more": func(t *testing.T, h Harness) {
+		h.sync(t, "a", limiter.Report{Refused: 1})
+		h.pass(time.Second)
+		first := h.sync(t, "a", limiter.Report{Refused: 1, Since: 10 * time.Millisecond})
 		h.pass(10 * time.Millisecond)
-		for replica := range due {
-			if due[replica] -= 10 * time.Millisecond; due[replica] <= 0 {
-				reply := h.sync(t, replica, wants(100, clients[replica]))
-				got[replica] += reply.Granted
-				due[replica] = reply.Next
+		straggler := h.sync(t, "b", limiter.Report{Refused: 1, Since: 20 * time.Millisecond})
+		if first.Known.Share != straggler.Known.Share || straggler.Known.Refusal == 0 {
+			t.Errorf("got %+v after the refusal of a call sent before the last one, want the share %v", straggler.Known, first.Known.Share)
+		}
+	},
+	"slots are shared by the clients that wait": func(t *testing.T, h Harness) {
+		h.sync(t, "a", wants(100, 1))
+		due := map[string]time.Duration{"a": 0, "b": 0}
+		clients := map[string]int{"a": 1, "b": 3}
+		got := map[string]int{}
+		for range 4000 { // 40 s
+			h.pass(10 * time.Millisecond)
+			for replica := range due {
+				if due[replica] -= 10 * time.Millisecond; due[replica] <= 0 {
+					reply := h.sync(t, replica, wants(100, clients[replica]))
+					got[replica] += reply.Granted
+					due[replica] = reply.Next
+				}
 			}
 		}
-	}
-	if got["a"] < 18 || got["a"] > 22 || got["a"]+got["b"] < 76 {
-		t.Errorf("in 40 s a replica with one client got %d slots and one with three %d, want 20 and 60", got["a"], got["b"])
-	}
-}
-
-func testAbsent(t *testing.T, h Harness) {
-	h.sync(t, "a", wants(49, 1))
-	h.sync(t, "gone", wants(100, 10))
-	h.pass(1200 * time.Millisecond)
-	reply := h.sync(t, "b", wants(100, 1))
-	if reply.OtherCalls != 0 || reply.OtherClients != 0 {
-		t.Errorf("got %+v, want nobody else waiting", reply)
-	}
-	next(t, reply, 350*time.Millisecond) // the calls of a have arrived after 1.05 s
-}
-
-func testLost(t *testing.T, h Harness) {
-	known := h.sync(t, "a", wants(40, 1)).Known
-	h.sync(t, "a", limiter.Report{})
-	h.Flush()
-	known.Share, known.Refusal, known.Margin = 1.5, 40*time.Second, 1
-	reply := h.sync(t, "a", limiter.Report{Want: 100, Known: known})
-	granted(t, reply, 9)
-	if reply.Known.Version <= known.Version || reply.Known.Share != 1.5 || reply.Known.Refusal.Round(time.Millisecond) != 40*time.Second {
-		t.Errorf("got %+v, want what the replica knew: %+v", reply.Known, known)
-	}
-	known.Level = 0
-	level(t, h.sync(t, "b", limiter.Report{Known: known}), 49) // it is not lost any more
-}
-
-func testRejoins(t *testing.T, h Harness) {
-	h.sync(t, "a", wants(10, 1))
-	level(t, h.sync(t, "b", limiter.Report{Rejoins: true, Alone: 7}), 17)
-	level(t, h.sync(t, "b", limiter.Report{Rejoins: true, Known: limiter.Knowledge{Level: 30}}), 30)
-	level(t, h.sync(t, "b", limiter.Report{Rejoins: true, Alone: 60}), 50)
-}
-
-func testClockSetBack(t *testing.T, h Harness) {
-	h.sync(t, "a", wants(100, 1))
-	h.pass(-time.Hour)
-	granted(t, h.sync(t, "a", wants(100, 1)), 0)
-	h.pass(time.Second)
-	granted(t, h.sync(t, "a", wants(100, 1)), 2)
-	h.pass(3 * time.Second)
-	granted(t, h.sync(t, "b", wants(100, 1)), 6)
-}
-
-func testMargin(t *testing.T, h Harness) {
-	wide := limiter.Report{Plan: limiter.Plan{Rate: 20, Burst: 50}, Want: 100, Known: limiter.Knowledge{Margin: 8}}
-	granted(t, h.sync(t, "a", wide), 42)
-	wide.Known.Margin = 0
-	if margin := h.sync(t, "b", wide).Known.Margin; margin != 8 {
-		t.Errorf("got a margin of %d, want 8", margin)
-	}
-	wide.Refused = 1
-	if margin := h.sync(t, "b", wide).Known.Margin; margin != 16 {
-		t.Errorf("after a refusal at the plan's rate: got a margin of %d, want 16", margin)
-	}
-}
-
-func testReplicas(t *testing.T, h Harness) {
-	h.sync(t, "a", limiter.Report{})
-	h.pass(30 * time.Second)
-	if n := h.sync(t, "b", limiter.Report{}).Replicas; n != 2 {
-		t.Errorf("got %d replicas, want 2", n)
-	}
-	h.pass(31 * time.Second)
-	if n := h.sync(t, "b", limiter.Report{}).Replicas; n != 1 {
-		t.Errorf("a minute after the other was seen: got %d replicas, want 1", n)
-	}
-}
-
-func testHeld(t *testing.T, h Harness) {
-	if reply := h.sync(t, "a", wants(10, 1)); !reply.Held {
-		t.Error("got a level that drains, want one held by the calls just granted")
-	}
-	if reply := h.sync(t, "b", limiter.Report{}); !reply.Held {
-		t.Error("at the other replica: got a level that drains, want it held")
-	}
-	if reply := h.sync(t, "a", limiter.Report{InFlight: 3}); reply.Held {
-		t.Error("got a held level, want one that drains: most of the calls were answered")
-	}
-}
-
-func testBlock(t *testing.T, h Harness) {
-	h.sync(t, "a", limiter.Report{Block: limiter.BlockSeen})
-	held := h.sync(t, "b", wants(3, 1))
-	granted(t, held, 0)
-	if !held.Blocked || held.ProbeIn != time.Minute || held.Next != 0 {
-		t.Errorf("got %+v, want it blocked for a minute", held)
-	}
-	h.pass(time.Minute + time.Millisecond)
-	granted(t, h.sync(t, "a", wants(3, 1)), 1)
-	granted(t, h.sync(t, "b", wants(3, 1)), 0)
-	h.sync(t, "a", limiter.Report{Block: limiter.ProbeUnsent})
-	granted(t, h.sync(t, "b", wants(3, 1)), 1)
-	h.sync(t, "b", limiter.Report{Block: limiter.BlockLifted})
-	if free := h.sync(t, "a", wants(3, 1)); free.Granted != 3 || free.Blocked {
-		t.Errorf("got %+v, want the block lifted", free)
-	}
-}
-
-func testNothing(t *testing.T, h Harness) {
-	reply := h.sync(t, "a", limiter.Report{Clients: 3})
-	granted(t, reply, 0)
-	next(t, reply, 0)
-}
-
-func testVersions(t *testing.T, h Harness) {
-	before := h.sync(t, "a", limiter.Report{}).Known.Version
-	if after := h.sync(t, "b", limiter.Report{}).Known.Version; after != before+1 || before != 1 {
-		t.Errorf("got versions %d and %d, want 1 and 2", before, after)
-	}
-}
-
-func testRest(t *testing.T, h Harness) {
-	h.sync(t, "a", wants(49, 1))
-	h.pass(30 * time.Second)
-	level(t, h.sync(t, "a", limiter.Report{}), 0)
-	granted(t, h.sync(t, "a", wants(100, 1)), 49)
-}
-
-func testPlan(t *testing.T, h Harness) {
-	granted(t, h.sync(t, "a", limiter.Report{Plan: limiter.Enterprise, Want: 300}), 246)
-	h.sync(t, "a", limiter.Report{Plan: limiter.Standard})
-	h.pass(100 * time.Second) // from 246 down by 2 a second
-	level(t, h.sync(t, "a", limiter.Report{Plan: limiter.Standard}), 46)
-}
-
-func testOthers(t *testing.T, h Harness) {
-	h.sync(t, "a", wants(60, 4))
-	h.sync(t, "b", wants(7, 2))
-	if reply := h.sync(t, "c", wants(1, 1)); reply.OtherCalls != 18 || reply.OtherClients != 6 {
-		t.Errorf("got %d calls of %d clients waiting elsewhere, want 18 of 6", reply.OtherCalls, reply.OtherClients)
-	}
+		if got["a"] < 18 || got["a"] > 22 || got["a"]+got["b"] < 76 {
+			t.Errorf("in 40 s a replica with one client got %d slots and one with three %d, want 20 and 60", got["a"], got["b"])
+		}
+	},
+	"a replica that does not come for its slots loses them": func(t *testing.T, h Harness) {
+		h.sync(t, "a", wants(49, 1))
+		h.sync(t, "gone", wants(100, 10))
+		h.pass(1200 * time.Millisecond)
+		reply := h.sync(t, "b", wants(100, 1))
+		if reply.OtherCalls != 0 || reply.OtherClients != 0 {
+			t.Errorf("got %+v, want nobody else waiting", reply)
+		}
+		next(t, reply, 350*time.Millisecond) // the calls of a have arrived after 1.05 s
+	},
+	"a store that has lost its writes believes the replicas": func(t *testing.T, h Harness) {
+		known := h.sync(t, "a", wants(40, 1)).Known
+		h.sync(t, "a", limiter.Report{})
+		h.Flush()
+		known.Share, known.Refusal, known.Margin = 1.5, 40*time.Second, 1
+		reply := h.sync(t, "a", limiter.Report{Want: 100, Known: known})
+		granted(t, reply, 9)
+		if reply.Known.Version <= known.Version || reply.Known.Share != 1.5 || reply.Known.Refusal.Round(time.Millisecond) != 40*time.Second {
+			t.Errorf("got %+v, want what the replica knew: %+v", reply.Known, known)
+		}
+		known.Level = 0
+		level(t, h.sync(t, "b", limiter.Report{Known: known}), 49) // it is not lost any more
+	},
+	"a replica that was alone adds what it has sent": func(t *testing.T, h Harness) {
+		h.sync(t, "a", wants(10, 1))
+		level(t, h.sync(t, "b", limiter.Report{Rejoins: true, Alone: 7}), 17)
+		level(t, h.sync(t, "b", limiter.Report{Rejoins: true, Known: limiter.Knowledge{Level: 30}}), 30)
+		level(t, h.sync(t, "b", limiter.Report{Rejoins: true, Alone: 60}), 50)
+	},
+	"a clock that is set back neither frees slots nor stops all": func(t *testing.T, h Harness) {
+		h.sync(t, "a", wants(100, 1))
+		h.pass(-time.Hour)
+		granted(t, h.sync(t, "a", wants(100, 1)), 0)
+		h.pass(time.Second)
+		granted(t, h.sync(t, "a", wants(100, 1)), 2)
+		h.pass(3 * time.Second)
+		granted(t, h.sync(t, "b", wants(100, 1)), 6)
+	},
+	"nobody learns a margin that is narrower than one knows it": func(t *testing.T, h Harness) {
+		wide := limiter.Report{Plan: limiter.Plan{Rate: 20, Burst: 50}, Want: 100, Known: limiter.Knowledge{Margin: 8}}
+		granted(t, h.sync(t, "a", wide), 42)
+		wide.Known.Margin = 0
+		if margin := h.sync(t, "b", wide).Known.Margin; margin != 8 {
+			t.Errorf("got a margin of %d, want 8", margin)
+		}
+		wide.Refused = 1
+		if margin := h.sync(t, "b", wide).Known.Margin; margin != 16 {
+			t.Errorf("after a refusal at the plan's rate: got a margin of %d, want 16", margin)
+		}
+	},
+	"replicas count as long as they report": func(t *testing.T, h Harness) {
+		h.sync(t, "a", limiter.Report{})
+		h.pass(30 * time.Second)
+		if n := h.sync(t, "b", limiter.Report{}).Replicas; n != 2 {
+			t.Errorf("got %d replicas, want 2", n)
+		}
+		h.pass(31 * time.Second)
+		if n := h.sync(t, "b", limiter.Report{}).Replicas; n != 1 {
+			t.Errorf("a minute after the other was seen: got %d replicas, want 1", n)
+		}
+	},
+	"a level that calls in flight hold up is reported to be so": func(t *testing.T, h Harness) {
+		if reply := h.sync(t, "a", wants(10, 1)); !reply.Held {
+			t.Error("got a level that drains, want one held by the calls just granted")
+		}
+		if reply := h.sync(t, "b", limiter.Report{}); !reply.Held {
+			t.Error("at the other replica: got a level that drains, want it held")
+		}
+		if reply := h.sync(t, "a", limiter.Report{InFlight: 3}); reply.Held {
+			t.Error("got a held level, want one that drains: most of the calls were answered")
+		}
+	},
+	"while the upstream is blocked one call a minute is granted": func(t *testing.T, h Harness) {
+		h.sync(t, "a", limiter.Report{Block: limiter.BlockSeen})
+		held := h.sync(t, "b", wants(3, 1))
+		granted(t, held, 0)
+		if !held.Blocked || held.ProbeIn != time.Minute || held.Next != 0 {
+			t.Errorf("got %+v, want it blocked for a minute", held)
+		}
+		h.pass(time.Minute + time.Millisecond)
+		granted(t, h.sync(t, "a", wants(3, 1)), 1)
+		granted(t, h.sync(t, "b", wants(3, 1)), 0)
+		h.sync(t, "a", limiter.Report{Block: limiter.ProbeUnsent})
+		granted(t, h.sync(t, "b", wants(3, 1)), 1)
+		h.sync(t, "b", limiter.Report{Block: limiter.BlockLifted})
+		if free := h.sync(t, "a", wants(3, 1)); free.Granted != 3 || free.Blocked {
+			t.Errorf("got %+v, want the block lifted", free)
+		}
+	},
+	"a report that wants nothing is granted nothing": func(t *testing.T, h Harness) {
+		reply := h.sync(t, "a", limiter.Report{Clients: 3})
+		granted(t, reply, 0)
+		next(t, reply, 0)
+	},
+	"versions count the reports": func(t *testing.T, h Harness) {
+		before := h.sync(t, "a", limiter.Report{}).Known.Version
+		if after := h.sync(t, "b", limiter.Report{}).Known.Version; after != before+1 || before != 1 {
+			t.Errorf("got versions %d and %d, want 1 and 2", before, after)
+		}
+	},
+	"a bucket that rests is empty again": func(t *testing.T, h Harness) {
+		h.sync(t, "a", wants(49, 1))
+		h.pass(30 * time.Second)
+		level(t, h.sync(t, "a", limiter.Report{}), 0)
+		granted(t, h.sync(t, "a", wants(100, 1)), 49)
+	},
+	"the plan that a report names is the one that counts": func(t *testing.T, h Harness) {
+		granted(t, h.sync(t, "a", limiter.Report{Plan: limiter.Enterprise, Want: 300}), 246)
+		h.sync(t, "a", limiter.Report{Plan: limiter.Standard})
+		h.pass(100 * time.Second) // from 246 down by 2 a second
+		level(t, h.sync(t, "a", limiter.Report{Plan: limiter.Standard}), 46)
+	},
+	"what other replicas wait for is reported": func(t *testing.T, h Harness) {
+		h.sync(t, "a", wants(60, 4))
+		h.sync(t, "b", wants(7, 2))
+		if reply := h.sync(t, "c", wants(1, 1)); reply.OtherCalls != 18 || reply.OtherClients != 6 {
+			t.Errorf("got %d calls of %d clients waiting elsewhere, want 18 of 6", reply.OtherCalls, reply.OtherClients)
+		}
+	},
 }
 
 // RunAlike checks that a store does what limiter.Memory does, whatever is reported.

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestReadyDetail(t *testing.T) {
 				config.Shared = func() limiter.StoreState { return *c.state }
 			}
 			w := httptest.NewRecorder()
-			New(config).Handler().ServeHTTP(w, httptest.NewRequest("GET", "http://127.0.0.1/readyz", nil))
+			New(config).Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://127.0.0.1/readyz", nil))
 			if w.Code != 200 || w.Body.String() != c.want {
 				t.Errorf("got %d %q, want 200 %q", w.Code, w.Body, c.want)
 			}
