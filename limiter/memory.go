@@ -90,6 +90,9 @@ type replica struct {
 	clients int
 	tag     float64
 	waits   time.Time // until when it does
+
+	number  int64 // of its last report
+	granted int   // for that
 }
 
 func (s *sharedBucket) sync(now time.Time, name string, r Report) Reply {
@@ -110,7 +113,7 @@ func (s *sharedBucket) sync(now time.Time, name string, r Report) Reply {
 	}
 	s.version++
 	me := s.state(now, name, r)
-	b.setLevel(now, level-float64(r.Unsent))
+	b.setLevel(now, level-float64(r.Unsent+me.lost(r)))
 	b.adaptive.accepts += r.Accepted
 	if r.Refused > 0 {
 		b.refused(now, &Slot{sent: now.Add(-r.Since), arrived: true})
@@ -119,6 +122,7 @@ func (s *sharedBucket) sync(now time.Time, name string, r Report) Reply {
 	s.block(now, r.Block)
 	s.probe(now, me)
 	granted, next := s.share(now, me)
+	me.number, me.granted = r.Number, granted
 	if granted > 0 && !s.probeAt.IsZero() {
 		s.probeAt = now.Add(probeInterval)
 	}
@@ -164,6 +168,14 @@ func (s *sharedBucket) probe(now time.Time, me *replica) {
 	default:
 		me.calls = min(me.calls, 1)
 	}
+}
+
+// lost counts the slots that a replica was granted last, if it has not had the answer.
+func (me *replica) lost(r Report) int {
+	if me.number == r.Number-1 && r.Answered < me.number {
+		return me.granted
+	}
+	return 0
 }
 
 // learn takes over what a replica has learned of a bucket that was lost.

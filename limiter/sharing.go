@@ -14,14 +14,16 @@ import (
 // The dispatcher alone asks the store, and holds no lock then. So one question of
 // a line is on its way at a time.
 type sharing struct {
-	store   Store
-	plan    Plan      // of all replicas together
-	pending Report    // what happened since the last report
-	refused time.Time // when the last of pending.Refused was sent
+	store            Store
+	plan             Plan      // of all replicas together
+	pending          Report    // what happened since the last report
+	number, answered int64     // of the last report, and of the last one that was answered
+	refused          time.Time // when the last of pending.Refused was sent
 
 	known    int64     // the version
 	knownAt  time.Time // when the store answered last; zero: never
 	askAt    time.Time // when this replica's next slot is due
+	retryAt  time.Time // when to ask again after an error
 	inFlight int       // calls that the store takes to be in flight here
 	last     Reply
 
@@ -122,6 +124,8 @@ func (l *line) serveShared() (next time.Duration, more bool) {
 func (l *line) untilSyncLocked(now time.Time) time.Duration {
 	s := l.sharing
 	switch {
+	case s.retryAt.After(now):
+		return s.retryAt.Sub(now)
 	case s.pending.Refused > 0, s.pending.Block != BlockUnchanged:
 		return 0 // the others must stop
 	case l.queue.length == 0 || l.atMaxInFlightLocked():
@@ -158,9 +162,14 @@ func (l *line) syncLocked(asked time.Time) (next time.Duration) {
 	reply, err := s.store.Sync(report)
 	l.mu.Lock()
 	now := time.Now()
-	if err != nil {
-		return l.serveAloneLocked(now, err)
+	if away, is := errors.AsType[*Away](err); is {
+		return l.serveAloneLocked(now, away)
 	}
+	if err != nil {
+		s.unanswered(now, report)
+		return l.untilSyncLocked(now)
+	}
+	s.answered = report.Number
 	if s.alone {
 		s.alone = false
 		l.bucket.replan(now, s.plan, reply.Known.Level)
@@ -185,6 +194,16 @@ func (l *line) adoptBlockLocked(now time.Time, reply Reply) {
 	}
 }
 
+// unanswered notes that the store did not answer a report. It may know of it: what
+// would free slots is not said again.
+func (s *sharing) unanswered(now time.Time, report Report) {
+	s.retryAt = now.Add(SyncBound)
+	s.pending.Refused += report.Refused
+	if s.pending.Block == BlockUnchanged {
+		s.pending.Block = report.Block
+	}
+}
+
 // grantAllLocked gives out slots of the store. None of them is used if the process
 // stood still meanwhile, since their time may be over.
 func (l *line) grantAllLocked(asked, now time.Time, slots int) {
@@ -202,6 +221,8 @@ func (l *line) reportLocked(now time.Time) Report {
 	level := b.level(now)
 	r := s.pending
 	s.pending = Report{}
+	s.number++
+	r.Number, r.Answered = s.number, s.answered
 	r.Upstream, r.Plan = l.upstream, s.plan
 	r.InFlight, r.Since = b.unanswered, now.Sub(s.refused)
 	if l.queue.length > 0 && !l.atMaxInFlightLocked() {
@@ -235,10 +256,10 @@ func (s *sharing) worstLevel(now time.Time, level float64, b *bucket) float64 {
 
 // serveAloneLocked gives out slots while the store is away, and returns when the
 // next one is due.
-func (l *line) serveAloneLocked(now time.Time, err error) (next time.Duration) {
+func (l *line) serveAloneLocked(now time.Time, away *Away) (next time.Duration) {
 	s := l.sharing
 	if !s.alone {
-		s.goAlone(now, l.bucket, err)
+		s.goAlone(now, l.bucket, away)
 	}
 	for l.queue.length > 0 {
 		if next = l.dueLocked(now); next > 0 {
@@ -252,11 +273,7 @@ func (l *line) serveAloneLocked(now time.Time, err error) (next time.Duration) {
 
 // goAlone gives this replica its share of the bucket, which is as full as the
 // whole can have been when the store was lost.
-func (s *sharing) goAlone(now time.Time, b *bucket, err error) {
-	away, is := errors.AsType[*Away](err)
-	if !is {
-		away = &Away{Since: now}
-	}
+func (s *sharing) goAlone(now time.Time, b *bucket, away *Away) {
 	s.alone, s.granted, s.pending, s.replicas = true, 0, Report{}, away.Replicas
 	if s.replicas == 0 {
 		s.replicas = unseenReplicas

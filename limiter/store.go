@@ -12,8 +12,10 @@ import (
 // has happened and how many slots it wants, and is granted some of them.
 type Store interface {
 	// Sync brings a bucket and the limiter's knowledge of it up to date. It
-	// returns within SyncBound, and fails with an *Away while the store cannot be
-	// reached. The limiter then goes on alone.
+	// returns within SyncBound. It fails with an *Away once the store has not
+	// answered for AwayAfter. The limiter then goes on alone. After another error
+	// it asks again: a limiter that went on alone because of one slow answer would
+	// send calls in addition to those of the others, who have the store.
 	Sync(r Report) (Reply, error)
 }
 
@@ -21,11 +23,19 @@ type Store interface {
 // granted later than that is not used.
 const SyncBound = 50 * time.Millisecond
 
+// AwayAfter is for how long a Store fails before it is away.
+const AwayAfter = 500 * time.Millisecond
+
 // A Report is what a limiter says to a Store of one upstream. Counts are of what
 // happened since its last report that was answered.
 type Report struct {
 	Upstream string
 	Plan     Plan // limited
+
+	// The number of the report among this limiter's of the upstream, from 1, and of
+	// the last one that was answered: a store takes back the slots of an answer that
+	// was lost.
+	Number, Answered int64
 
 	Want    int // slots, for calls that wait
 	Clients int // whose calls these are

@@ -107,9 +107,9 @@ func TestReplicasAsProcesses(t *testing.T) {
 		survives bool
 		longest  time.Duration
 	}{
-		"nothing happens to them":                      {nil, true, 7500 * time.Millisecond},
-		"one is killed":                                {[]syscall.Signal{syscall.SIGKILL}, false, 7500 * time.Millisecond},
-		"one stands still for what is almost a minute": {[]syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT}, true, 11 * time.Second},
+		"nothing happens to them":                      {nil, true, 12 * time.Second},
+		"one is killed":                                {[]syscall.Signal{syscall.SIGKILL}, false, 12 * time.Second},
+		"one stands still for what is almost a minute": {[]syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT}, true, 15 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -9,10 +9,13 @@
 //
 // The replicas themselves are in a sorted set, b24:{EGRESS}:replicas. Each says
 // twice a second that it lives. So it knows how many there are when the store goes
-// away, and notices when the store is back.
+// away, and notices when the store is back. What one of them learns it publishes to
+// the others, on the channel b24:{EGRESS}:news. They have one key in common, which the
+// first of them chose: b24:{EGRESS}:key.
 package redisstore
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -49,6 +52,11 @@ type Config struct {
 	URL    string
 	Egress string // replicas with the same one share the limit of a portal
 	Log    Log
+
+	// Key is called with a key that all replicas have, as soon as the store shows it:
+	// before Open returns, if the store is there. It changes only where the store
+	// has lost it. May be nil.
+	Key func(key []byte)
 }
 
 // Log has the methods of a slog.Logger that a Store needs.
@@ -59,17 +67,22 @@ type Log interface {
 
 // A Store is a limiter.Store on Redis.
 type Store struct {
-	config Config
-	bound  time.Duration
-	client redis.UniversalClient
-	name   string             // of this replica
-	now    func() time.Time   // for tests; nil: the server's clock
-	end    context.CancelFunc // ends the beat
-	ended  chan struct{}
-	hurry  chan struct{} // makes it beat now
+	config  Config
+	bound   time.Duration
+	client  redis.UniversalClient
+	name    string             // of this replica
+	now     func() time.Time   // for tests; nil: the server's clock
+	end     context.CancelFunc // ends the beat
+	ended   chan struct{}
+	hurry   chan struct{} // makes it beat now
+	key     []byte        // that all replicas have; of its own choice before the store is reached
+	hasKey  bool          // the store has shown it
+	outbox  chan []byte
+	silence []context.CancelFunc // end what Hear has begun
 
 	mu       sync.Mutex
 	away     *limiter.Away // nil: it is there
+	failing  time.Time     // since when each request fails; zero: the last one did not
 	replicas int
 
 	requested atomic.Pointer[func(took time.Duration, failed bool)]
@@ -88,6 +101,7 @@ func open(c Config, bound time.Duration) (*Store, error) {
 	s := &Store{
 		config: c, bound: bound, client: client, name: rand.Text()[:12],
 		end: end, ended: make(chan struct{}), hurry: make(chan struct{}, 1),
+		key: []byte(rand.Text()), outbox: make(chan []byte, maxOutbox),
 	}
 	s.beat(ctx)
 	go s.live(ctx)
@@ -98,6 +112,9 @@ func open(c Config, bound time.Duration) (*Store, error) {
 func (s *Store) Close() error {
 	s.end()
 	<-s.ended
+	for _, end := range s.silence {
+		end()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.bound)
 	defer cancel()
 	s.client.ZRem(ctx, s.replicasKey(), s.name)
@@ -136,37 +153,64 @@ func (s *Store) beat(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.bound)
 	defer cancel()
 	began := time.Now()
-	replicas, err := beatScript.Run(ctx, s.client, []string{s.replicasKey()}, s.name, seen.Seconds()).Int()
+	values, err := beatScript.Run(ctx, s.client, []string{s.replicasKey(), s.keyKey()}, s.name, seen.Seconds(), s.key).Slice()
 	s.took(began, err)
 	if err != nil {
 		if ctx.Err() != context.Canceled {
-			s.goneAway(err)
+			s.failed(err)
 		}
 		return
 	}
-	s.back(replicas)
+	replicas, _ := values[0].(int64)
+	key, _ := values[1].(string)
+	s.setKey([]byte(key))
+	s.back(int(replicas))
 }
+
+// setKey takes over the key that the replicas have.
+func (s *Store) setKey(key []byte) {
+	if s.config.Key != nil && (!s.hasKey || !bytes.Equal(key, s.key)) {
+		s.config.Key(key)
+	}
+	s.key, s.hasKey = key, true
+}
+
+func (s *Store) keyKey() string { return "b24:{" + s.config.Egress + "}:key" }
 
 func (s *Store) replicasKey() string { return "b24:{" + s.config.Egress + "}:replicas" }
 
-// goneAway notes that the store is away since now, and returns that. The request may
-// have begun long ago, if the process stood still: the others had the store meanwhile.
-func (s *Store) goneAway(err error) *limiter.Away {
+// failed notes that a request failed, and returns its error. It is an *Away if the
+// store has not answered for long, or never has.
+func (s *Store) failed(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := time.Now()
+	if s.failing.IsZero() {
+		s.failing = now
+	}
+	if s.away == nil && s.replicas > 0 && now.Sub(s.failing) < limiter.AwayAfter {
+		return err
+	}
 	if s.away == nil {
-		s.away = &limiter.Away{Since: time.Now(), Replicas: s.replicas, Cause: err}
+		s.away = &limiter.Away{Since: s.failing, Replicas: s.replicas, Cause: err}
 		s.config.Log.Warn("the shared store is away; this replica goes on alone with its share of the limit",
 			"error", err, "replicas", s.replicas)
 	}
 	return s.away
 }
 
+// answered notes that a request was answered.
+func (s *Store) answered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failing = time.Time{}
+}
+
 // back notes that the store is there.
 func (s *Store) back(replicas int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.replicas = replicas
+	s.replicas, s.failing = replicas, time.Time{}
 	if s.away != nil {
 		s.config.Log.Info("the shared store is back", "away", time.Since(s.away.Since).Round(time.Millisecond).String(), "replicas", replicas)
 		s.away = nil
@@ -205,13 +249,13 @@ func (s *Store) Sync(r limiter.Report) (limiter.Reply, error) {
 	}
 	s.took(began, err)
 	if err != nil {
-		away := s.goneAway(err)
 		select {
-		case s.hurry <- struct{}{}: // it may be there again at once
+		case s.hurry <- struct{}{}: // it may answer again at once
 		default:
 		}
-		return limiter.Reply{}, away
+		return limiter.Reply{}, s.failed(err)
 	}
+	s.answered()
 	return reply, nil
 }
 
@@ -230,7 +274,7 @@ func (s *Store) arguments(r limiter.Report) []any {
 		t.Rate, t.Burst, t.Span, max(t.Margin, float64(r.Known.Margin)), t.WorstMargin,
 		r.Want, r.Clients, r.InFlight, r.Unsent, r.Accepted, r.Refused, r.Since.Seconds(),
 		rejoins, r.Alone, r.Known.Version, r.Known.Level, r.Known.Share, r.Known.Refusal.Seconds(),
-		int(r.Block), t.Lease, t.Grace, t.Seen, t.Rounding, t.Longest, t.Kept, t.Probe, now,
+		int(r.Block), r.Number, r.Answered, t.Lease, t.Grace, t.Seen, t.Rounding, t.Longest, t.Kept, t.Probe, now,
 	}
 }
 

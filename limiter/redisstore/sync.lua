@@ -11,7 +11,7 @@ for i, field in ipairs({
   'rate', 'burst', 'span', 'margin', 'worst_margin',
   'want', 'clients', 'in_flight', 'unsent', 'accepted', 'refused', 'since',
   'rejoins', 'alone', 'version', 'level', 'share', 'refusal',
-  'block', 'lease', 'grace', 'seen', 'rounding', 'max_sleep', 'kept', 'probe', 'now',
+  'block', 'number', 'answered', 'lease', 'grace', 'seen', 'rounding', 'max_sleep', 'kept', 'probe', 'now',
 }) do
   arg[field] = tonumber(ARGV[i + 1])
 end
@@ -36,6 +36,7 @@ for i = 1, #flat, 2 do
     replicas[replica] = {
       name = replica, in_flight = v[1], arrived_by = math.min(v[2], now + arg.lease), seen = math.min(v[3], now),
       calls = v[4], clients = v[5], tag = v[6], waits = math.min(v[7], now + arg.max_sleep + arg.grace),
+      number = v[8], granted = v[9],
     }
   else
     state[flat[i]] = tonumber(flat[i + 1])
@@ -108,7 +109,7 @@ version = version + 1
 -- What the replica says of itself.
 local me = replicas[name]
 if not me then
-  me = { name = name, in_flight = 0, arrived_by = 0, seen = 0, calls = 0, clients = 1, tag = 0, waits = 0 }
+  me = { name = name, in_flight = 0, arrived_by = 0, seen = 0, calls = 0, clients = 1, tag = 0, waits = 0, number = 0, granted = 0 }
   replicas[name] = me
 end
 me.in_flight, me.arrived_by, me.seen = arg.in_flight, now + arg.lease, now
@@ -117,7 +118,11 @@ me.calls, me.clients = arg.want, math.max(1, arg.clients)
 if not waited then
   me.tag = math.max(me.tag, clock + 1 / me.clients)
 end
-level = math.max(level - arg.unsent, in_flight())
+local unsent = arg.unsent
+if me.number == arg.number - 1 and arg.answered < me.number then -- the last answer was lost
+  unsent = unsent + me.granted
+end
+level = math.max(level - unsent, in_flight())
 
 -- What the upstream's answers show.
 accepts = accepts + arg.accepted
@@ -208,7 +213,7 @@ end
 if granted > 0 and probe_at > 0 then
   probe_at = now + arg.probe
 end
-me.waits = now + wait + arg.grace
+me.waits, me.number, me.granted = now + wait + arg.grace, arg.number, granted
 me.in_flight = me.in_flight + granted
 level = math.max(level + granted, in_flight())
 
@@ -225,7 +230,7 @@ for _, r in pairs(replicas) do
   if now - r.seen < arg.seen then
     fields[#fields + 1] = 'replica:' .. r.name
     fields[#fields + 1] = table.concat({
-      r.in_flight, exact(r.arrived_by), exact(r.seen), r.calls, r.clients, exact(r.tag), exact(r.waits),
+      r.in_flight, exact(r.arrived_by), exact(r.seen), r.calls, r.clients, exact(r.tag), exact(r.waits), r.number, r.granted,
     }, ' ')
   else
     redis.call('HDEL', key, 'replica:' .. r.name)

@@ -258,6 +258,18 @@ var contract = map[string]func(t *testing.T, h Harness){
 			t.Errorf("got %+v, want the block lifted", free)
 		}
 	},
+	"the slots of an answer that was lost are taken back": func(t *testing.T, h Harness) {
+		lost := wants(20, 1)
+		lost.Number = 1
+		granted(t, h.sync(t, "a", lost), 20)
+		again := wants(20, 1)
+		again.Number = 2
+		level(t, h.sync(t, "a", again), 20)
+		later := limiter.Report{InFlight: 20, Number: 3, Answered: 2}
+		level(t, h.sync(t, "a", later), 20)
+		begun := limiter.Report{InFlight: 0, Number: 1}
+		level(t, h.sync(t, "a", begun), 20) // a limiter that has begun anew
+	},
 	"a report that wants nothing is granted nothing": func(t *testing.T, h Harness) {
 		reply := h.sync(t, "a", limiter.Report{Clients: 3})
 		granted(t, reply, 0)
@@ -300,7 +312,7 @@ func RunAlike(t *testing.T, open func(t *testing.T, now func() time.Time) Harnes
 		memory := limiter.NewMemory(h.clock.Now)
 		plan := rapid.SampledFrom([]limiter.Plan{limiter.Standard, limiter.Enterprise, {Rate: 20, Burst: 50}, {Rate: 0.5, Burst: 3}}).Draw(rt, "plan")
 		opened++
-		inFlight := map[string]int{}
+		inFlight, number := map[string]int{}, map[string]int64{}
 		for range rapid.IntRange(1, 40).Draw(rt, "reports") {
 			h.pass(time.Duration(rapid.IntRange(1, 2_000_000).Draw(rt, "µs")) * time.Microsecond)
 			name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "replica")
@@ -317,6 +329,8 @@ func RunAlike(t *testing.T, open func(t *testing.T, now func() time.Time) Harnes
 			if r.Rejoins = rapid.IntRange(0, 9).Draw(rt, "rejoins") == 0; r.Rejoins {
 				r.Alone, r.Known.Level = float64(rapid.IntRange(0, 30).Draw(rt, "alone")), float64(rapid.IntRange(0, 30).Draw(rt, "level"))
 			}
+			number[name]++
+			r.Number, r.Answered = number[name], number[name]-1-int64(rapid.IntRange(0, 5).Draw(rt, "lost")/5)
 			got := h.sync(t, name, r)
 			want, _ := memory.Replica(name).Sync(r)
 			if !alike(got, want) {
