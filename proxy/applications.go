@@ -36,12 +36,20 @@ func (a *applications) of(c bitrix24.Credential) string {
 	return c.String()
 }
 
-// learn remembers the application that an answer names.
-func (a *applications) learn(c bitrix24.Credential, application string) {
-	if c.Kind != bitrix24.CredentialOAuth || application == "" || len(application) > 128 {
-		return
+// learn remembers the application that an answer names, and reports whether it was not
+// known.
+func (a *applications) learn(c bitrix24.Credential, application string) (isNew bool) {
+	return c.Kind == bitrix24.CredentialOAuth && a.add(c.ID, application)
+}
+
+// add remembers the application of a token, and reports whether it was not known.
+func (a *applications) add(token, application string) (isNew bool) {
+	if application == "" || len(application) > 128 {
+		return false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.names.Add(c.ID, application)
+	known, _ := a.names.Get(token)
+	a.names.Add(token, application)
+	return known != application
 }

@@ -52,6 +52,8 @@ type SharedStore interface {
 	limiter.Store
 	State() limiter.StoreState
 	Watch(requested func(took time.Duration, failed bool))
+	Publish(text []byte)          // to the other replicas
+	Hear(heard func(text []byte)) // what they publish
 }
 
 // PlanOf is the limit of a portal.

@@ -38,6 +38,7 @@ type learner struct {
 	applications *applications
 	budgets      *operating.Guard
 	experience   *experience
+	gazette      *gazette
 	journal      journal
 }
 
@@ -55,7 +56,9 @@ func (l *learner) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
 		return
 	}
 	l.experience.took(fb.route, cmp.Or(a.Time.Processing, a.Time.Duration)) // a command has only the work of its method
-	l.applications.learn(fb.cred, h.Get("X-Bitrix-Rest-Application"))
+	if application := h.Get("X-Bitrix-Rest-Application"); l.applications.learn(fb.cred, application) {
+		l.gazette.application(fb.cred.ID, application)
+	}
 	now := time.Now()
 	answer := operating.Answer{
 		Ran:     a.Executed() == bitrix24.RanYes,
@@ -75,6 +78,7 @@ func (l *learner) learn(fb *feedback, h http.Header, a bitrix24.Answer) {
 	default:
 		l.budgets.Learn(now, fb.key, answer.Usage)
 	}
+	l.gazette.usage(now, fb.key, answer.Blocked, answer.Usage)
 	l.learnInner(fb, now, a)
 }
 
@@ -88,12 +92,15 @@ func (l *learner) learnInner(fb *feedback, now time.Time, a bitrix24.Answer) {
 	k := fb.key
 	for command, spent := range a.InnerTimes {
 		if k.Method = methods[command]; k.Method != "" {
-			l.budgets.Learn(now, k, usage(now, spent))
+			u := usage(now, spent)
+			l.budgets.Learn(now, k, u)
+			l.gazette.usage(now, k, false, u)
 		}
 	}
 	for _, inner := range a.Inner {
 		if k.Method = methods[inner.Key]; k.Method != "" && isOperatingLimit(inner.Code) {
 			l.budgets.Blocked(now, k)
+			l.gazette.usage(now, k, true, operating.Usage{})
 		}
 	}
 }

@@ -104,7 +104,7 @@ func (p *Proxy) newTransport(router *router, spool *spool) *transport {
 			forget:   base.CloseIdleConnections,
 			timeout:  p.config.UpstreamTimeout,
 			outbound: p.config.OutboundProxy != nil,
-			learner:  learner{applications: apps, budgets: p.budgets, experience: seen, journal: p.journal},
+			learner:  learner{applications: apps, budgets: p.budgets, experience: seen, gazette: newGazette(&p.config, apps, p.budgets), journal: p.journal},
 			journal:  p.journal,
 		},
 		resender: resender{router: router, journal: p.journal, observe: p.config.Observe},

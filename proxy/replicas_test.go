@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -10,23 +11,54 @@ import (
 	"b24proxy/limiter"
 )
 
-// A sharedMemory is the store of one of several proxies in this process.
-type sharedMemory struct{ limiter.Store }
+// A sharedMemory is the store of proxies in this process.
+type sharedMemory struct {
+	memory *limiter.Memory
+	heard  []func(text []byte) // by replica
+}
 
-func (sharedMemory) State() limiter.StoreState       { return limiter.StoreState{Up: true, Replicas: 2} }
-func (sharedMemory) Watch(func(time.Duration, bool)) {}
+func (m *sharedMemory) replica(name string) SharedStore {
+	m.heard = append(m.heard, nil)
+	return &memoryReplica{m.memory.Replica(name), m, len(m.heard) - 1}
+}
+
+type memoryReplica struct {
+	limiter.Store
+	shared *sharedMemory
+	number int
+}
+
+func (*memoryReplica) State() limiter.StoreState       { return limiter.StoreState{Up: true, Replicas: 2} }
+func (*memoryReplica) Watch(func(time.Duration, bool)) {}
+func (r *memoryReplica) Hear(heard func([]byte))       { r.shared.heard[r.number] = heard }
+
+func (r *memoryReplica) Publish(text []byte) {
+	for number, heard := range r.shared.heard {
+		if number != r.number {
+			heard(text)
+		}
+	}
+}
+
+// newReplicas makes two proxies with one store.
+func newReplicas(t *testing.T, portal http.Handler) (proxies []*Proxy) {
+	t.Helper()
+	shared := &sharedMemory{memory: limiter.NewMemory(time.Now)}
+	for i := range 2 {
+		proxies = append(proxies, newProxy(t, func(c *Config) {
+			c.QueueWait, c.Shared = time.Hour, shared.replica(fmt.Sprint(i))
+			c.OperatingLimit = 480 * time.Second
+		}).behind(portal))
+	}
+	return proxies
+}
 
 // Two proxies with one store keep the limit of a portal together: no call is refused,
 // and all of them take hardly longer than they would through one proxy.
 func TestProxiesShareTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		portal, memory := simulate(t), limiter.NewMemory(time.Now)
-		var proxies []*Proxy
-		for i := range 2 {
-			proxies = append(proxies, newProxy(t, func(c *Config) {
-				c.QueueWait, c.Shared = time.Hour, sharedMemory{memory.Replica(fmt.Sprint(i))}
-			}).behind(portal))
-		}
+		portal := simulate(t)
+		proxies := newReplicas(t, portal)
 		began := time.Now()
 		var calls sync.WaitGroup
 		for i := range 250 {
