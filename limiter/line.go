@@ -133,7 +133,7 @@ func (l *line) enter(r Request) (w *waiter, wait time.Duration, err error) {
 		l.grantLocked(now, w)
 	default:
 		if wait == 0 {
-			w.wait = max(w.wait, AwayAfter+2*SyncBound) // asking the store is no waiting
+			w.wait = max(w.wait, AwayAfter+usable) // asking the store is no waiting
 		}
 		l.pushLocked(now, w)
 	}

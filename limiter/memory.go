@@ -48,8 +48,11 @@ func (r memoryReplica) Sync(report Report) (Reply, error) {
 const (
 	// lease is how long what a replica says of its calls in flight counts. By
 	// then they have arrived, also those of the slots that it has just been
-	// granted, of which it learns a little later.
-	lease = arrivalBound + SyncBound
+	// granted: it uses them within usable, or not at all.
+	lease = arrivalBound + usable
+
+	// usable is how long a slot is good for after it was asked for.
+	usable = 2 * SyncBound
 
 	// grace is how long a slot is kept for a replica that does not come for it.
 	grace = 100 * time.Millisecond
@@ -66,6 +69,12 @@ const (
 // The calls in flight anywhere hold its level up. Each replica says how many it
 // has; that counts until it says something else, or until the lease is over: so a
 // replica that dies frees its calls.
+//
+// The proof of bucket holds for all replicas together. Its second step needs that no
+// more calls are in flight at any time than the level. What a replica has said is never
+// too low: a call that it sends later is one of the slots that were added when they were
+// granted, and a call that is answered only makes it too high. The level is the store's,
+// which knows of each slot before it is used.
 //
 // The slots are shared among the replicas by self-clocked fair queueing, as
 // within a queue, each replica with the weight of the clients that wait there. A
@@ -112,8 +121,9 @@ func (s *sharedBucket) sync(now time.Time, name string, r Report) Reply {
 		level = max(level, min(max(level+r.Alone, r.Known.Level), float64(b.plan.Burst)))
 	}
 	s.version++
+	unsent := r.Unsent + s.lost(now, name, r)
 	me := s.state(now, name, r)
-	b.setLevel(now, level-float64(r.Unsent+me.lost(r)))
+	b.setLevel(now, level-float64(unsent))
 	b.adaptive.accepts += r.Accepted
 	if r.Refused > 0 {
 		b.refused(now, &Slot{sent: now.Add(-r.Since), arrived: true})
@@ -171,11 +181,13 @@ func (s *sharedBucket) probe(now time.Time, me *replica) {
 }
 
 // lost counts the slots that a replica was granted last, if it has not had the answer.
-func (me *replica) lost(r Report) int {
-	if me.number == r.Number-1 && r.Answered < me.number {
-		return me.granted
+// After the lease they have drained.
+func (s *sharedBucket) lost(now time.Time, name string, r Report) int {
+	me := s.replicas[name]
+	if me == nil || me.number != r.Number-1 || r.Answered >= me.number || now.Sub(me.seen) >= lease {
+		return 0
 	}
-	return 0
+	return me.granted
 }
 
 // learn takes over what a replica has learned of a bucket that was lost.

@@ -207,7 +207,7 @@ func (s *sharing) unanswered(now time.Time, report Report) {
 // grantAllLocked gives out slots of the store. None of them is used if the process
 // stood still meanwhile, since their time may be over.
 func (l *line) grantAllLocked(asked, now time.Time, slots int) {
-	inTime := now.Sub(asked) <= 2*SyncBound
+	inTime := now.Sub(asked) <= usable
 	for inTime && slots > 0 && l.queue.length > 0 && !l.atMaxInFlightLocked() {
 		l.grantLocked(now, l.queue.pop())
 		slots--
@@ -220,6 +220,9 @@ func (l *line) reportLocked(now time.Time) Report {
 	s, b := l.sharing, l.bucket
 	level := b.level(now)
 	r := s.pending
+	if now.Sub(s.knownAt) > lease {
+		r.Unsent = 0 // they have drained: what is given back now would be slots of others
+	}
 	s.pending = Report{}
 	s.number++
 	r.Number, r.Answered = s.number, s.answered

@@ -22,6 +22,7 @@ type fleet struct {
 	replicas []*Limiter
 	delay    time.Duration // of a call on its way to the upstream, and of its answer
 	away     atomic.Bool
+	loses    atomic.Bool // each fifth answer
 	since    time.Time
 	syncs    atomic.Int64
 	mu       sync.Mutex
@@ -48,12 +49,17 @@ type fleetStore struct {
 }
 
 func (s fleetStore) Sync(r Report) (Reply, error) {
-	s.fleet.syncs.Add(1)
+	n := s.fleet.syncs.Add(1)
 	time.Sleep(time.Millisecond)
 	if s.fleet.away.Load() {
 		return Reply{}, &Away{Since: s.fleet.since, Replicas: len(s.fleet.replicas), Cause: errors.New("test")}
 	}
-	return s.store.Sync(r)
+	reply, err := s.store.Sync(r)
+	if s.fleet.loses.Load() && n%5 == 0 {
+		time.Sleep(SyncBound)
+		return Reply{}, errors.New("lost")
+	}
+	return reply, err
 }
 
 func (f *fleet) goAway() {
@@ -219,6 +225,7 @@ func TestReplicasInTrouble(t *testing.T) {
 		longest time.Duration
 	}{
 		"the store goes away and stays away":    {func(f *fleet) { f.goAway() }, 15 * time.Second}, // each has half of the limit, also when the other is done
+		"answers of the store are lost":         {func(f *fleet) { f.loses.Store(true) }, 11 * time.Second},
 		"the store loses all that it knows":     {func(f *fleet) { f.memory.Flush() }, 11 * time.Second},
 		"the store goes away and comes back":    {func(f *fleet) { f.goAway(); time.Sleep(2 * time.Second); f.away.Store(false) }, 12 * time.Second},
 		"the store comes back without anything": {func(f *fleet) { f.goAway(); f.memory.Flush(); time.Sleep(2 * time.Second); f.away.Store(false) }, 12 * time.Second},
@@ -346,4 +353,40 @@ func TestBlockHoldsAllReplicas(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 	})
+}
+
+// A slot that was not used is given back soon or not at all: later it has drained, and
+// giving it back would free a slot of others.
+func TestUnusedSlotIsNotGivenBackLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		after time.Duration
+		level float64
+	}{
+		"soon":   {500 * time.Millisecond, 41},
+		"late":   {20 * time.Second, 41},
+		"at all": {time.Hour, 41},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 1)
+				s, err := f.replicas[0].Acquire(t.Context(), patient)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Unsent()
+				time.Sleep(c.after)
+				other := f.memory.Replica("other")
+				other.Sync(Report{Upstream: "u", Plan: tenfold, Want: 40})
+				other.Sync(Report{Upstream: "u", Plan: tenfold})
+				if s, err = f.replicas[0].Acquire(t.Context(), patient); err != nil {
+					t.Fatal(err)
+				}
+				s.Answered(NoAnswer)
+				if reply, _ := other.Sync(Report{Upstream: "u", Plan: tenfold}); reply.Known.Level < c.level-0.1 || reply.Known.Level > c.level {
+					t.Errorf("got a level of %v, want %v", reply.Known.Level, c.level)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
 }

@@ -77,7 +77,8 @@ func (s *Slot) end(report func(time.Time, *line)) {
 		return
 	}
 	s.ended = true
-	report(time.Now(), l)
-	l.stirLocked(time.Now())
+	now := time.Now()
+	report(now, l)
+	l.stirLocked(now)
 	l.pins.Add(-1)
 }

@@ -112,15 +112,15 @@ if not me then
   me = { name = name, in_flight = 0, arrived_by = 0, seen = 0, calls = 0, clients = 1, tag = 0, waits = 0, number = 0, granted = 0 }
   replicas[name] = me
 end
+local unsent = arg.unsent
+if me.number == arg.number - 1 and arg.answered < me.number and now - me.seen < arg.lease then -- the last answer was lost
+  unsent = unsent + me.granted
+end
 me.in_flight, me.arrived_by, me.seen = arg.in_flight, now + arg.lease, now
 local waited = me.calls > 0 and me.waits > now
 me.calls, me.clients = arg.want, math.max(1, arg.clients)
 if not waited then
   me.tag = math.max(me.tag, clock + 1 / me.clients)
-end
-local unsent = arg.unsent
-if me.number == arg.number - 1 and arg.answered < me.number then -- the last answer was lost
-  unsent = unsent + me.granted
 end
 level = math.max(level - unsent, in_flight())
 
