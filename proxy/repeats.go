@@ -82,6 +82,7 @@ func (g *repeatGuard) meet(req *http.Request, ex *exchange) (*http.Response, err
 		return nil, failed
 	}
 	c := g.call(ex, req, key)
+	g.awaitLeaving(req.Context(), c)
 	for {
 		met := g.memory.Meet(time.Now(), c)
 		if met.Own != nil {
@@ -98,6 +99,26 @@ func (g *repeatGuard) meet(req *http.Request, ex *exchange) (*http.Response, err
 			return g.answer(req, ex, met.Verdict, first)
 		}
 		ex.write = nil
+	}
+}
+
+// leavingTime is how long the proxy waits to learn that the caller of an identical call
+// has left. A client that gives up often sends the repetition before it closes the old
+// connection. Two callers who both wait are rare, and one of them is late by so much.
+const leavingTime = 100 * time.Millisecond
+
+// awaitLeaving waits until the caller of an identical call has left, for a moment.
+func (g *repeatGuard) awaitLeaving(caller context.Context, c replay.Call) {
+	gone := g.memory.Twin(time.Now(), c)
+	if gone == nil || g.observe {
+		return
+	}
+	enough := time.NewTimer(leavingTime)
+	defer enough.Stop()
+	select {
+	case <-gone:
+	case <-enough.C:
+	case <-caller.Done():
 	}
 }
 

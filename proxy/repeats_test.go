@@ -96,6 +96,21 @@ func TestCallerLeavesAndRepeats(t *testing.T) {
 	}
 }
 
+// A client that gives up may send the repetition a moment before its old connection is
+// closed. If that is not closed soon, there are two callers.
+func TestRepetitionComesBeforeItsFirstLeaves(t *testing.T) {
+	for early, wantRuns := range map[time.Duration]int{99 * time.Millisecond: 1, 101 * time.Millisecond: 2} {
+		guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
+			var first sync.WaitGroup
+			first.Go(func() { p.callFor(300*time.Millisecond, "POST", deal, "{}") })
+			time.Sleep(300*time.Millisecond - early)
+			wantReplayed(t, p.call("POST", deal, "{}"), wantRuns == 1)
+			first.Wait()
+			wantRan(t, sim, add, wantRuns)
+		}, "*:slow=900ms")
+	}
+}
+
 // The window is over when nobody asks within it.
 func TestWindowEnds(t *testing.T) {
 	guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {

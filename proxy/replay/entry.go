@@ -49,6 +49,7 @@ type Entry struct {
 	answer  any
 	why     Why
 	done    chan struct{} // closed when the outcome is known; made when somebody waits for it
+	gone    chan struct{} // closed then, or when the caller has left; likewise
 
 	settled time.Time
 	end     time.Time // of the entry
@@ -140,8 +141,16 @@ func (e *Entry) Left() {
 	e.memory.mu.Lock()
 	defer e.memory.mu.Unlock()
 	e.missed = true
+	e.notifyGone()
 	if e.isIn && e.outcome == Answered {
 		e.memory.stored.save(e)
+	}
+}
+
+func (e *Entry) notifyGone() {
+	if e.gone != nil {
+		close(e.gone)
+		e.gone = nil
 	}
 }
 
@@ -186,6 +195,7 @@ func (e *Entry) Settle(now time.Time, r Result) {
 	if e.done != nil {
 		close(e.done)
 	}
+	e.notifyGone()
 	e.arrange(now)
 }
 

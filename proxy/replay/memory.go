@@ -16,6 +16,7 @@
 package replay
 
 import (
+	"cmp"
 	"container/list"
 	"slices"
 	"sync"
@@ -147,6 +148,26 @@ func (m *Memory) find(now time.Time, c Call) *Entry {
 	for _, id := range c.IDs {
 		if i := slices.IndexFunc(m.index[id], func(e *Entry) bool { return e.isMissed(now) }); i >= 0 {
 			return m.index[id][i]
+		}
+	}
+	return nil
+}
+
+// Twin returns a channel that is closed when the caller of an identical call has left, or
+// its outcome is known. It is nil unless there is such a call under way whose caller
+// seems to be there. A call with a key has no twin.
+func (m *Memory) Twin(now time.Time, c Call) <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(c.Keys) > 0 || m.find(now, c) != nil {
+		return nil
+	}
+	for _, id := range c.IDs {
+		for _, e := range m.index[id] {
+			if e.outcome == UnderWay {
+				e.gone = cmp.Or(e.gone, make(chan struct{}))
+				return e.gone
+			}
 		}
 	}
 	return nil
