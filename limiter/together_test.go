@@ -61,6 +61,7 @@ func TestTakeTakesTheGroupAlong(t *testing.T) {
 			}()
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if taken != 18 || alone != 2 || other != 40 {
 			t.Errorf("got %d calls taken along with %d slots, and %d others, want 18 with 2, and 40", taken, alone, other)
 		}
@@ -220,10 +221,10 @@ func TestEstimateCountsOneSlotForSeveralCalls(t *testing.T) {
 			}()
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if served != 900 || rejected != 0 {
 			t.Errorf("got %d calls served and %d rejected within a minute, want all 900 served", served, rejected)
 		}
-		synctest.Wait()
 	})
 }
 
