@@ -250,7 +250,7 @@ func TestConnectWhereItCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if content := must(io.ReadAll(resp.Body)); resp.StatusCode != 501 || !bytes.Contains(content, []byte("HTTP/1.1")) {
+	if content := must(io.ReadAll(resp.Body)); resp.StatusCode != http.StatusNotImplemented || !bytes.Contains(content, []byte("HTTP/1.1")) {
 		t.Errorf("over HTTP/2: got %d %s, want 501 with a word about HTTP/1.1", resp.StatusCode, content)
 	}
 }
@@ -265,15 +265,15 @@ func TestKeyOfATunnel(t *testing.T) {
 		defer conn.Close()
 		head := strings.Replace(connectHead, "\r\n\r\n", "\r\nProxy-Authorization: "+key+"\r\n\r\n", 1)
 		resp, _ := connect(t, conn, head)
-		if resp.Status != want || (resp.Header.Get("Proxy-Authenticate") == "") != (resp.StatusCode == 200) {
+		if resp.Status != want || (resp.Header.Get("Proxy-Authenticate") == "") != (resp.StatusCode == http.StatusOK) {
 			t.Errorf("got %s with %v, want %s", resp.Status, resp.Header, want)
 		}
-		if resp.StatusCode != 200 {
+		if resp.StatusCode != http.StatusOK {
 			continue
 		}
 		secured := s.overTLS(conn)
 		io.WriteString(secured, innerCall)
-		if resp := must(http.ReadResponse(bufio.NewReader(secured), nil)); resp.StatusCode != 200 {
+		if resp := must(http.ReadResponse(bufio.NewReader(secured), nil)); resp.StatusCode != http.StatusOK {
 			t.Errorf("in the tunnel: got %s, want 200 without another key", resp.Status)
 		}
 	}
@@ -361,7 +361,7 @@ func TestBlindTunnelThroughTheOutboundProxy(t *testing.T) {
 				if resp.Status != c.status || !strings.Contains(content, c.says) {
 					t.Errorf("got %s %s, want %s with %q", resp.Status, content, c.status, c.says)
 				}
-				if resp.StatusCode != 200 && resp.Header.Get("Retry-After") == "" {
+				if resp.StatusCode != http.StatusOK && resp.Header.Get("Retry-After") == "" {
 					t.Error("got no Retry-After, want one")
 				}
 				if got, want := <-asked, "CONNECT oauth.bitrix.info:443 oauth.bitrix.info:443 "+basic("user:s3cret"); got != want {

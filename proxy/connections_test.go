@@ -104,9 +104,10 @@ func TestNoRoomForAnAnswer(t *testing.T) {
 	cs := connections{most: 1, spare: 1, log: debugLog(io.Discard)}
 	near, far := net.Pipe()
 	defer far.Close()
-	first, second := cs.admit(near), (*boundConn)(nil)
+	first := cs.admit(near)
 	first.setIdle(false)
-	if second = cs.admit(near); second == nil || !second.isExcess || first.isExcess {
+	second := cs.admit(near)
+	if second == nil || !second.isExcess || first.isExcess {
 		t.Fatalf("got %+v, want a connection in excess", second)
 	}
 	second.setIdle(false)

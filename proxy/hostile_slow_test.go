@@ -45,6 +45,7 @@ func TestSlowClients(t *testing.T) {
 }
 
 func (c slowClient) send(t *testing.T) {
+	t.Helper()
 	d, clients, p := new(dials), newPipes(), newProxy(t, func(c *Config) { c.Upstream = nil })
 	d.guard(p)
 	ctx, stop := context.WithCancel(t.Context())

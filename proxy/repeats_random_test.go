@@ -43,7 +43,7 @@ func (p *hostilePortal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case 0:
 		panic(http.ErrAbortHandler)
 	case 1:
-		w.WriteHeader(502)
+		w.WriteHeader(http.StatusBadGateway)
 		io.WriteString(w, "<html>bad gateway</html>")
 	case 2:
 		io.WriteString(w, `{"result":`)
@@ -100,7 +100,7 @@ func TestBlindClientsRunEachWriteOnce(t *testing.T) {
 // last status, -1 for the success of another write.
 func blind(p *Proxy, portal *hostilePortal, body string) (status int) {
 	for range 10 {
-		w := p.callFor(time.Duration(300+portal.draw(4000))*time.Millisecond, "POST", deal, body)
+		w := p.callFor(time.Duration(300+portal.draw(4000))*time.Millisecond, body)
 		switch status = w.Code; {
 		case w.Body.Len() == 0: // it left
 			status = 0

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -31,11 +32,11 @@ func guard(t *testing.T, play func(t *testing.T, p *Proxy, sim *b24sim.Portal), 
 	})
 }
 
-// callFor calls, and leaves after a time.
-func (p *Proxy) callFor(d time.Duration, method, target, body string, headers ...string) *httptest.ResponseRecorder {
+// callFor adds a deal, and leaves after a time.
+func (p *Proxy) callFor(d time.Duration, body string, headers ...string) *httptest.ResponseRecorder {
 	ctx, leave := context.WithTimeout(context.Background(), d)
 	defer leave()
-	return p.callContext(ctx, method, target, body, headers...)
+	return p.callContext(ctx, "POST", deal, body, headers...)
 }
 
 // wantReplayed fails the test unless an answer is that of another call, and a success.
@@ -61,10 +62,10 @@ func wantHeld(t *testing.T, w *httptest.ResponseRecorder, words ...string) {
 	}
 }
 
-func wantRan(t *testing.T, sim *b24sim.Portal, method string, want int) {
+func wantRan(t *testing.T, sim *b24sim.Portal, want int) {
 	t.Helper()
-	if ran := sim.Ran(method); ran != want {
-		t.Errorf("%s ran %d times, want %d", method, ran, want)
+	if ran := sim.Ran(add); ran != want {
+		t.Errorf("%s ran %d times, want %d", add, ran, want)
 	}
 }
 
@@ -77,7 +78,8 @@ func TestCallerLeavesAndRepeats(t *testing.T) {
 	for name, pause := range map[string]time.Duration{"while the first is under way": 0, "when its answer has come": time.Second, "much later": 50 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
-				p.callFor(300*time.Millisecond, "POST", deal, `{"fields":{"TITLE":"one"}}`)
+				t.Helper()
+				p.callFor(300*time.Millisecond, `{"fields":{"TITLE":"one"}}`)
 				time.Sleep(pause)
 				began := time.Now()
 				first := p.call("POST", deal, `{"fields":{"TITLE":"one"}}`, "User-Agent", "another", "X-Request-Id", "second")
@@ -88,9 +90,9 @@ func TestCallerLeavesAndRepeats(t *testing.T) {
 				if id := first.Header().Get("X-Request-Id"); id != "second" || len(first.Header()["Server-Timing"]) != 1 || len(first.Header()["Ratelimit"]) != 1 {
 					t.Errorf("got the header %v, want one that is of this call", first.Header())
 				}
-				wantRan(t, sim, add, 1)
+				wantRan(t, sim, 1)
 				wantReplayed(t, p.call("POST", deal, `{"fields":{"TITLE":"one"}}`), false)
-				wantRan(t, sim, add, 2)
+				wantRan(t, sim, 2)
 			}, "*:slow=900ms")
 		})
 	}
@@ -101,12 +103,13 @@ func TestCallerLeavesAndRepeats(t *testing.T) {
 func TestRepetitionComesBeforeItsFirstLeaves(t *testing.T) {
 	for early, wantRuns := range map[time.Duration]int{99 * time.Millisecond: 1, 101 * time.Millisecond: 2} {
 		guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
+			t.Helper()
 			var first sync.WaitGroup
-			first.Go(func() { p.callFor(300*time.Millisecond, "POST", deal, "{}") })
+			first.Go(func() { p.callFor(300*time.Millisecond, "{}") })
 			time.Sleep(300*time.Millisecond - early)
 			wantReplayed(t, p.call("POST", deal, "{}"), wantRuns == 1)
 			first.Wait()
-			wantRan(t, sim, add, wantRuns)
+			wantRan(t, sim, wantRuns)
 		}, "*:slow=900ms")
 	}
 }
@@ -114,21 +117,23 @@ func TestRepetitionComesBeforeItsFirstLeaves(t *testing.T) {
 // The window is over when nobody asks within it.
 func TestWindowEnds(t *testing.T) {
 	guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
-		p.callFor(300*time.Millisecond, "POST", deal, "{}")
+		t.Helper()
+		p.callFor(300*time.Millisecond, "{}")
 		time.Sleep(600*time.Millisecond + time.Minute)
 		wantReplayed(t, p.call("POST", deal, "{}"), false)
-		wantRan(t, sim, add, 2)
+		wantRan(t, sim, 2)
 	}, "*:slow=900ms")
 }
 
 // A repetition whose caller leaves too leaves the answer to the next one.
 func TestRepetitionLeaves(t *testing.T) {
 	guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
+		t.Helper()
 		for range 3 {
-			p.callFor(200*time.Millisecond, "POST", deal, "{}")
+			p.callFor(200*time.Millisecond, "{}")
 		}
 		wantReplayed(t, p.call("POST", deal, "{}"), true)
-		wantRan(t, sim, add, 1)
+		wantRan(t, sim, 1)
 	}, "*:slow=900ms")
 }
 
@@ -136,14 +141,15 @@ func TestRepetitionLeaves(t *testing.T) {
 // others, by any byte of them.
 func TestOtherWritesAreSent(t *testing.T) {
 	guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
+		t.Helper()
 		var both sync.WaitGroup
 		for range 2 {
 			both.Go(func() { wantReplayed(t, p.call("POST", deal, "{}"), false) })
 		}
 		both.Wait()
 		wantReplayed(t, p.call("POST", deal, "{}"), false)
-		wantRan(t, sim, add, 3)
-		p.callFor(300*time.Millisecond, "POST", deal, `{"a":1}`)
+		wantRan(t, sim, 3)
+		p.callFor(300*time.Millisecond, `{"a":1}`)
 		for i, w := range []*httptest.ResponseRecorder{
 			p.call("POST", deal, `{"a":2}`), p.call("PUT", deal, `{"a":1}`), p.call("POST", deal+"?b=1", `{"a":1}`), p.call("POST", deal+".json", `{"a":1}`),
 			p.call("POST", "/rest/1/another/crm.deal.add", `{"a":1}`), p.call("POST", deal, `{"a":1}`, "B24-Portal", "beta.bitrix24.com"),
@@ -170,6 +176,7 @@ func TestUnknownOutcome(t *testing.T) {
 	} {
 		t.Run(fault, func(t *testing.T) {
 			guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
+				t.Helper()
 				if w := p.call("POST", deal, "{}"); w.Code != c.status {
 					t.Fatalf("got %d %s, want %d", w.Code, w.Body, c.status)
 				}
@@ -180,7 +187,7 @@ func TestUnknownOutcome(t *testing.T) {
 				if ran > 1 {
 					t.Errorf("ran %d times, want once at most", ran)
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				p.call("POST", deal, "{}")
 				if sim.Arrived() != 2 {
 					t.Errorf("after the window: got %d calls at the portal, want the second", sim.Arrived())
@@ -208,6 +215,7 @@ func TestNotHeld(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
+				t.Helper()
 				method := "POST"
 				switch {
 				case strings.Contains(c.path, "token="):
@@ -242,6 +250,7 @@ func TestHeldAllTheSame(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
+				t.Helper()
 				p.call("GET", path, "")
 				wantHeld(t, p.call("GET", path, ""))
 				if sim.Arrived() != 1 {
@@ -256,11 +265,12 @@ func TestHeldAllTheSame(t *testing.T) {
 // portal that cannot be reached.
 func TestNothingWentOut(t *testing.T) {
 	guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
+		t.Helper()
 		sim.Spend(1000)
-		p.callFor(10*time.Second, "POST", deal, "{}") // it is refused, and waits
+		p.callFor(10*time.Second, "{}") // it is refused, and waits
 		time.Sleep(10 * time.Minute)
 		wantReplayed(t, p.call("POST", deal, "{}"), false)
-		wantRan(t, sim, add, 1)
+		wantRan(t, sim, 1)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		p := newProxy(t, guarded)
@@ -289,13 +299,13 @@ func TestFirstDidNotRun(t *testing.T) {
 			n := arrived.Add(1)
 			time.Sleep(time.Second)
 			if n == 1 {
-				w.WriteHeader(401)
+				w.WriteHeader(http.StatusUnauthorized)
 				w.Write([]byte(`{"error":"expired_token","error_description":"The access token provided has expired."}`))
 				return
 			}
 			w.Write([]byte(`{"result":1}`))
 		}))
-		p.callFor(300*time.Millisecond, "POST", deal, "{}")
+		p.callFor(300*time.Millisecond, "{}")
 		wantReplayed(t, p.call("POST", deal, "{}"), false)
 		if n := arrived.Load(); n != 2 {
 			t.Errorf("got %d calls at the portal, want 2", n)
@@ -303,16 +313,14 @@ func TestFirstDidNotRun(t *testing.T) {
 	})
 }
 
-// answeringSlowly is a portal whose answers take a time for each of their parts.
-func answeringSlowly(pause time.Duration, header http.Header, parts ...string) (h http.Handler, ran *atomic.Int32) {
+// answeringSlowly is a portal whose answers take a second for each of their parts.
+func answeringSlowly(header http.Header, parts ...string) (h http.Handler, ran *atomic.Int32) {
 	ran = new(atomic.Int32)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ran.Add(1)
-		for name, values := range header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), header)
 		for _, part := range parts {
-			time.Sleep(pause)
+			time.Sleep(time.Second)
 			w.Write([]byte(part))
 		}
 	}), ran
@@ -333,9 +341,9 @@ func TestReplayIsTheAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h, ran := answeringSlowly(time.Second, c.header, c.answer)
+				h, ran := answeringSlowly(c.header, c.answer)
 				p := newProxy(t, guarded).behind(h)
-				p.callFor(300*time.Millisecond, "POST", deal, "{}")
+				p.callFor(300*time.Millisecond, "{}")
 				w := p.call("POST", deal, "{}")
 				wantReplayed(t, w, true)
 				if w.Body.String() != c.answer {
@@ -358,9 +366,9 @@ func TestReplayIsTheAnswer(t *testing.T) {
 // it would have had for the first caller.
 func TestReplayOfARefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, ran := answeringSlowly(time.Second, nil, `{"error":"NOT_ENOUGH","error_description":"no"}`)
+		h, ran := answeringSlowly(nil, `{"error":"NOT_ENOUGH","error_description":"no"}`)
 		p := newProxy(t, guarded).behind(h)
-		p.callFor(300*time.Millisecond, "POST", deal, "{}")
+		p.callFor(300*time.Millisecond, "{}")
 		if w := p.call("POST", deal, "{}"); w.Code != 400 || w.Header().Get("Idempotent-Replayed") != "true" || w.Header().Get("B24-Error-Source") != "portal" {
 			t.Errorf("got %d %v %s, want the refusal with status 400, replayed", w.Code, w.Header(), w.Body)
 		}
@@ -375,12 +383,12 @@ func TestReplayOfARefusal(t *testing.T) {
 func TestAnswerTooLargeToKeep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		large := `{"result":"` + strings.Repeat("x", 256<<10) + `"}`
-		h, ran := answeringSlowly(time.Second, nil, large)
+		h, ran := answeringSlowly(nil, large)
 		p := newProxy(t, guarded).behind(h)
 		if w := p.call("POST", deal, "{}"); w.Body.String() != large {
 			t.Errorf("got %d bytes, want %d", w.Body.Len(), len(large))
 		}
-		p.callFor(300*time.Millisecond, "POST", deal, "{}")
+		p.callFor(300*time.Millisecond, "{}")
 		wantHeld(t, p.call("POST", deal, "{}"), "it ran, but its answer was too large to keep")
 		if ran.Load() != 2 {
 			t.Errorf("ran %d times, want twice", ran.Load())
@@ -394,7 +402,7 @@ func TestCallerLeavesDuringTheAnswer(t *testing.T) {
 		portal := &rawAnswer{parts: []string{`{"result":`, `[1,`, `2]}`}, pause: time.Second}
 		p := newProxy(t, guarded)
 		p.reverse.Transport.(*transport).sender.base = portal
-		p.callFor(1500*time.Millisecond, "POST", deal, "{}")
+		p.callFor(1500*time.Millisecond, "{}")
 		w := p.call("POST", deal, "{}")
 		wantReplayed(t, w, true)
 		if w.Body.String() != `{"result":[1,2]}` || portal.ran != 1 {
@@ -413,7 +421,7 @@ type rawAnswer struct {
 func (a *rawAnswer) RoundTrip(req *http.Request) (*http.Response, error) {
 	a.ran++
 	req.Body.Close()
-	return &http.Response{StatusCode: 200, Header: http.Header{}, ContentLength: -1, Request: req, Body: &slowBody{parts: a.parts, pause: a.pause, ctx: req.Context()}}, nil
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, ContentLength: -1, Request: req, Body: &slowBody{parts: a.parts, pause: a.pause, ctx: req.Context()}}, nil
 }
 
 type slowBody struct {
@@ -442,14 +450,15 @@ func (b *slowBody) Close() error { return nil }
 // memory.
 func TestLargeBodiesAreCompared(t *testing.T) {
 	guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
+		t.Helper()
 		body := `{"fields":{"TITLE":"` + strings.Repeat("x", 900<<10) + `"}}`
-		p.callFor(300*time.Millisecond, "POST", deal, body)
+		p.callFor(300*time.Millisecond, body)
 		memory := &p.receiver.spool.memory
 		memory.take(memoryTotal*7/8-memory.used.Load(), 0) // now bodies go to disk much earlier
 		other := p.call("POST", deal, strings.Replace(body, `x"}}`, `y"}}`, 1))
 		wantReplayed(t, other, false)
 		wantReplayed(t, p.call("POST", deal, body), true)
-		wantRan(t, sim, add, 2)
+		wantRan(t, sim, 2)
 	}, "*:slow=900ms")
 }
 
@@ -473,9 +482,9 @@ func TestRepeatsAreRecorded(t *testing.T) {
 					events = append(events, seen)
 				}
 			}))
-			p.callFor(300*time.Millisecond, "POST", deal, "{}", "X-Request-Id", "first")
+			p.callFor(300*time.Millisecond, "{}", "X-Request-Id", "first")
 			p.call("POST", deal, "{}", "X-Request-Id", "second")
-			p.callFor(300*time.Millisecond, "POST", deal, "{}", "X-Request-Id", "first")
+			p.callFor(300*time.Millisecond, "{}", "X-Request-Id", "first")
 			time.Sleep(time.Second)
 			p.call("POST", deal, "{}", "X-Request-Id", "second")
 			const lead = "/rest/1/code/crm.lead.add"
@@ -494,7 +503,7 @@ func TestRepeatsAreRecorded(t *testing.T) {
 				t.Errorf("observe %t: got %v, want %v", observe, got, want)
 			}
 			ran := map[bool]int{false: 3, true: 6}[observe]
-			wantRan(t, sim, add, ran)
+			wantRan(t, sim, ran)
 		})
 	}
 }
@@ -505,11 +514,11 @@ func TestGuardIsOff(t *testing.T) {
 		sim := simulate(t, "*:slow=900ms")
 		p := newProxy(t, nil).behind(sim)
 		for range 2 {
-			p.callFor(300*time.Millisecond, "POST", deal, "{}")
-			p.callFor(300*time.Millisecond, "POST", deal, "{}", "Idempotency-Key", "ключ")
+			p.callFor(300*time.Millisecond, "{}")
+			p.callFor(300*time.Millisecond, "{}", "Idempotency-Key", "ключ")
 		}
 		time.Sleep(time.Second)
-		wantRan(t, sim, add, 4)
+		wantRan(t, sim, 4)
 	})
 }
 
@@ -517,6 +526,7 @@ func TestGuardIsOff(t *testing.T) {
 // success within 24 hours, whoever received it.
 func TestIdempotencyKeyOfVersion2(t *testing.T) {
 	guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
+		t.Helper()
 		key := func(k, body string) *httptest.ResponseRecorder {
 			return p.call("POST", deal, body, "Idempotency-Key", k)
 		}
@@ -535,7 +545,7 @@ func TestIdempotencyKeyOfVersion2(t *testing.T) {
 		wantReplayed(t, p.call("POST", "/rest/2/another/crm.deal.add", "{}", "Idempotency-Key", "k"), false)
 		wantReplayed(t, key("l", "{}"), false)
 		wantReplayed(t, p.call("POST", deal, "{}"), false)
-		wantRan(t, sim, add, 4)
+		wantRan(t, sim, 4)
 		time.Sleep(24*time.Hour - 10*time.Second)
 		wantReplayed(t, key("k", "{}"), true)
 		time.Sleep(10 * time.Second)
@@ -547,6 +557,7 @@ func TestIdempotencyKeyOfVersion2(t *testing.T) {
 // caller waits. What did not run may be sent, and what may have run needs another key.
 func TestIdempotencyKeyUnderWay(t *testing.T) {
 	guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
+		t.Helper()
 		var replayed atomic.Int32
 		var all sync.WaitGroup
 		for range 5 {
@@ -560,19 +571,19 @@ func TestIdempotencyKeyUnderWay(t *testing.T) {
 		if replayed.Load() != 4 {
 			t.Errorf("got %d of 5 replayed, want 4", replayed.Load())
 		}
-		wantRan(t, sim, add, 1)
+		wantRan(t, sim, 1)
 
 		sim.SetFaults(faults(t, add+":html:after")...)
 		p.call("POST", deal, "{}", "Idempotency-Key", "l")
 		time.Sleep(2 * time.Hour)
 		wantHeld(t, p.call("POST", deal, "{}", "Idempotency-Key", "l"), "HTML page")
-		wantRan(t, sim, add, 2)
+		wantRan(t, sim, 2)
 		sim.SetFaults(faults(t, add+":expired_token")...)
 		p.call("POST", deal, "{}", "Idempotency-Key", "m")
 		sim.SetFaults()
 		wantReplayed(t, p.call("POST", deal, "{}", "Idempotency-Key", "m"), false)
 		wantReplayed(t, p.call("POST", deal, "{}", "Idempotency-Key", "n"), false)
-		wantRan(t, sim, add, 4)
+		wantRan(t, sim, 4)
 	}, "*:slow=900ms")
 }
 
@@ -588,6 +599,7 @@ func faults(t *testing.T, texts ...string) (all []b24sim.Fault) {
 // that it protects.
 func TestIdempotencyKeyThatIsNone(t *testing.T) {
 	guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
+		t.Helper()
 		for name, key := range map[string]string{"empty": "", "too long": strings.Repeat("k", 256), "another alphabet": "ключ"} {
 			if w := p.call("POST", deal, "{}", "Idempotency-Key", key); w.Code != 400 || errorOf(t, w).Error != "REQUEST_NOT_READ" {
 				t.Errorf("%s: got %d %s, want 400", name, w.Code, w.Body)
@@ -596,7 +608,7 @@ func TestIdempotencyKeyThatIsNone(t *testing.T) {
 		}
 		wantReplayed(t, p.call("POST", deal, "{}", "Idempotency-Key", "k", "Connection", "Idempotency-Key"), false)
 		wantReplayed(t, p.call("POST", deal, "{}", "Idempotency-Key", "k", "Connection", "Idempotency-Key"), false)
-		wantRan(t, sim, add, 2)
+		wantRan(t, sim, 2)
 	})
 }
 
@@ -617,7 +629,7 @@ func TestKeyOfARefreshedToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h, ran := answeringSlowly(time.Second, http.Header{"X-Bitrix-Rest-Application": {"app.1"}}, `{"result":1}`)
+				h, ran := answeringSlowly(http.Header{"X-Bitrix-Rest-Application": {"app.1"}}, `{"result":1}`)
 				p := newProxy(t, guarded).behind(h)
 				wantReplayed(t, send(p, token(1), add, "k"), false)
 				wantReplayed(t, send(p, token(1), add, "k"), true)
@@ -636,6 +648,7 @@ func TestKeyOfARefreshedToken(t *testing.T) {
 // the first still does after his patience.
 func TestPatienceOfWhoJoins(t *testing.T) {
 	guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
+		t.Helper()
 		sim.Spend(1000)
 		p.call("POST", "/rest/1/code/crm.deal.list", "{}", "Prefer", "wait=1") // the proxy learns that the limit is used up
 		done := make(chan *httptest.ResponseRecorder)

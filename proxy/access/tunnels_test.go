@@ -161,19 +161,31 @@ func TestDrainingTunnels(t *testing.T) {
 	}{
 		"the host has answered before": {
 			before: func(t *testing.T, c *carrying) {
+				t.Helper()
 				pass(t, c.client, c.host, "question")
 				pass(t, c.host, c.client, "answer")
 			},
 			end: 500 * time.Millisecond,
 		},
 		"the host answers later": {
-			before: func(t *testing.T, c *carrying) { pass(t, c.client, c.host, "question") },
-			after:  func(t *testing.T, c *carrying) { time.Sleep(time.Minute); pass(t, c.host, c.client, "answer") },
-			end:    500 * time.Millisecond,
+			before: func(t *testing.T, c *carrying) {
+				t.Helper()
+				pass(t, c.client, c.host, "question")
+			},
+			after: func(t *testing.T, c *carrying) {
+				t.Helper()
+				time.Sleep(time.Minute)
+				pass(t, c.host, c.client, "answer")
+			},
+			end: 500 * time.Millisecond,
 		},
 		"the answer comes in pieces": {
-			before: func(t *testing.T, c *carrying) { pass(t, c.host, c.client, "1") },
+			before: func(t *testing.T, c *carrying) {
+				t.Helper()
+				pass(t, c.host, c.client, "1")
+			},
 			after: func(t *testing.T, c *carrying) {
+				t.Helper()
 				for range 100 {
 					time.Sleep(499 * time.Millisecond)
 					pass(t, c.host, c.client, "2")
@@ -181,11 +193,17 @@ func TestDrainingTunnels(t *testing.T) {
 			},
 			end: 500 * time.Millisecond,
 		},
-		"the host does not answer":  {before: func(t *testing.T, c *carrying) { pass(t, c.client, c.host, "question") }, end: 2 * time.Minute},
+		"the host does not answer": {before: func(t *testing.T, c *carrying) {
+			t.Helper()
+			pass(t, c.client, c.host, "question")
+		}, end: 2 * time.Minute},
 		"nothing has been sent yet": {end: 2 * time.Minute},
 		"all are closed": {
-			before: func(t *testing.T, c *carrying) { pass(t, c.client, c.host, "question") },
-			after:  func(_ *testing.T, c *carrying) { c.tunnels.Close() },
+			before: func(t *testing.T, c *carrying) {
+				t.Helper()
+				pass(t, c.client, c.host, "question")
+			},
+			after: func(_ *testing.T, c *carrying) { c.tunnels.Close() },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"container/list"
+	"slices"
 	"time"
 )
 
@@ -161,7 +162,7 @@ func (e *Entry) Alias(keys []Sum) {
 	defer m.mu.Unlock()
 	for _, key := range keys {
 		if e.isIn && len(m.index[key]) == 0 {
-			e.call.Keys = append(e.call.Keys[:len(e.call.Keys):len(e.call.Keys)], key)
+			e.call.Keys = append(slices.Clip(e.call.Keys), key)
 			m.index[key] = append(m.index[key], e)
 		}
 	}
@@ -204,11 +205,11 @@ func (e *Entry) Received(now time.Time) {
 	m := e.memory
 	m.mu.Lock()
 	defer m.unlock()
-	e.claim(now)
+	e.claim()
 }
 
 // claim counts the answer as received. Only that of a success with a key is kept.
-func (e *Entry) claim(now time.Time) {
+func (e *Entry) claim() {
 	switch {
 	case e.outcome == Answered && len(e.call.Keys) > 0 && e.success:
 		e.missed = false

@@ -20,7 +20,7 @@ func counted(edit func(*Config)) (m *Memory, evicted *int) {
 }
 
 // missed makes a call whose caller leaves, and which is answered then.
-func missed(t *testing.T, m *Memory, now time.Time, c Call, size int64) *Entry {
+func missed(t *testing.T, m *Memory, now time.Time, c Call, size int64) {
 	t.Helper()
 	e := m.Meet(now, c).Own
 	e.Sent(now)
@@ -33,7 +33,6 @@ func missed(t *testing.T, m *Memory, now time.Time, c Call, size int64) *Entry {
 		r.Answer = c
 	}
 	e.Settle(now, r)
-	return e
 }
 
 // The memory has at most 100,000 entries. The one that was settled first makes room for
