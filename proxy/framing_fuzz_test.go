@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,6 +98,9 @@ func strictly(s string) (requests []string, isWhole bool) {
 			return requests, false
 		}
 		path, _, _ := strings.Cut(line[1], "?")
+		if decoded, err := url.PathUnescape(path); err == nil { // the portal of the test records it so
+			path = decoded
+		}
 		requests = append(requests, line[0]+" "+path+" "+body)
 		if s = rest; isLast || s == "" {
 			return requests, s == ""
