@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -97,8 +98,8 @@ func (c *Clients) Caller(h http.Header) (name string, tried bool) {
 	return c.find(origin), proxy != "" || isBasic
 }
 
-// Strip removes the keys from the header of a request. It leaves what is meant for
-// the portal.
+// Strip removes the keys from the header of a request, also where they are not valid. It
+// leaves what is meant for the portal.
 func (c *Clients) Strip(h http.Header) {
 	if !c.Any() {
 		return
@@ -106,7 +107,7 @@ func (c *Clients) Strip(h http.Header) {
 	h.Del("Proxy-Authorization")
 	var others []string
 	for _, value := range h.Values("Authorization") {
-		if c.find(value) == "" {
+		if !c.keyIsIn(value) {
 			others = append(others, value)
 		}
 	}
@@ -133,6 +134,18 @@ func (c *Clients) find(value string) string {
 		return ""
 	}
 	return name
+}
+
+// mayBeKey finds what may be a key, or base64 with one in it.
+var mayBeKey = regexp.MustCompile(fmt.Sprintf(`[A-Za-z0-9+/_-]{%d,}`, shortestKey))
+
+// keyIsIn reports whether a key is anywhere in a text, as it is or in base64.
+func (c *Clients) keyIsIn(text string) bool {
+	isKey := func(word string) bool { return c.owner(word) != "" }
+	return slices.ContainsFunc(mayBeKey.FindAllString(text, -1), func(word string) bool {
+		plain, _ := base64.RawStdEncoding.DecodeString(strings.NewReplacer("-", "+", "_", "/").Replace(word))
+		return isKey(word) || slices.ContainsFunc(mayBeKey.FindAllString(string(plain), -1), isKey)
+	})
 }
 
 // owner returns the client who has a key, or "". It takes the same time for each key.

@@ -104,6 +104,32 @@ func TestStripRemovesKeysAlone(t *testing.T) {
 	}
 }
 
+// A key leaves the header where it is not valid, too: what a client writes wrongly
+// must not bring its key to the portal.
+func TestStripRemovesMisplacedKeys(t *testing.T) {
+	c := clients(t)
+	for what, value := range map[string]string{
+		"with the name of another client": basic("crm-sync:" + shopKey),
+		"with a name that nobody has":     basic("x:" + shopKey),
+		"as the user":                     basic(shopKey + ":x"),
+		"with more behind it":             basic("shop:" + shopKey + ":x"),
+		"as a token":                      "Bearer " + shopKey,
+		"as a token in base64":            "Bearer " + basic("shop:" + shopKey)[len("Basic "):],
+		"without a scheme":                shopKey,
+		"behind a tab":                    strings.Replace(basic("shop:"+shopKey), " ", "\t", 1),
+		"before another scheme":           basic("shop:"+shopKey) + ", Bearer token",
+		"as a parameter":                  `Digest username="shop", response="` + shopKey + `"`,
+		"in the base64 of URLs":           "Basic " + base64.RawURLEncoding.EncodeToString([]byte("~~~?:"+shopKey)),
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := http.Header{"Authorization": {"Bearer token", value}}
+			if c.Strip(h); fmt.Sprint(h) != "map[Authorization:[Bearer token]]" {
+				t.Errorf("got %s, want the token alone", h)
+			}
+		})
+	}
+}
+
 // A client that cannot be told apart, or whose key is weak or needs escapes, is
 // refused in words that repeat nothing.
 func TestAddRefuses(t *testing.T) {
