@@ -233,6 +233,24 @@ func TestConnectRefused(t *testing.T) {
 	}
 }
 
+// The first line says why, too, where net/http itself cannot read the CONNECT.
+func TestConnectNotRead(t *testing.T) {
+	s := serveTLS(t, nil, nil)
+	for what, c := range map[string]struct{ request, status string }{
+		"a port that is a word":    {"CONNECT acme.bitrix24.com:https HTTP/1.1\r\nHost: x\r\n\r\n", "400 REQUEST_NOT_READ"},
+		"another version":          {"CONNECT acme.bitrix24.com:443 HTTP/3.0\r\nHost: x\r\n\r\n", "505 REQUEST_NOT_READ"},
+		"a header that is too big": {"CONNECT acme.bitrix24.com:443 HTTP/1.1\r\nX: " + strings.Repeat("x", 200<<10) + "\r\n\r\n", "431 REQUEST_TOO_LARGE"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			conn := must(net.Dial("tcp", s.clients))
+			defer conn.Close()
+			if resp, _ := connect(t, conn, c.request); resp.Status != c.status {
+				t.Errorf("got %s, want %s", resp.Status, c.status)
+			}
+		})
+	}
+}
+
 // CONNECT has no place within a tunnel, nor in HTTP/2, which could carry it.
 func TestConnectWhereItCannotBe(t *testing.T) {
 	s := serveTLS(t, nil, nil)

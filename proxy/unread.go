@@ -111,12 +111,13 @@ func unreadable(status int, words string) *failure {
 	return newFailure(headNotRead, words)
 }
 
-// refusal returns the whole answer to a request that no handler gets, and records it.
+// refusal returns the whole answer to a request that no handler gets, and records it. The
+// reason phrase is the code, since the request may have been a CONNECT.
 func (p *Proxy) refusal(f *failure) []byte {
 	ex := &exchange{id: requestID(nil), client: clientName(nil, bitrix24.Credential{Kind: bitrix24.CredentialNone}), began: time.Now(), isLast: true}
 	r := (&http.Request{Header: http.Header{}}).WithContext(ex.in(context.Background()))
 	w := &heldAnswer{header: http.Header{}}
 	p.normalizer.fail(w, r, f)
 	p.journal.Record(ex.ended(r.Method))
-	return w.bytes(http.StatusText(w.status))
+	return w.bytes(string(f.code))
 }
