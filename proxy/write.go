@@ -35,7 +35,7 @@ func (w *write) sent() {
 func (w *write) left() {
 	if w != nil {
 		w.isLeft = true
-		w.entry.Left()
+		w.entry.Left(time.Now())
 	}
 }
 
@@ -76,7 +76,7 @@ func (w *write) end(isFinished bool) {
 	case isFinished && !w.isGone:
 		w.entry.Received(time.Now())
 	case !w.repeats:
-		w.entry.Left()
+		w.entry.Left(time.Now())
 	}
 	if w.repeats || w.isLeft || w.entry.First().Outcome != replay.UnderWay {
 		return

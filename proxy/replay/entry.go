@@ -41,18 +41,19 @@ type Entry struct {
 	id     string // in the store; "" without one
 
 	// The memory's lock is for all that follows.
-	isIn    bool
-	began   time.Time // it went out then, once it has
-	sent    bool
-	missed  bool // its caller has left and did not get the answer
-	outcome Outcome
-	success bool
-	answer  any
-	why     Why
-	done    chan struct{} // closed when the outcome is known; made when somebody waits for it
-	gone    chan struct{} // closed then, or when the caller has left; likewise
+	isIn     bool
+	began    time.Time // it went out then, once it has
+	sent     bool
+	missed   bool // its caller has left and did not get the answer
+	received bool // the answer was received, and is kept for its key
+	outcome  Outcome
+	success  bool
+	answer   any
+	why      Why
+	done     chan struct{} // closed when the outcome is known; made when somebody waits for it
+	gone     chan struct{} // closed then, or when the caller has left; likewise
 
-	settled time.Time
+	settled time.Time // when the outcome was known and no caller was there any more
 	end     time.Time // of the entry
 	queue   *list.List
 	at      *list.Element // in queue
@@ -138,12 +139,16 @@ func (e *Entry) Sent(now time.Time) {
 }
 
 // Left says that the caller has left without the whole answer.
-func (e *Entry) Left() {
+func (e *Entry) Left(now time.Time) {
 	e.memory.mu.Lock()
 	defer e.memory.mu.Unlock()
+	if e.missed || e.received {
+		return
+	}
 	e.missed = true
 	e.notifyGone()
 	if e.isIn && e.outcome == Answered {
+		e.remain(now)
 		e.memory.stored.save(e)
 	}
 }
@@ -205,14 +210,17 @@ func (e *Entry) Received(now time.Time) {
 	m := e.memory
 	m.mu.Lock()
 	defer m.unlock()
-	e.claim()
+	e.claim(now)
 }
 
 // claim counts the answer as received. Only that of a success with a key is kept.
-func (e *Entry) claim() {
+func (e *Entry) claim(now time.Time) {
 	switch {
-	case e.outcome == Answered && len(e.call.Keys) > 0 && e.success:
-		e.missed = false
+	case e.outcome == Answered && e.isIn && len(e.call.Keys) > 0 && e.success:
+		if e.queue == nil {
+			e.remain(now)
+		}
+		e.missed, e.received = false, true
 		e.memory.stored.remove(e)
 	case e.outcome == Answered, e.outcome == UnderWay && e.memory.config.Observe:
 		e.memory.remove(e)
@@ -228,10 +236,8 @@ func (e *Entry) arrange(now time.Time) {
 	case e.outcome == NotRun:
 		m.remove(e)
 		return
-	case len(e.call.Keys) > 0 && (e.outcome != Answered || e.success):
-		e.enter(m.day, now.Add(keyLife))
-	default:
-		e.enter(m.window, now.Add(m.config.Window))
+	case e.missed || e.outcome != Answered: // else its caller is getting the answer
+		e.remain(now)
 	}
 	if e.answer == nil {
 		m.dropAnswer(e)
@@ -243,9 +249,15 @@ func (e *Entry) arrange(now time.Time) {
 	}
 }
 
-func (e *Entry) enter(queue *list.List, end time.Time) {
-	e.queue, e.end = queue, end
-	e.at = queue.PushBack(e)
+// remain makes an entry one that is remembered from now on, for as long as its outcome
+// says.
+func (e *Entry) remain(now time.Time) {
+	m := e.memory
+	e.settled, e.queue, e.end = now, m.window, now.Add(m.config.Window)
+	if len(e.call.Keys) > 0 && (e.outcome != Answered || e.success) {
+		e.queue, e.end = m.day, now.Add(keyLife)
+	}
+	e.at = e.queue.PushBack(e)
 }
 
 func (e *Entry) leaveQueue() {

@@ -117,16 +117,16 @@ func (m *Memory) Meet(now time.Time, c Call) Meeting {
 	case met.Verdict == Send:
 		met.Own = m.begin(now, c)
 	case m.config.Observe:
-		met.Own = m.begin(now, m.observed(met, c))
+		met.Own = m.begin(now, m.observed(now, met, c))
 	}
 	return met
 }
 
 // observed returns a repetition as a call that is sent in spite of that: its first is
 // not remembered for another one, and if it is nevertheless, then for its key.
-func (m *Memory) observed(met Meeting, c Call) Call {
+func (m *Memory) observed(now time.Time, met Meeting, c Call) Call {
 	if met.Verdict == Join || met.Verdict == Replay {
-		met.First.claim()
+		met.First.claim(now)
 	}
 	if met.First.isIn {
 		c.Keys = nil

@@ -24,7 +24,7 @@ func missed(t *testing.T, m *Memory, now time.Time, c Call, size int64) {
 	t.Helper()
 	e := m.Meet(now, c).Own
 	e.Sent(now)
-	e.Left()
+	e.Left(now)
 	r := Result{Outcome: Answered, Success: true}
 	if size > 0 {
 		if !e.Grow(size) {
@@ -122,7 +122,7 @@ func TestObserve(t *testing.T) {
 	meet("a repetition", plain, Replay).Settle(start, Result{Outcome: NotRun})
 	first := meet("one after that", plain, Send)
 	first.Sent(start)
-	first.Left()
+	first.Left(start)
 	second := meet("a repetition of one under way", plain, Join)
 	first.Settle(start, Result{Outcome: Unknown})
 	second.Settle(start, Result{Outcome: Unknown})

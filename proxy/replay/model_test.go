@@ -21,6 +21,18 @@ type write struct {
 	settled               time.Time
 }
 
+// receive notes that somebody got the answer. Only then, or when its caller leaves, does
+// the time begin for which an answer is kept.
+func (w *write) receive() {
+	if !w.left && !w.received {
+		w.settled = time.Now()
+	}
+	w.received = true
+}
+
+// isOnItsWay reports whether the caller is still there for the answer.
+func (w *write) isOnItsWay() bool { return w.outcome == Answered && !w.left && !w.received }
+
 func (w *write) isIdempotent() bool { return w.call == "update" }
 
 // rules is a reference that is written straight from the rules: it keeps every write in
@@ -43,7 +55,7 @@ func (r *rules) repeats(now time.Time, w *write, credential, call, key string) b
 	switch {
 	case w.key != key:
 		return false
-	case w.outcome == UnderWay:
+	case w.outcome == UnderWay || w.isOnItsWay():
 		return true
 	case w.outcome == Answered && !w.success:
 		return !w.received && age < r.window
@@ -72,7 +84,7 @@ func (r *rules) verdict(now time.Time, credential, call, key string) (Verdict, *
 // remembered, and no answer.
 func (r *rules) restart(now time.Time) {
 	r.writes = slices.DeleteFunc(r.writes, func(w *write) bool {
-		isOpen := w.outcome == UnderWay || w.outcome == Answered && !w.left && !w.received
+		isOpen := w.outcome == UnderWay || w.isOnItsWay()
 		if isOpen {
 			w.outcome, w.settled = Unknown, now
 		}
@@ -170,7 +182,7 @@ func (g *game) meet(credential, call, key string) {
 func (g *game) deliver(e *Entry, w *write) {
 	if g.random.IntN(4) > 0 {
 		e.Received(time.Now())
-		w.received = true
+		w.receive()
 	}
 }
 
@@ -232,15 +244,18 @@ func (g *game) send() {
 
 func (g *game) leave() {
 	if w := g.some(func(w *write) bool { return w.sent && !w.left && !w.received && w.outcome != NotRun }); w != nil {
-		w.own.Left()
+		w.own.Left(time.Now())
 		w.left = true
+		if w.outcome == Answered {
+			w.settled = time.Now()
+		}
 	}
 }
 
 func (g *game) receive() {
 	if w := g.some(func(w *write) bool { return !w.left && w.outcome == Answered && !w.received }); w != nil {
 		w.own.Received(time.Now())
-		w.received = true
+		w.receive()
 	}
 }
 
@@ -300,7 +315,7 @@ func (g *game) pass(d time.Duration) {
 func (g *game) forget() {
 	g.rules.writes = slices.DeleteFunc(g.rules.writes, func(w *write) bool {
 		isOver := w.outcome == NotRun || w.outcome == Answered && w.received && (w.key == "" || !w.success)
-		return isOver || w.outcome != UnderWay && time.Since(w.settled) > 25*time.Hour
+		return isOver || w.outcome != UnderWay && !w.isOnItsWay() && time.Since(w.settled) > 25*time.Hour
 	})
 }
 
@@ -324,6 +339,9 @@ func TestModel(t *testing.T) {
 				g.settle()
 				g.mu.Unlock()
 				synctest.Wait()
+			}
+			for g.some((*write).isOnItsWay) != nil {
+				g.receive()
 			}
 			time.Sleep(48 * time.Hour)
 			synctest.Wait()
