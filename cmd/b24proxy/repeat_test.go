@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"path/filepath"
 	"syscall"
@@ -15,14 +16,24 @@ import (
 // slowly makes a write take nine virtual seconds, 900 ms of the fast portal.
 const slowly = "crm.deal.add:slow=9s"
 
-// leave calls, and leaves after 300 ms.
+// leave calls, and leaves after 300 ms. It closes its connection itself, since
+// http.Client does that some time after it has returned.
 func leave(t *testing.T, url, body string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	var conn net.Conn
+	dial := func(ctx context.Context, network, address string) (c net.Conn, err error) {
+		c, err = new(net.Dialer).DialContext(ctx, network, address)
+		conn = c
+		return c, err
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: dial}}
 	if a := callWith(ctx, client, "POST", url, body); a.err == nil {
 		t.Errorf("got %v within 300 ms, want none", a)
+	}
+	if conn != nil {
+		conn.Close()
 	}
 }
 
