@@ -121,6 +121,9 @@ func (cs *connections) setIdleLocked(c *boundConn, isIdle bool) {
 	}
 }
 
+// NetConn is for peerClosed.
+func (c *boundConn) NetConn() net.Conn { return c.Conn }
+
 // setIdle notes whether a connection waits for a request.
 func (c *boundConn) setIdle(isIdle bool) {
 	c.of.mu.Lock()
