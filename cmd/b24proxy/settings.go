@@ -129,11 +129,18 @@ func named(err error) []error {
 	for _, err := range all.Errors {
 		if parse, ok := errors.AsType[env.ParseError](err); ok {
 			field, _ := reflect.TypeFor[settings]().FieldByName(parse.Name)
-			err = fmt.Errorf("%s%s: %s", prefix, field.Tag.Get("env"), bitrix24.Redact(parse.Err.Error()))
+			err = fmt.Errorf("%s%s: %s", prefix, field.Tag.Get("env"), masked(parse.Err.Error()))
 		}
 		faults = append(faults, err)
 	}
 	return faults
+}
+
+// userinfo matches the user and password of an address in a value that a fault quotes.
+var userinfo = regexp.MustCompile(`("[^\s"]*?)[^\s"=,/]*:[^\s"@]*@`)
+
+func masked(fault string) string {
+	return userinfo.ReplaceAllString(bitrix24.Redact(fault), "$1...@")
 }
 
 func isSetting(short string) bool {

@@ -169,6 +169,8 @@ func TestFaultsHideSecrets(t *testing.T) {
 		"STATE_FILE=" + hook + "state", "CA_DIR=" + hook, "MODE=" + hook, "AUTOBATCH=" + hook,
 		"OUTBOUND_PROXY=socks5://user:s3cret@proxy.example:1080", "OUTBOUND_PROXY=http://user:s3cret@proxy.example:3128/path",
 		"OUTBOUND_PROXY=http://user:s3cret@[proxy", "OUTBOUND_PROXY=user:s3cret@proxy.example:3128",
+		"CONNECT_TO=acme.bitrix24.com=user:s3cret@10.0.0.5:443", "LISTEN=user:s3cret@127.0.0.1:8080", "TUNNEL_HOSTS=oauth.bitrix.info,user:s3cret@oauth.bitrix24.tech",
+		"PORTALS=user:s3cret@acme.bitrix24.com", "CONNECT_TO=user:s3cret@10.0.0.5:443",
 		"CLIENT_KEYS=crm=s3cretkey", "REDIS_URL=redis://:s3cret@redis.example:6379",
 	} {
 		t.Run(setting, func(t *testing.T) {
