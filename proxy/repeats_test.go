@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -407,6 +408,24 @@ func TestCallerLeavesDuringTheAnswer(t *testing.T) {
 		wantReplayed(t, w, true)
 		if w.Body.String() != `{"result":[1,2]}` || portal.ran != 1 {
 			t.Errorf("got %s, ran %d times, want the whole answer, once", w.Body, portal.ran)
+		}
+	})
+}
+
+// A caller who leaves in the middle of an answer that is too large to keep may leave after
+// the repetition has come.
+func TestRepetitionComesDuringALargeAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		portal := &rawAnswer{parts: slices.Repeat([]string{`{"result":"` + strings.Repeat("x", 8<<10)}, 200), pause: 10 * time.Millisecond}
+		p := newProxy(t, guarded)
+		p.reverse.Transport.(*transport).sender.base = portal
+		var first sync.WaitGroup
+		first.Go(func() { p.callFor(time.Second, "{}") })
+		time.Sleep(950 * time.Millisecond)
+		wantHeld(t, p.call("POST", deal, "{}"), "it ran, but its answer was too large to keep")
+		first.Wait()
+		if portal.ran != 1 {
+			t.Errorf("ran %d times, want once", portal.ran)
 		}
 	})
 }

@@ -51,7 +51,7 @@ type Entry struct {
 	answer   any
 	why      Why
 	done     chan struct{} // closed when the outcome is known; made when somebody waits for it
-	gone     chan struct{} // closed then, or when the caller has left; likewise
+	gone     chan struct{} // closed when the caller has left, or has the answer, or gets none; likewise
 
 	settled time.Time // when the outcome was known and no caller was there any more
 	end     time.Time // of the entry
@@ -104,6 +104,9 @@ func (e *Entry) isMissed(now time.Time) bool {
 	}
 	return now.Before(e.settled.Add(e.memory.config.Window))
 }
+
+// isOnItsWay reports whether the caller is getting the answer.
+func (e *Entry) isOnItsWay() bool { return e.outcome == Answered && !e.missed && !e.received }
 
 // Done returns a channel that is closed when the outcome is known.
 func (e *Entry) Done() <-chan struct{} {
@@ -201,7 +204,9 @@ func (e *Entry) Settle(now time.Time, r Result) {
 	if e.done != nil {
 		close(e.done)
 	}
-	e.notifyGone()
+	if !e.isOnItsWay() {
+		e.notifyGone()
+	}
 	e.arrange(now)
 }
 
@@ -215,6 +220,7 @@ func (e *Entry) Received(now time.Time) {
 
 // claim counts the answer as received. Only that of a success with a key is kept.
 func (e *Entry) claim(now time.Time) {
+	e.notifyGone()
 	switch {
 	case e.outcome == Answered && e.isIn && len(e.call.Keys) > 0 && e.success:
 		if e.queue == nil {
@@ -236,7 +242,7 @@ func (e *Entry) arrange(now time.Time) {
 	case e.outcome == NotRun:
 		m.remove(e)
 		return
-	case e.missed || e.outcome != Answered: // else its caller is getting the answer
+	case !e.isOnItsWay():
 		e.remain(now)
 	}
 	if e.answer == nil {

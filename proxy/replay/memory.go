@@ -154,8 +154,8 @@ func (m *Memory) find(now time.Time, c Call) *Entry {
 }
 
 // Twin returns a channel that is closed when the caller of an identical call has left, or
-// its outcome is known. It is nil unless there is such a call under way whose caller
-// seems to be there. A call with a key has no twin.
+// has its answer, or gets none. It is nil unless there is such a call whose caller seems
+// to be there, waiting or getting the answer. A call with a key has no twin.
 func (m *Memory) Twin(now time.Time, c Call) <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -164,7 +164,7 @@ func (m *Memory) Twin(now time.Time, c Call) <-chan struct{} {
 	}
 	for _, id := range c.IDs {
 		for _, e := range m.index[id] {
-			if e.outcome == UnderWay {
+			if e.outcome == UnderWay || e.isOnItsWay() {
 				e.gone = cmp.Or(e.gone, make(chan struct{}))
 				return e.gone
 			}
