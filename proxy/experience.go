@@ -37,8 +37,6 @@ func (x *experience) learn(r *rider, p joining.Part) {
 	switch {
 	case p.Refused:
 		x.misfits.Refused(now, r.ownName())
-	case p.Alone == joining.Failed, p.Alone == joining.Lost:
-		x.misfits.Failed(now, r.read.Group, joining.OfBatch)
 	case p.Alone != "":
 		x.misfits.Failed(now, r.ownName(), joining.OfMethod)
 		x.misfits.Failed(now, r.read.Group, joining.OfCredential)
@@ -49,6 +47,14 @@ func (x *experience) learn(r *rider, p joining.Part) {
 			x.pace.Took(r.paceKey(), p.Took)
 		}
 	}
+}
+
+// failed takes over that a batch failed as a whole, which says nothing of its methods. It
+// counts once, however many reads there were.
+func (x *experience) failed(first *rider) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.misfits.Failed(time.Now(), first.read.Group, joining.OfBatch)
 }
 
 // alone says why a read is sent alone for now; "" if it does not.

@@ -210,11 +210,10 @@ func (at *attempt) reason() bitrix24.Reason {
 	return cmp.Or(at.answer.ErrorInfo().Reason, bitrix24.ReasonTruncated)
 }
 
+// endAlone lets the reads of a batch that failed as a whole be sent alone.
 func (b *joinedBatch) endAlone(reason joining.Reason, mayHaveRun bool) {
-	for _, r := range b.riders {
-		b.joiner.experience.learn(r, joining.Part{Alone: reason})
-		b.finish(r, ride{alone: reason, ran: mayHaveRun})
-	}
+	b.joiner.experience.failed(b.riders[0])
+	b.end(ride{alone: reason, ran: mayHaveRun})
 }
 
 func (b *joinedBatch) end(all ride) {

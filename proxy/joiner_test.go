@@ -476,6 +476,33 @@ func TestReadsThatOftenFailGoAlone(t *testing.T) {
 	})
 }
 
+// A batch that fails as a whole says little of its reads: one does not keep those of its
+// credential alone, however many it carried, but batches that fail in a row do.
+func TestBatchesThatOftenFailAreGivenUp(t *testing.T) {
+	for failures, want := range map[int]string{1: "[1 4]", 4: "[1 1 1 1 1]"} {
+		t.Run(fmt.Sprintf("%d batches in a row failed", failures), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				portal := new(readingPortal)
+				portal.batch = func(n int, commands map[string]string) (int, string) {
+					if n <= failures {
+						return 403, `{"error":"insufficient_scope","error_description":""}`
+					}
+					return 200, portal.answerAll(commands)
+				}
+				p := joiningProxy(t, nil).behind(portal)
+				for range failures {
+					p.together(10, numbered)
+				}
+				before := len(portal.requests())
+				p.together(4, numbered)
+				if got := fmt.Sprint(portal.sizes()[before:]); got != want {
+					t.Errorf("got requests of %s reads after %d failed batches, want %s", got, failures, want)
+				}
+			})
+		})
+	}
+}
+
 // What the commands of a webhook's batch report of operating time is not the webhook's
 // own; that of an application is. A method that is held is sent alone, and while the method
 // batch is held, nothing is joined.

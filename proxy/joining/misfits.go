@@ -12,7 +12,7 @@ import (
 const (
 	OfMethod     = 10
 	OfCredential = 2
-	OfBatch      = 10 // a batch that failed as a whole, for its credential
+	OfBatch      = 25 // a batch that failed as a whole, for its credential
 )
 
 const (

@@ -13,13 +13,13 @@ func TestMisfitsAreThoseThatOftenFail(t *testing.T) {
 		every, weight int // how many reads there are for one that fails, and what that weighs
 		want          bool
 	}{
-		"all reads of a method":              {1, OfMethod, true},
-		"one read of a method in five":       {5, OfMethod, true},
-		"one read of a method in a hundred":  {100, OfMethod, false},
-		"all reads of a credential":          {1, OfCredential, true},
-		"one read of a credential in two":    {2, OfCredential, true},
-		"one read of a credential in four":   {4, OfCredential, false},
-		"all reads of a batch that is wrong": {1, OfBatch, true},
+		"all reads of a method":             {1, OfMethod, true},
+		"one read of a method in five":      {5, OfMethod, true},
+		"one read of a method in a hundred": {100, OfMethod, false},
+		"all reads of a credential":         {1, OfCredential, true},
+		"one read of a credential in two":   {2, OfCredential, true},
+		"one read of a credential in four":  {4, OfCredential, false},
+		"all batches of a credential":       {1, OfBatch, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := NewMisfits()
