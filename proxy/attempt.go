@@ -134,16 +134,6 @@ func (s *sender) exchange(caller context.Context, at *attempt, out *http.Request
 	}
 }
 
-// readAhead reads the answer to a write before its caller does.
-func (s *sender) readAhead(at *attempt, w *write, fb *feedback) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			at.err = panicked(s.journal, fb.call, cause)
-		}
-	}()
-	at.readAhead(w)
-}
-
 // report reports to the limiter what came of a slot.
 func (at *attempt) report() {
 	if at.err != nil || at.answer.Kind.IsError() { // nothing of it is in flight, and the call may have to wait again

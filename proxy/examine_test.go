@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -294,22 +292,6 @@ func TestLengthOfHeldAnswers(t *testing.T) {
 	}
 }
 
-// A small body arrives with its header, in one piece.
-func TestSmallBodyIsSentWithItsHeader(t *testing.T) {
-	const body = `{"start":0}`
-	var first string
-	portal := newRawPortal(t, func(c net.Conn) {
-		buf := make([]byte, 4<<10)
-		n, _ := c.Read(buf)
-		first = string(buf[:n])
-		io.WriteString(c, rawSuccess)
-	})
-	w := portal.before(t).call("POST", deal, body)
-	if w.Code != 200 || !strings.HasSuffix(first, "\r\n\r\n"+body) {
-		t.Errorf("got %d, and the portal read %q at first, want 200 and all of the request", w.Code, first)
-	}
-}
-
 // randomText has letters that can hardly be compressed.
 func randomText(n int) string {
 	random := rand.New(rand.NewPCG(1, 2))
@@ -340,98 +322,6 @@ func TestBatchErrorsAreCounted(t *testing.T) {
 				if n := p.metric(errorsTotal(code, "batch")); n != 1 {
 					t.Errorf("padding %d, %s: got %v for %s, want 1", padding, encoding, n, code)
 				}
-			}
-		}
-	}
-}
-
-// Each documented code is recognised, gets its documented status and is counted,
-// whatever status the portal sends it with.
-func TestSystemErrors(t *testing.T) {
-	for _, code := range bitrix24.SystemErrors()[:16] {
-		for _, status := range []int{code.Status, 200, 401, 403, 500, 503} {
-			description := code.Text
-			p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(status, "application/json", fmt.Appendf(nil, `{"error":%q,"error_description":%q,"more":1}`, code.Code, description)))
-			w := p.call("POST", deal, "")
-			e := errorOf(t, w)
-			if w.Code != code.Status || e.Error != string(code.Code) || e.Description != description || e.Proxy.Source != "portal" ||
-				e.Proxy.Executed != code.Ran.String() || e.Proxy.PortalStatus != status || e.Proxy.RequestID == "" || w.Header().Get("B24-Error-Source") != "portal" {
-				t.Errorf("%s at %d: got %d %+v, want %d and the portal's own words", code.Code, status, w.Code, e, code.Status)
-			}
-			if n := p.metric(errorsTotal(string(code.Code), "portal")); n != 1 {
-				t.Errorf("%s at %d: got a count of %v, want 1", code.Code, status, n)
-			}
-		}
-	}
-}
-
-// With B24PROXY_NORMALIZE=false answers pass as they came, and are counted.
-func TestNormalizeOff(t *testing.T) {
-	const page = "<html>502 Bad Gateway</html>"
-	p := newProxy(t, func(c *Config) { c.Normalize = false }).behind(fixed(502, "text/html", []byte(page)))
-	w := p.call("POST", deal, "")
-	if w.Code != 502 || w.Body.String() != page || w.Header().Get("B24-Error-Source") != "portal" {
-		t.Errorf("got %d %s, want the page as it came", w.Code, w.Body)
-	}
-	if p.metric(errorsTotal("ERROR_UNEXPECTED_ANSWER", "portal")) != 1 {
-		t.Error("got no count of the error, want one")
-	}
-}
-
-// Each recorded answer is right through the whole proxy: a success and an error of a
-// method pass byte for byte, what is not an answer of the API becomes one error, and a
-// system error keeps its code.
-func TestSamples(t *testing.T) {
-	index := string(must(os.ReadFile("bitrix24/testdata/samples/index.tsv")))
-	for line := range strings.Lines(index) {
-		column := strings.Split(line, "\t")
-		if column[0] == "file" {
-			continue
-		}
-		name, code := column[0], column[3]
-		body := must(os.ReadFile("bitrix24/testdata/samples/" + name))
-		path := deal
-		switch {
-		case strings.Contains(name, "download"):
-			path = "/rest/download.json?token=x"
-		case strings.Contains(name, "batch"):
-			path = hook + "/batch"
-		case strings.Contains(name, "oauth"):
-			path = "/oauth/token/"
-		}
-		if strings.HasSuffix(name, ".xml") {
-			path += ".xml"
-		}
-		if strings.HasPrefix(name, "v3-") || strings.HasPrefix(name, "ok-v3") {
-			path = "/rest/api/tasks.task.add"
-		}
-		var headers []string
-		if strings.Contains(name, "download") {
-			headers = []string{"Content-Disposition", "attachment"}
-		}
-		p := newProxy(t, func(c *Config) { c.QueueWait = 0 }).behind(fixed(must(strconv.Atoi(column[1])), column[2], body, headers...))
-		w := p.call("POST", path, "")
-		known := bitrix24.Lookup(bitrix24.Code(code))
-		switch {
-		case name == "redirect-302.html":
-			if w.Code != 500 || errorOf(t, w).Proxy.Reason != "redirect" {
-				t.Errorf("%s: got %d %s, want 500 with the reason redirect", name, w.Code, w.Body)
-			}
-		case code == "-", strings.HasPrefix(name, "batch"), name == "xml-batch-partial-200.xml":
-			if w.Code != 200 || !bytes.Equal(w.Body.Bytes(), body) {
-				t.Errorf("%s: got %d %s, want it unchanged", name, w.Code, w.Body)
-			}
-		case strings.HasPrefix(code, "(http_"), strings.HasPrefix(code, "(html_"), code == "(truncated)":
-			if e := errorOf(t, w); w.Code != 500 || e.Error != "ERROR_UNEXPECTED_ANSWER" || e.Proxy.Executed != "unknown" {
-				t.Errorf("%s: got %d %s, want 500 ERROR_UNEXPECTED_ANSWER, executed unknown", name, w.Code, w.Body)
-			}
-		case known != nil:
-			if w.Code != known.Status || !strings.Contains(w.Body.String(), string(known.Code)) || !strings.Contains(w.Body.String(), "request_id") {
-				t.Errorf("%s: got %d %s, want %d with the code %s", name, w.Code, w.Body, known.Status, known.Code)
-			}
-		default: // a method's own
-			if want := max(400, must(strconv.Atoi(column[1]))); w.Code != want || !bytes.Equal(w.Body.Bytes(), body) {
-				t.Errorf("%s: got %d %s, want it unchanged at %d", name, w.Code, w.Body, want)
 			}
 		}
 	}

@@ -1,14 +1,10 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -314,157 +310,6 @@ func TestFirstDidNotRun(t *testing.T) {
 	})
 }
 
-// answeringSlowly is a portal whose answers take a second for each of their parts.
-func answeringSlowly(header http.Header, parts ...string) (h http.Handler, ran *atomic.Int32) {
-	ran = new(atomic.Int32)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ran.Add(1)
-		maps.Copy(w.Header(), header)
-		for _, part := range parts {
-			time.Sleep(time.Second)
-			w.Write([]byte(part))
-		}
-	}), ran
-}
-
-// The answer that a repetition gets is the portal's, byte for byte, with the headers
-// that are of the answer.
-func TestReplayIsTheAnswer(t *testing.T) {
-	large := `{"result":"` + strings.Repeat("x", 256<<10-len(`{"result":""}`)) + `"}`
-	for name, c := range map[string]struct {
-		answer string
-		header http.Header
-	}{
-		"a small answer":          {`{"result":1,"time":{"start":1.5}}`, http.Header{"Content-Type": {"application/json"}, "X-Custom": {"a", "b"}, "Set-Cookie": {"c=1"}}},
-		"one of 256 kB":           {large, nil},
-		"a file":                  {"\x00\x01", http.Header{"Content-Disposition": {"attachment"}}},
-		"an answer without bytes": {"", http.Header{"Content-Disposition": {"attachment"}}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				h, ran := answeringSlowly(c.header, c.answer)
-				p := newProxy(t, guarded).behind(h)
-				p.callFor(300*time.Millisecond, "{}")
-				w := p.call("POST", deal, "{}")
-				wantReplayed(t, w, true)
-				if w.Body.String() != c.answer {
-					t.Errorf("got %d bytes, want the answer of %d", w.Body.Len(), len(c.answer))
-				}
-				for name, values := range c.header {
-					if got := w.Header()[name]; fmt.Sprint(got) != fmt.Sprint(values) {
-						t.Errorf("got %s %q, want %q", name, got, values)
-					}
-				}
-				if ran.Load() != 1 {
-					t.Errorf("ran %d times, want once", ran.Load())
-				}
-			})
-		})
-	}
-}
-
-// A method's own refusal that nobody received is an answer, too. It has the status that
-// it would have had for the first caller.
-func TestReplayOfARefusal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h, ran := answeringSlowly(nil, `{"error":"NOT_ENOUGH","error_description":"no"}`)
-		p := newProxy(t, guarded).behind(h)
-		p.callFor(300*time.Millisecond, "{}")
-		if w := p.call("POST", deal, "{}"); w.Code != 400 || w.Header().Get("Idempotent-Replayed") != "true" || w.Header().Get("B24-Error-Source") != "portal" {
-			t.Errorf("got %d %v %s, want the refusal with status 400, replayed", w.Code, w.Header(), w.Body)
-		}
-		if w := p.call("POST", deal, "{}"); w.Header().Get("Idempotent-Replayed") != "" || ran.Load() != 2 {
-			t.Errorf("got %v, ran %d times, want another call", w.Header(), ran.Load())
-		}
-	})
-}
-
-// An answer too large to keep passes to its caller. If that leaves, the repetition is
-// told that the call ran.
-func TestAnswerTooLargeToKeep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		large := `{"result":"` + strings.Repeat("x", 256<<10) + `"}`
-		h, ran := answeringSlowly(nil, large)
-		p := newProxy(t, guarded).behind(h)
-		if w := p.call("POST", deal, "{}"); w.Body.String() != large {
-			t.Errorf("got %d bytes, want %d", w.Body.Len(), len(large))
-		}
-		p.callFor(300*time.Millisecond, "{}")
-		wantHeld(t, p.call("POST", deal, "{}"), "it ran, but its answer was too large to keep")
-		if ran.Load() != 2 {
-			t.Errorf("ran %d times, want twice", ran.Load())
-		}
-	})
-}
-
-// A caller who leaves in the middle of a slow answer leaves its rest to the repetition.
-func TestCallerLeavesDuringTheAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		portal := &rawAnswer{parts: []string{`{"result":`, `[1,`, `2]}`}, pause: time.Second}
-		p := newProxy(t, guarded)
-		p.reverse.Transport.(*transport).sender.base = portal
-		p.callFor(1500*time.Millisecond, "{}")
-		w := p.call("POST", deal, "{}")
-		wantReplayed(t, w, true)
-		if w.Body.String() != `{"result":[1,2]}` || portal.ran != 1 {
-			t.Errorf("got %s, ran %d times, want the whole answer, once", w.Body, portal.ran)
-		}
-	})
-}
-
-// A caller who leaves in the middle of an answer that is too large to keep may leave after
-// the repetition has come.
-func TestRepetitionComesDuringALargeAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		portal := &rawAnswer{parts: slices.Repeat([]string{`{"result":"` + strings.Repeat("x", 8<<10)}, 200), pause: 10 * time.Millisecond}
-		p := newProxy(t, guarded)
-		p.reverse.Transport.(*transport).sender.base = portal
-		var first sync.WaitGroup
-		first.Go(func() { p.callFor(time.Second, "{}") })
-		time.Sleep(950 * time.Millisecond)
-		wantHeld(t, p.call("POST", deal, "{}"), "it ran, but its answer was too large to keep")
-		first.Wait()
-		if portal.ran != 1 {
-			t.Errorf("ran %d times, want once", portal.ran)
-		}
-	})
-}
-
-// rawAnswer is a portal that sends its answer in parts.
-type rawAnswer struct {
-	parts []string
-	pause time.Duration
-	ran   int
-}
-
-func (a *rawAnswer) RoundTrip(req *http.Request) (*http.Response, error) {
-	a.ran++
-	req.Body.Close()
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, ContentLength: -1, Request: req, Body: &slowBody{parts: a.parts, pause: a.pause, ctx: req.Context()}}, nil
-}
-
-type slowBody struct {
-	parts []string
-	pause time.Duration
-	ctx   context.Context
-}
-
-func (b *slowBody) Read(p []byte) (int, error) {
-	if len(b.parts) == 0 {
-		return 0, io.EOF
-	}
-	select {
-	case <-time.After(b.pause):
-	case <-b.ctx.Done():
-		return 0, b.ctx.Err()
-	}
-	n := copy(p, b.parts[0])
-	b.parts = b.parts[1:]
-	return n, nil
-}
-
-func (b *slowBody) Close() error { return nil }
-
 // A large body, which is kept on disk, is compared too, whatever part of it fits into
 // memory.
 func TestLargeBodiesAreCompared(t *testing.T) {
@@ -541,126 +386,12 @@ func TestGuardIsOff(t *testing.T) {
 	})
 }
 
-// A key gives a write of version 2 the meaning that it has in version 3: the stored
-// success within 24 hours, whoever received it.
-func TestIdempotencyKeyOfVersion2(t *testing.T) {
-	guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
-		t.Helper()
-		key := func(k, body string) *httptest.ResponseRecorder {
-			return p.call("POST", deal, body, "Idempotency-Key", k)
-		}
-		first := key("k", "{}")
-		wantReplayed(t, first, false)
-		for range 2 {
-			again := key("k", "{}")
-			wantReplayed(t, again, true)
-			if !bytes.Equal(again.Body.Bytes(), first.Body.Bytes()) {
-				t.Errorf("got %s, want %s", again.Body, first.Body)
-			}
-		}
-		if w := key("k", `{"a":1}`); w.Code != 422 || errorOf(t, w).Error != "IDEMPOTENCY_KEY_REUSED" || errorOf(t, w).Proxy.Executed != "no" {
-			t.Errorf("another call: got %d %s, want 422 IDEMPOTENCY_KEY_REUSED", w.Code, w.Body)
-		}
-		wantReplayed(t, p.call("POST", "/rest/2/another/crm.deal.add", "{}", "Idempotency-Key", "k"), false)
-		wantReplayed(t, key("l", "{}"), false)
-		wantReplayed(t, p.call("POST", deal, "{}"), false)
-		wantRan(t, sim, 4)
-		time.Sleep(24*time.Hour - 10*time.Second)
-		wantReplayed(t, key("k", "{}"), true)
-		time.Sleep(10 * time.Second)
-		wantReplayed(t, key("k", "{}"), false)
-	}, "*:slow=900ms")
-}
-
-// While the first is under way the second one with its key joins it, also if the first
-// caller waits. What did not run may be sent, and what may have run needs another key.
-func TestIdempotencyKeyUnderWay(t *testing.T) {
-	guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
-		t.Helper()
-		var replayed atomic.Int32
-		var all sync.WaitGroup
-		for range 5 {
-			all.Go(func() {
-				if w := p.call("POST", deal, "{}", "Idempotency-Key", "k"); w.Header().Get("Idempotent-Replayed") == "true" {
-					replayed.Add(1)
-				}
-			})
-		}
-		all.Wait()
-		if replayed.Load() != 4 {
-			t.Errorf("got %d of 5 replayed, want 4", replayed.Load())
-		}
-		wantRan(t, sim, 1)
-
-		sim.SetFaults(faults(t, add+":html:after")...)
-		p.call("POST", deal, "{}", "Idempotency-Key", "l")
-		time.Sleep(2 * time.Hour)
-		wantHeld(t, p.call("POST", deal, "{}", "Idempotency-Key", "l"), "HTML page")
-		wantRan(t, sim, 2)
-		sim.SetFaults(faults(t, add+":expired_token")...)
-		p.call("POST", deal, "{}", "Idempotency-Key", "m")
-		sim.SetFaults()
-		wantReplayed(t, p.call("POST", deal, "{}", "Idempotency-Key", "m"), false)
-		wantReplayed(t, p.call("POST", deal, "{}", "Idempotency-Key", "n"), false)
-		wantRan(t, sim, 4)
-	}, "*:slow=900ms")
-}
-
 func faults(t *testing.T, texts ...string) (all []b24sim.Fault) {
 	t.Helper()
 	for _, text := range texts {
 		all = append(all, must(b24sim.ParseFault(text)))
 	}
 	return all
-}
-
-// A key that version 3 would not take is refused in version 2 too: its caller believes
-// that it protects.
-func TestIdempotencyKeyThatIsNone(t *testing.T) {
-	guard(t, func(t *testing.T, p *Proxy, sim *b24sim.Portal) {
-		t.Helper()
-		for name, key := range map[string]string{"empty": "", "too long": strings.Repeat("k", 256), "another alphabet": "ключ"} {
-			if w := p.call("POST", deal, "{}", "Idempotency-Key", key); w.Code != 400 || errorOf(t, w).Error != "REQUEST_NOT_READ" {
-				t.Errorf("%s: got %d %s, want 400", name, w.Code, w.Body)
-			}
-			wantReplayed(t, p.call("POST", "/rest/1/code/crm.deal.list", "{}", "Idempotency-Key", key), false)
-		}
-		wantReplayed(t, p.call("POST", deal, "{}", "Idempotency-Key", "k", "Connection", "Idempotency-Key"), false)
-		wantReplayed(t, p.call("POST", deal, "{}", "Idempotency-Key", "k", "Connection", "Idempotency-Key"), false)
-		wantRan(t, sim, 2)
-	})
-}
-
-// A token that was refreshed is the same application where an answer has said so: in
-// the header, the query and the body.
-func TestKeyOfARefreshedToken(t *testing.T) {
-	token := func(n int) string { return fmt.Sprintf("%064d", n) }
-	for name, send := range map[string]func(p *Proxy, token, method, key string) *httptest.ResponseRecorder{
-		"header": func(p *Proxy, token, method, key string) *httptest.ResponseRecorder {
-			return p.call("POST", "/rest/"+method, "{}", "Authorization", "Bearer "+token, "Idempotency-Key", key)
-		},
-		"query": func(p *Proxy, token, method, key string) *httptest.ResponseRecorder {
-			return p.call("POST", "/rest/"+method+"?auth="+token, "{}", "Idempotency-Key", key)
-		},
-		"body": func(p *Proxy, token, method, key string) *httptest.ResponseRecorder {
-			return p.call("POST", "/rest/"+method, `{"auth":"`+token+`"}`, "Content-Type", "application/json", "Idempotency-Key", key)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				h, ran := answeringSlowly(http.Header{"X-Bitrix-Rest-Application": {"app.1"}}, `{"result":1}`)
-				p := newProxy(t, guarded).behind(h)
-				wantReplayed(t, send(p, token(1), add, "k"), false)
-				wantReplayed(t, send(p, token(1), add, "k"), true)
-				wantReplayed(t, send(p, token(2), add, "k"), false) // nobody knows yet whose it is
-				send(p, token(3), "crm.deal.list", "")
-				wantReplayed(t, send(p, token(3), add, "k"), true)
-				if n := ran.Load(); n != 3 {
-					t.Errorf("got %d calls at the portal, want 3", n)
-				}
-			})
-		})
-	}
 }
 
 // Who waits for the first of a key is refused as if he waited for a slot himself, when
