@@ -61,9 +61,11 @@ func New(c Config) *Proxy {
 	}
 	p.tunnels = access.NewTunnels()
 	p.secured = newTLSListener(&p.config, p.refusal)
+	apps := newApplications()
+	repeats := newRepeatGuard(&p.config, apps, p.journal)
 	p.receiver = receiver{
-		clients: &p.config.Clients, failures: access.NewFailures(), journal: p.journal,
-		router: router, connector: newConnector(&p.config, router, p.tunnels), limiter: p.limiter, spool: spool, longestWait: c.QueueWait, maxBody: c.MaxBody,
+		clients: &p.config.Clients, failures: access.NewFailures(), journal: p.journal, router: router, connector: newConnector(&p.config, router, p.tunnels),
+		limiter: p.limiter, spool: spool, repeats: repeats, longestWait: c.QueueWait, maxBody: c.MaxBody,
 	}
 	p.normalizer = normalizer{limiter: p.limiter, budgets: p.budgets, journal: p.journal, calls: &p.calls, normalize: c.Normalize}
 	p.reverse = &httputil.ReverseProxy{
@@ -71,7 +73,7 @@ func New(c Config) *Proxy {
 			stripOwnHeaders(r.Out.Header, exchangeOf(r.In.Context()).id)
 			p.config.Clients.Strip(r.Out.Header)
 		},
-		Transport:      p.newTransport(router, spool),
+		Transport:      p.newTransport(router, spool, apps, repeats),
 		ModifyResponse: p.normalizer.answer,
 		ErrorHandler:   p.normalizer.fail,
 		BufferPool:     &buffers{},
@@ -95,8 +97,8 @@ func newLimiter(c *Config) *limiter.Limiter {
 	return limiter.New(config)
 }
 
-func (p *Proxy) newTransport(router *router, spool *spool) *transport {
-	base, apps, seen := newPortalTransport(&p.config, router.named), newApplications(), newExperience()
+func (p *Proxy) newTransport(router *router, spool *spool, apps *applications, repeats *repeatGuard) *transport {
+	base, seen := newPortalTransport(&p.config, router.named), newExperience()
 	t := &transport{
 		admitter: admitter{limiter: p.limiter, budgets: p.budgets, applications: apps, observe: p.config.Observe},
 		sender: sender{
@@ -108,11 +110,10 @@ func (p *Proxy) newTransport(router *router, spool *spool) *transport {
 			journal:  p.journal,
 		},
 		resender: resender{router: router, journal: p.journal, observe: p.config.Observe},
-		repeats:  newRepeatGuard(&p.config, apps, p.journal),
+		repeats:  repeats,
 		journal:  p.journal,
 	}
 	t.joiner = &joiner{byDefault: p.config.Autobatch, admitter: &t.admitter, sender: &t.sender, experience: seen, spool: spool, journal: p.journal}
-	p.receiver.repeats = t.repeats
 	return t
 }
 
