@@ -64,11 +64,11 @@ func (o *overview) operatorConfig() operator.Config {
 		Version: c.Version, Revision: c.Revision, Mode: c.mode(), Store: operator.InMemory, AdminHost: c.AdminHost, PProf: c.PProf,
 		MetricsPortals: c.MetricsPortals, Clients: c.Clients.Names(), Expected: expectedErrors(), Log: c.Log, LogAllCalls: c.LogAllCalls, Snapshot: o.snapshot, Portals: o.portals,
 	}
-	if c.Shared != nil {
-		oc.Store, oc.Shared = operator.InRedis, c.Shared.State
-	}
 	if c.StateFile != nil {
 		oc.Store = operator.InFile
+	}
+	if c.Shared != nil {
+		oc.Store, oc.Shared = operator.InRedis, c.Shared.State
 	}
 	return oc
 }

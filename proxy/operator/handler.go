@@ -17,8 +17,12 @@ func (o *Operator) storeDetail() string {
 	if s.Up {
 		return fmt.Sprintf("shared store: up; replicas: %d\n", s.Replicas)
 	}
-	return fmt.Sprintf("shared store: away since %s; this replica goes on alone with its share of the limits; replicas when it was last reached: %d\n",
-		s.Since.UTC().Format(time.RFC3339), s.Replicas)
+	reached := "it has not been reached since this replica started"
+	if s.Replicas > 0 {
+		reached = fmt.Sprintf("replicas when it was last reached: %d", s.Replicas)
+	}
+	return fmt.Sprintf("shared store: away since %s; this replica goes on alone with its share of the limits; %s\n",
+		s.Since.UTC().Format(time.RFC3339), reached)
 }
 
 // Handler serves operators: the status page and its JSON, metrics, health and

@@ -91,7 +91,22 @@ type served struct {
 	stop           func()
 }
 
-func servePortals(t *testing.T) *served {
+// An absentStore is a shared store that has gone away.
+type absentStore struct{ since time.Time }
+
+func (s absentStore) State() limiter.StoreState {
+	return limiter.StoreState{Since: s.since, Replicas: 2}
+}
+
+func (s absentStore) Sync(limiter.Report) (limiter.Reply, error) {
+	return limiter.Reply{}, &limiter.Away{Since: s.since, Replicas: 2}
+}
+
+func (absentStore) Watch(func(time.Duration, bool)) {}
+func (absentStore) Publish([]byte)                  {}
+func (absentStore) Hear(func([]byte))               {}
+
+func servePortals(t *testing.T, store proxy.SharedStore) *served {
 	t.Helper()
 	portals := sites()
 	pair, roots := certificate(t, "bitrix24.com")
@@ -125,6 +140,7 @@ func servePortals(t *testing.T) *served {
 		MetricsPortals:  100,
 		Roots:           roots,
 		ConnectTo:       proxy.HostMap[string]{connect("*.bitrix24.com", server.Listener.Addr().String()), connect("gone.bitrix24.com", gone.Listener.Addr().String())},
+		Shared:          store,
 		Version:         "v1.2.3",
 		Log:             slog.New(slog.DiscardHandler),
 	})
@@ -191,7 +207,7 @@ func TestPageInBrowser(t *testing.T) {
 		t.Skipf("needs Chromium: %s is to name it (.ci/page does that)", browserProgram)
 	}
 	shots := os.Getenv(browserShots)
-	s := servePortals(t)
+	s := servePortals(t, nil)
 	b := startBrowser(t, program)
 	b.screen(1280, 900, "light")
 	b.do("Page.navigate", map[string]any{"url": s.admin + "/"}, nil)
@@ -210,6 +226,20 @@ func TestPageInBrowser(t *testing.T) {
 	b.until(`document.querySelectorAll("#overview .bar-calls").length >= 5`) // 25 s
 	checkPage(t, b)
 
+	checkScreens(t, b, shots, "")
+	checkWithoutScript(t, b, s.admin, shots)
+	checkWithoutStore(t, b, shots)
+	b.do("Page.navigate", map[string]any{"url": s.admin + "/"}, nil)
+	b.until(`document.querySelector("#connection.live")`)
+	cancel()
+	s.stop()
+	b.until(`document.body.innerText.includes("Connection lost since")`)
+	b.shoot(shots, "lost")
+}
+
+// checkScreens looks at the page on a desktop and a phone, by day and by night.
+func checkScreens(t *testing.T, b *browser, shots, prefix string) {
+	t.Helper()
 	for _, screen := range []struct {
 		name          string
 		width, height int
@@ -220,7 +250,7 @@ func TestPageInBrowser(t *testing.T) {
 			if wide := eval[int](b, "document.documentElement.scrollWidth"); wide > screen.width {
 				t.Errorf("%s: %d pixels wide, the screen has %d", screen.name, wide, screen.width)
 			}
-			b.shoot(shots, screen.name+"-"+scheme)
+			b.shoot(shots, prefix+screen.name+"-"+scheme)
 		}
 		dark := eval[string](b, "getComputedStyle(document.body).backgroundColor")
 		b.screen(screen.width, screen.height, "light")
@@ -228,13 +258,24 @@ func TestPageInBrowser(t *testing.T) {
 			t.Errorf("dark and light both have the background %s", light)
 		}
 	}
-	checkWithoutScript(t, b, s.admin, shots)
+}
+
+// checkWithoutStore looks at the page of a replica whose shared store is away.
+func checkWithoutStore(t *testing.T, b *browser, shots string) {
+	t.Helper()
+	s := servePortals(t, absentStore{time.Now().Add(-90 * time.Second)})
+	defer s.stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	var load sync.WaitGroup
+	load.Go(func() { s.load(ctx) })
+	defer load.Wait()
+	defer cancel()
 	b.do("Page.navigate", map[string]any{"url": s.admin + "/"}, nil)
-	b.until(`document.querySelector("#connection.live")`)
-	cancel()
-	s.stop()
-	b.until(`document.body.innerText.includes("Connection lost since")`)
-	b.shoot(shots, "lost")
+	b.until(`document.querySelectorAll("#rows .row").length === 8`)
+	if notice := eval[string](b, `document.querySelector("#notice").innerText`); !strings.HasPrefix(notice, "The shared store has been away for ") {
+		t.Errorf("got the notice %q, want one that the store is away", notice)
+	}
+	checkScreens(t, b, shots, "away-")
 }
 
 // checkWithoutScript looks at the page in a browser that runs no JavaScript.

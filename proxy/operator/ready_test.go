@@ -19,7 +19,7 @@ func TestReadyDetail(t *testing.T) {
 		"without a store":             {nil, "ready\n"},
 		"with a store":                {&limiter.StoreState{Up: true, Replicas: 2}, "ready\nshared store: up; replicas: 2\n"},
 		"with a store that is away":   {&limiter.StoreState{Since: since, Replicas: 2}, "ready\nshared store: away since 2026-05-04T03:02:01Z; this replica goes on alone with its share of the limits; replicas when it was last reached: 2\n"},
-		"with a store that never was": {&limiter.StoreState{Since: since}, "ready\nshared store: away since 2026-05-04T03:02:01Z; this replica goes on alone with its share of the limits; replicas when it was last reached: 0\n"},
+		"with a store that never was": {&limiter.StoreState{Since: since}, "ready\nshared store: away since 2026-05-04T03:02:01Z; this replica goes on alone with its share of the limits; it has not been reached since this replica started\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := Config{

@@ -19,7 +19,7 @@ func (o *Operator) status() *status {
 			Version: o.config.Version, Mode: o.config.Mode, Listen: snapshot.Listen, StartedAt: moment(o.began),
 			UptimeSeconds: math.Floor(now.Sub(o.began).Seconds()), Draining: snapshot.IsDraining,
 		},
-		Store:   storeStatus{o.config.Store, o.config.Store == InFile},
+		Store:   o.storeStatus(now),
 		Portals: []portalStatus{},
 	}
 	s.Series, s.Unrouted = o.history.overall(now)
@@ -30,6 +30,20 @@ func (o *Operator) status() *status {
 	}
 	s.Known = len(s.Portals)
 	slices.SortStableFunc(s.Portals, worse)
+	return s
+}
+
+// storeStatus describes where limits are kept. Either kind of store beside memory
+// keeps the key from which credentials get their names.
+func (o *Operator) storeStatus(now time.Time) storeStatus {
+	s := storeStatus{Kind: o.config.Store, KeepsCredentialIDs: o.config.Store != InMemory}
+	if o.config.Shared != nil {
+		state := o.config.Shared()
+		s.Shared = &sharedStatus{Up: state.Up, Replicas: state.Replicas}
+		if !state.Up {
+			s.Shared.AwaySince, s.Shared.awayFor = moment(state.Since), now.Sub(state.Since)
+		}
+	}
 	return s
 }
 

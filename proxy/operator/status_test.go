@@ -1,10 +1,13 @@
 package operator
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"b24proxy/limiter"
 )
 
 // A wall clock that is set changes no interval and no span: only what is shown
@@ -50,6 +53,26 @@ func TestClientsInTheQueue(t *testing.T) {
 		}
 		if most := q.ByClient[0]; most.Waiting != clients {
 			t.Errorf("of %d clients: got %+v first, want the one with %d calls", clients, most, clients)
+		}
+	}
+}
+
+// The status says whether the shared store is there, since when it is not, and how
+// many replicas share it. Without such a store it has nothing of that.
+func TestSharedStoreInStatus(t *testing.T) {
+	since := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	for want, state := range map[string]*limiter.StoreState{
+		`{"kind":"memory","keeps_credential_ids":false}`:                                                                      nil,
+		`{"kind":"redis","keeps_credential_ids":true,"shared":{"up":true,"replicas":3}}`:                                      {Up: true, Replicas: 3},
+		`{"kind":"redis","keeps_credential_ids":true,"shared":{"up":false,"away_since":"2026-05-04T03:02:01Z","replicas":2}}`: {Since: since, Replicas: 2},
+	} {
+		o := newTestOperator(t, func(c *Config) {
+			if state != nil {
+				c.Store, c.Shared = InRedis, func() limiter.StoreState { return *state }
+			}
+		})
+		if got, err := json.Marshal(o.status().Store); err != nil || string(got) != want {
+			t.Errorf("got %s (%v), want %s", got, err, want)
 		}
 	}
 }

@@ -30,8 +30,16 @@ type proxyStatus struct {
 }
 
 type storeStatus struct {
-	Kind               Store `json:"kind"`
-	KeepsCredentialIDs bool  `json:"keeps_credential_ids"` // over a restart
+	Kind               Store         `json:"kind"`
+	KeepsCredentialIDs bool          `json:"keeps_credential_ids"` // over a restart
+	Shared             *sharedStatus `json:"shared,omitempty"`     // absent: this replica shares nothing
+}
+
+type sharedStatus struct {
+	Up        bool      `json:"up"`
+	AwaySince time.Time `json:"away_since,omitzero"`
+	awayFor   time.Duration
+	Replicas  int `json:"replicas"` // this one too; while the store is away, as of when it was last reached, 0 if it never was
 }
 
 type portalStatus struct {

@@ -85,7 +85,7 @@ func TestNamesThatChange(t *testing.T) {
 	} {
 		var u usage
 		uses(&u, 0, c.client, 1, metrics.OK, 1)
-		s := &status{Store: storeStatus{c.store, c.store == InFile}, Portals: []portalStatus{{Portal: acme, Usage: u.status(0)}}, Known: 1}
+		s := &status{Store: storeStatus{Kind: c.store, KeepsCredentialIDs: c.store == InFile}, Portals: []portalStatus{{Portal: acme, Usage: u.status(0)}}, Known: 1}
 		if got := newView(s, choiceOf(nil), "").Rows[0].NamesChange; got != c.want {
 			t.Errorf("%s, kept in %s: got %v, want %v", c.client, c.store, got, c.want)
 		}

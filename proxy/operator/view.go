@@ -201,14 +201,37 @@ func someOf(names []string) string {
 }
 
 func (s *status) facts() string {
-	store := map[Store]string{InMemory: "state in memory", InFile: "state kept in a file", InRedis: "limits shared with other replicas"}[s.Store.Kind]
+	store := map[Store]string{InMemory: "state in memory", InFile: "state kept in a file", InRedis: s.Store.Shared.fact()}[s.Store.Kind]
 	up := time.Duration(s.Proxy.UptimeSeconds) * time.Second
 	facts := []string{s.Proxy.Version, string(s.Proxy.Mode), "up " + span(up), store}
 	return strings.Join(facts, " · ")
 }
 
+// fact says in a few words with how many replicas this one shares the limits.
+func (s *sharedStatus) fact() string {
+	switch {
+	case s == nil:
+		return ""
+	case !s.Up:
+		return "shared store away"
+	}
+	return "store shared by " + count(s.Replicas, "replica")
+}
+
+// notice says what it means that the store is away.
+func (s *sharedStatus) notice() string {
+	reached := "It has not been reached since this replica started."
+	if s.Replicas > 0 {
+		reached = "When it was last reached, " + count(s.Replicas, "replica") + " shared it."
+	}
+	return fmt.Sprintf("The shared store has been away for %s. This replica goes on alone with its share of the limits, which is shown here. %s", span(s.awayFor), reached)
+}
+
 func (s *status) notice() string {
 	var notices []string
+	if shared := s.Store.Shared; shared != nil && !shared.Up {
+		notices = append(notices, shared.notice())
+	}
 	if s.Proxy.Draining {
 		notices = append(notices, "The proxy is stopping: it refuses new calls.")
 	}

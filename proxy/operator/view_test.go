@@ -106,6 +106,33 @@ func TestPageWithoutCalls(t *testing.T) {
 	}
 }
 
+// The page says how many replicas share the store. While it is away, the page says so
+// above all else, since when, and what that means. Without a store it says neither.
+func TestPageWithSharedStore(t *testing.T) {
+	since := time.Now().Add(-12 * time.Second)
+	for _, c := range []struct {
+		state  *limiter.StoreState
+		fact   string
+		notice string
+	}{
+		{nil, "state in memory", ""},
+		{&limiter.StoreState{Up: true, Replicas: 1}, "store shared by 1 replica", ""},
+		{&limiter.StoreState{Up: true, Replicas: 2}, "store shared by 2 replicas", ""},
+		{&limiter.StoreState{Since: since, Replicas: 2}, "shared store away", "The shared store has been away for 12 s. This replica goes on alone with its share of the limits, which is shown here. When it was last reached, 2 replicas shared it."},
+		{&limiter.StoreState{Since: since}, "shared store away", "The shared store has been away for 12 s. This replica goes on alone with its share of the limits, which is shown here. It has not been reached since this replica started."},
+	} {
+		o := newTestOperator(t, func(config *Config) {
+			if c.state != nil {
+				config.Store, config.Shared = InRedis, func() limiter.StoreState { return *c.state }
+			}
+		})
+		v := newView(o.status(), choiceOf(nil), "localhost")
+		if !strings.HasSuffix(v.Facts, " · "+c.fact) || v.Notice != c.notice {
+			t.Errorf("%+v: got %q and %q, want %q and %q", c.state, v.Facts, v.Notice, c.fact, c.notice)
+		}
+	}
+}
+
 // The query opens rows and sorts them; the links of the page lead to the queries.
 func TestPageByQuery(t *testing.T) {
 	o := newBusyOperator(t)
