@@ -2,9 +2,7 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,8 +12,8 @@ import (
 )
 
 // Check reports what is wrong with an address that go-redis should read: redis://,
-// or rediss:// for TLS, of one server; with further addr parameters, of a cluster;
-// with a master_name parameter, of Sentinels. The error does not have the password.
+// rediss:// for TLS, or unix:// of one server; with further addr parameters, of a
+// cluster; with a master_name parameter, of Sentinels. The error repeats nothing of it.
 func Check(address string) error {
 	client, err := newClient(address, limiter.SyncBound)
 	if err != nil {
@@ -37,11 +35,10 @@ func (silent) Printf(context.Context, string, ...any) {}
 // once: a script that was cut off may have run.
 func newClient(address string, bound time.Duration) (redis.UniversalClient, error) {
 	silence()
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		return nil, errors.New("it is not a URL such as redis://HOST:6379")
+	u, query, err := readAddress(address)
+	if err != nil {
+		return nil, err
 	}
-	query := u.Query()
 	for _, timeout := range []string{"dial_timeout", "read_timeout", "write_timeout", "pool_timeout"} {
 		query.Set(timeout, bound.String())
 	}
@@ -50,8 +47,7 @@ func newClient(address string, bound time.Duration) (redis.UniversalClient, erro
 	u.RawQuery = query.Encode()
 	client, err := parse(u.String(), query)
 	if err != nil {
-		password, _ := u.User.Password()
-		return nil, errors.New(strings.ReplaceAll(strings.TrimPrefix(err.Error(), "redis: "), password+"@", "...@"))
+		return nil, errForm // its error may repeat a password
 	}
 	return client, nil
 }

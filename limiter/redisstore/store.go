@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,6 +80,7 @@ type Store struct {
 	hasKey  bool          // the store has shown it
 	outbox  chan []byte
 	silence []context.CancelFunc // end what Hear has begun
+	secrets *strings.Replacer    // hides those of the address: a server's error may repeat them
 
 	mu       sync.Mutex
 	away     *limiter.Away // nil: it is there
@@ -101,7 +103,7 @@ func open(c Config, bound time.Duration) (*Store, error) {
 	s := &Store{
 		config: c, bound: bound, client: client, name: rand.Text()[:12],
 		end: end, ended: make(chan struct{}), hurry: make(chan struct{}, 1),
-		key: []byte(rand.Text()), outbox: make(chan []byte, maxOutbox),
+		key: []byte(rand.Text()), outbox: make(chan []byte, maxOutbox), secrets: secretsIn(c.URL),
 	}
 	s.beat(ctx)
 	go s.live(ctx)
@@ -192,6 +194,7 @@ func (s *Store) failed(err error) error {
 		return err
 	}
 	if s.away == nil {
+		err = errors.New(s.secrets.Replace(err.Error()))
 		s.away = &limiter.Away{Since: s.failing, Replicas: s.replicas, Cause: err}
 		s.config.Log.Warn("the shared store is away; this replica goes on alone with its share of the limit",
 			"error", err, "replicas", s.replicas)

@@ -50,38 +50,6 @@ func eventually(t *testing.T, what string, is func() bool) {
 	t.Fatalf("after 10 s it is not so that %s", what)
 }
 
-// Addresses of every kind that go-redis reads are valid; what is wrong with others is
-// said without their passwords.
-func TestCheck(t *testing.T) {
-	for address, wrong := range map[string]string{
-		"redis://127.0.0.1:6379":                        "",
-		"redis://:s3cret@redis.example:6379/3":          "",
-		"rediss://user:s3cret@redis.example":            "",
-		"redis://a.example:6379?addr=b.example:6379":    "",
-		"redis://a.example:26379?master_name=portals":   "",
-		"redis://a.example?pool_size=3":                 "",
-		"http://:s3cret@redis.example":                  "scheme",
-		"redis.example:6379":                            "URL",
-		"":                                              "URL",
-		"redis://:s3cret@redis.example:6379/x":          "database",
-		"redis://:s3cret@redis.example?colour=s3cret":   "colour",
-		"redis://:s3cret@redis.example:port":            "URL",
-		"redis://:s3cret@a.example?addr=b.example&x=1":  "x",
-		"redis://:s3cret@a.example/x?master_name=m":     "database",
-		"redis://:s3cret@redis.example:6379?db=s3cret%": "",
-	} {
-		t.Run(address, func(t *testing.T) {
-			err := Check(address)
-			switch {
-			case err == nil && wrong != "":
-				t.Errorf("got no error, want one with %q", wrong)
-			case err != nil && (wrong == "" && !strings.Contains(address, "%") || !strings.Contains(err.Error(), wrong) || strings.Contains(err.Error(), "s3cret")):
-				t.Errorf("got %v, want %q and no password", err, wrong)
-			}
-		})
-	}
-}
-
 // A store that does not answer is away after a while. Requests fail at once then.
 // When it is back, that is noticed without a request.
 func TestStoreGoesAwayAndComesBack(t *testing.T) {
