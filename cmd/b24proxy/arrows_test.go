@@ -10,7 +10,7 @@ import (
 // arrows says which of our packages each may import: commands import the proxy
 // and what is below it, the proxy imports its parts, and these import nothing.
 var arrows = map[string][]string{
-	"b24proxy/cmd/b24proxy":       {"limiter", "limiter/statefile", "proxy", "proxy/access", "proxy/bitrix24", "proxy/certs"},
+	"b24proxy/cmd/b24proxy":       {"limiter", "limiter/redisstore", "limiter/statefile", "proxy", "proxy/access", "proxy/bitrix24", "proxy/certs"},
 	"b24proxy/cmd/b24bench":       {"limiter", "proxy", "proxy/b24sim", "proxy/bitrix24"},
 	"b24proxy/cmd/b24sim":         {"proxy/b24sim"},
 	"b24proxy/proxy":              {"limiter", "limiter/operating", "metrics", "proxy/access", "proxy/bitrix24", "proxy/joining", "proxy/operator", "proxy/replay"},

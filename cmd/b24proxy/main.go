@@ -130,6 +130,11 @@ func run(ctx context.Context, s settings, warnings []string, stderr io.Writer) e
 		config.StateFile, config.StatePath = file, string(s.StateFile)
 		bitrix24.UseIDKey(file.Key())
 	}
+	endShared, err := s.openShared(&config) // after the file: the replicas' key of IDs is more than one of its own
+	if err != nil {
+		return err
+	}
+	defer endShared()
 	if err := s.openCertificates(ctx, &config); err != nil {
 		return err
 	}

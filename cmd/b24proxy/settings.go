@@ -35,6 +35,8 @@ type settings struct {
 	RepeatGuard     wait      `env:"REPEAT_GUARD" envDefault:"60s" about:"how long a write whose result nobody received is remembered, so that a client's repetition does not run twice; 0s turns that off, and Idempotency-Key for REST 2.0 too"`
 	Normalize       flag      `env:"NORMALIZE" envDefault:"true" about:"false: answers pass unchanged; they are still classified and counted"`
 	StateFile       path      `env:"STATE_FILE" about:"file that keeps the bucket levels, and which writes may have run, over a restart or a kill; unset: both are kept in memory alone"`
+	RedisURL        redisURL  `env:"REDIS_URL" about:"Redis or Valkey in which replicas share the limits: redis://HOST:PORT, rediss:// for TLS, unix:///PATH of a socket, with USER:PASSWORD@ before the host; ?addr=HOST:PORT for each further node of a cluster, ?master_name=NAME for Sentinels; unset: limits are not shared"`
+	EgressID        egressID  `env:"EGRESS_ID" envDefault:"default" about:"name of the IP address that the portals see: replicas that share it have the same id, others another; 1 to 64 letters, digits, dashes, dots or underscores"`
 	ConnectTo       addresses `env:"CONNECT_TO" about:"other addresses to connect to: *.bitrix24.com=10.0.0.5:443; host names, SNI and Host stay the same"`
 	UpstreamCAFile  roots     `env:"UPSTREAM_CA_FILE" about:"PEM file with more root certificates for portals; unset: the system's alone"`
 	UpstreamTimeout timeout   `env:"UPSTREAM_TIMEOUT" envDefault:"65s" about:"longest silence of a portal: until it has taken the next piece of the request, then until the header of its answer, then until the next piece of the answer; a transfer that makes progress may take longer"`
@@ -55,13 +57,6 @@ type settings struct {
 	LogCalls        logCalls  `env:"LOG_CALLS" envDefault:"failed" about:"failed, or all: one line at info for every call, not only for failed ones"`
 }
 
-// later has the variables whose features are not built yet, each with the one
-// value that changes nothing.
-var later = map[string]string{
-	"REDIS_URL": "",
-	"EGRESS_ID": "default",
-}
-
 // readSettings reads NAME=value pairs; an empty value counts as unset. The error
 // joins all faults, each with its variable. unknown lists the variables that
 // have our prefix and are not settings.
@@ -80,13 +75,8 @@ func readSettings(environ []string) (s settings, unknown []string, err error) {
 		faults = append(faults, fmt.Errorf("%sADMIN_LISTEN: %s is also B24PROXY_LISTEN; write another address", prefix, s.AdminListen))
 	}
 	faults = append(faults, s.tlsFaults(variables)...)
-	for name, value := range variables {
-		short := strings.TrimPrefix(name, prefix)
-		only, isLater := later[short]
-		switch {
-		case isLater && value != only:
-			faults = append(faults, fmt.Errorf("%s: this feature is not built yet; unset the variable", name))
-		case !isLater && !isSetting(short) && !fromKubernetes.MatchString(name):
+	for name := range variables {
+		if !isSetting(strings.TrimPrefix(name, prefix)) && !fromKubernetes.MatchString(name) {
 			unknown = append(unknown, name)
 		}
 	}

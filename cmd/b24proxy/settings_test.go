@@ -107,6 +107,15 @@ func TestBrokenSettings(t *testing.T) {
 		{"LOG_LEVEL", "loud", "debug, info, warn or error"},
 		{"LOG_FORMAT", "xml", "text or json"},
 		{"LOG_CALLS", "none", "failed or all"},
+		{"EGRESS_ID", "{office}", "letters (a to z), digits, dashes"},
+		{"EGRESS_ID", "office|2", "letters (a to z), digits, dashes"},
+		{"EGRESS_ID", "office 2", "letters (a to z), digits, dashes"},
+		{"EGRESS_ID", "büro", "letters (a to z), digits, dashes"},
+		{"EGRESS_ID", "203.0.113.5:443", "letters (a to z), digits, dashes"},
+		{"EGRESS_ID", strings.Repeat("x", 65), "1 to 64"},
+		{"REDIS_URL", "redis.example:6379", "write redis://HOST:PORT"},
+		{"REDIS_URL", "http://redis.example", "write redis://HOST:PORT"},
+		{"REDIS_URL", "redis://:p/ss@redis.example", "/ is written %2F"},
 	} {
 		t.Run(c.name+"="+c.value+" is refused", func(t *testing.T) {
 			got := fault(t, prefix+c.name+"="+c.value)
@@ -129,10 +138,6 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		name := prefix + field.Tag.Get("env")
 		names = append(names, name)
 		environ = append(environ, name+"=/%/%")
-	}
-	for name := range later {
-		names = append(names, prefix+name)
-		environ = append(environ, prefix+name+"=/%/%")
 	}
 	first := fault(t, environ...)
 	for _, name := range names {
@@ -171,7 +176,10 @@ func TestFaultsHideSecrets(t *testing.T) {
 		"OUTBOUND_PROXY=http://user:s3cret@[proxy", "OUTBOUND_PROXY=user:s3cret@proxy.example:3128",
 		"CONNECT_TO=acme.bitrix24.com=user:s3cret@10.0.0.5:443", "LISTEN=user:s3cret@127.0.0.1:8080", "TUNNEL_HOSTS=oauth.bitrix.info,user:s3cret@oauth.bitrix24.tech",
 		"PORTALS=user:s3cret@acme.bitrix24.com", "CONNECT_TO=user:s3cret@10.0.0.5:443",
-		"CLIENT_KEYS=crm=s3cretkey", "REDIS_URL=redis://:s3cret@redis.example:6379",
+		"CLIENT_KEYS=crm=s3cretkey", "EGRESS_ID=redis://:s3cret@redis.example",
+		"REDIS_URL=http://:s3cret@redis.example:6379", "REDIS_URL=:s3cret@redis.example:6379", "REDIS_URL=redis://:s3cret/@redis.example", "REDIS_URL=redis://:6379#s3cret@redis.example",
+		"REDIS_URL=redis://redis.example?password=s3cret", "REDIS_URL=redis://:s3cret@redis.example/s3cret", "REDIS_URL=redis://redis.example?s3cret", "REDIS_URL=redis://:%73%33cret@redis.example?x=%73s3cret",
+		"REDIS_URL=redis://redis.example?master_name=m&password=s3cret&pool_size=s3cret", "REDIS_URL=redis://redis.example?addr=user:s3cret@redis.example:6379",
 	} {
 		t.Run(setting, func(t *testing.T) {
 			got := fault(t, prefix+setting)
@@ -227,9 +235,6 @@ func TestDefaults(t *testing.T) {
 	for field := range reflect.TypeFor[settings]().Fields() {
 		empty = append(empty, prefix+field.Tag.Get("env")+"=")
 	}
-	for name := range later {
-		empty = append(empty, prefix+name+"=")
-	}
 	for name, environ := range map[string][]string{"nothing is set": nil, "everything is empty": empty} {
 		s, unknown, err := readSettings(environ)
 		if err != nil || unknown != nil {
@@ -238,7 +243,7 @@ func TestDefaults(t *testing.T) {
 		if s.Listen != "127.0.0.1:8080" || s.AdminListen != "127.0.0.1:8081" || limiter.Plan(s.Plan) != limiter.Standard ||
 			time.Duration(s.QueueWait) != 60*time.Second || s.QueueDepth != 1000 || s.MaxBody != 100<<20 || !bool(s.Normalize) ||
 			time.Duration(s.UpstreamTimeout) != 65*time.Second || time.Duration(s.DrainTimeout) != 30*time.Second ||
-			s.Mode != "enforce" || time.Duration(s.OperatingLimit) != 480*time.Second || s.StateFile != "" || s.Portals != nil || s.Upstream.URL != nil || s.LogFormat != "text" || s.LogLevel != 0 {
+			s.Mode != "enforce" || time.Duration(s.OperatingLimit) != 480*time.Second || s.StateFile != "" || s.Portals != nil || s.Upstream.URL != nil || s.RedisURL.URL != nil || s.EgressID != "default" || s.LogFormat != "text" || s.LogLevel != 0 {
 			t.Errorf("%s: got %+v, want the contract's defaults", name, s)
 		}
 	}
@@ -253,7 +258,9 @@ func TestGoodSettings(t *testing.T) {
 		"PORTAL_PLANS=acme.bitrix24.com=enterprise,*.example.org=unlimited", "QUEUE_WAIT=0s", "QUEUE_WAIT=1m30s", "QUEUE_DEPTH=0", "IN_FLIGHT=4",
 		"CONNECT_TO=*.bitrix24.com=10.0.0.5:443", "CONNECT_TO=acme.bitrix24.com=[::1]:443", "OUTBOUND_PROXY=http://user:password@proxy.example:3128",
 		"MAX_BODY=0", "MAX_BODY=1", "MAX_BODY=64GiB", "MAX_BODY=512KiB", "NORMALIZE=false", "PPROF=1", "LOG_LEVEL=WARN", "LOG_FORMAT=json", "LOG_CALLS=all",
-		"MODE=enforce", "MODE=observe", "OPERATING_LIMIT=0s", "STATE_FILE=" + filepath.Join(t.TempDir(), "state"), "CA_DIR=" + t.TempDir(), "CA_DIR=" + filepath.Join(t.TempDir(), "ca") + "/", "EGRESS_ID=default", "AUTOBATCH=off", "AUTOBATCH=reads",
+		"MODE=enforce", "MODE=observe", "OPERATING_LIMIT=0s", "STATE_FILE=" + filepath.Join(t.TempDir(), "state"), "CA_DIR=" + t.TempDir(), "CA_DIR=" + filepath.Join(t.TempDir(), "ca") + "/", "EGRESS_ID=default", "EGRESS_ID=Office-1_a.2", "EGRESS_ID=203.0.113.5", "EGRESS_ID=" + strings.Repeat("x", 64),
+		"REDIS_URL=redis://user:pass@redis.example:6379/3", "REDIS_URL=rediss://:p%2Fss@redis.example", "REDIS_URL=unix:///run/redis.sock", "REDIS_URL=redis://a.example:6379?addr=b.example:6379", "REDIS_URL=redis://a.example:26379?master_name=portals",
+		"AUTOBATCH=off", "AUTOBATCH=reads",
 		"TUNNEL_HOSTS=oauth.bitrix.info,*.example.org,", "TUNNEL_HOSTS=OAUTH.bitrix.info.:443", "TUNNEL_HOSTS=none",
 	} {
 		t.Run(setting+" is accepted", func(t *testing.T) {
@@ -275,16 +282,5 @@ func TestUnknownVariables(t *testing.T) {
 	})
 	if want := "[B24PROXY_PORTAL B24PROXY_QUEUE_WIAT B24PROXY_listen]"; err != nil || fmt.Sprint(unknown) != want {
 		t.Errorf("got the unknown variables %v and the error %v, want %s and no error", unknown, err, want)
-	}
-}
-
-// A setting of a feature that is not built yet is refused, not silently ignored.
-func TestLaterFeatures(t *testing.T) {
-	for name := range later {
-		t.Run(name+" is refused", func(t *testing.T) {
-			if got := fault(t, prefix+name+"=something"); !strings.HasPrefix(got, prefix+name+": ") || !strings.Contains(got, "not built yet") || strings.Contains(got, "something") {
-				t.Errorf("got %q, want a fault that says that it is not built yet", got)
-			}
-		})
 	}
 }

@@ -25,6 +25,7 @@ func (s settings) warnings() []string {
 	s.warnOfPlans(&w)
 	s.warnOfAddresses(&w)
 	s.warnOfTimes(&w)
+	s.warnOfShared(&w)
 	w.add(s.MaxBody < smallestBody, "MAX_BODY", "requests of more than %d bytes get 413; write a unit (KiB, MiB, GiB) behind the number if you mean one", s.MaxBody)
 	w.add(s.QueueDepth == 0, "QUEUE_DEPTH", "0: no call may wait; each that finds no slot is rejected at once")
 	w.add(s.MetricsPortals == 0, "METRICS_PORTALS", "0: every portal counts as other, so dashboards and alerts show no single portal")
