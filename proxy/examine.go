@@ -31,6 +31,7 @@ type examination struct {
 	garbled bool      // the answer cannot be decoded, or not to its end
 
 	text []byte       // the beginning, decoded
+	lent bool         // text is to be used again for another answer
 	held []byte       // the beginning as it came, as far as it has not passed yet
 	err  error        // what ended body: io.EOF, or it broke off
 	side *sideDecoder // of what streams encoded
@@ -65,6 +66,7 @@ func examine(resp *http.Response, call bitrix24.Call, learn func(bitrix24.Answer
 		return answer
 	}
 	answer := x.judge(x.scanner.Finish(true))
+	x.lent = answer.Kind == bitrix24.KindOK // the meaning of an error keeps its text
 	x.settle(answer)
 	x.setLength()
 	return answer
@@ -112,7 +114,10 @@ const leastRead = 512
 // readSome reads more of the beginning and reports whether that is all of the answer,
 // as far as it can be decoded.
 func (x *examination) readSome() (whole bool) {
-	if cap(x.text)-len(x.text) < leastRead {
+	switch {
+	case x.text == nil:
+		x.text = texts.Get()[:0]
+	case cap(x.text)-len(x.text) < leastRead:
 		x.text = slices.Grow(x.text, 4<<10)
 	}
 	free := x.text[len(x.text):cap(x.text)]
@@ -187,6 +192,10 @@ func (x *examination) see(p []byte) {
 // Close ends the examination of an answer that nobody reads to its end.
 func (x *examination) Close() error {
 	x.finish()
+	if x.lent {
+		texts.Put(x.text)
+		x.lent, x.text, x.held = false, nil, nil
+	}
 	return x.body.Close()
 }
 

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
-	"sync"
 	"time"
 
 	"b24proxy/limiter"
@@ -76,7 +75,7 @@ func New(c Config) *Proxy {
 		Transport:      p.newTransport(router, spool, apps, repeats),
 		ModifyResponse: p.normalizer.answer,
 		ErrorHandler:   p.normalizer.fail,
-		BufferPool:     &buffers{},
+		BufferPool:     &buffers{size: 32 << 10, most: 32 << 10},
 		ErrorLog:       StdLog(c.Log, slog.LevelDebug),
 	}
 	return p
@@ -184,15 +183,3 @@ func (p *Proxy) recovered(w *answerWriter, r *http.Request, ex *exchange) {
 
 // Admin serves operators: the status page, metrics and health.
 func (p *Proxy) Admin() http.Handler { return withoutPanics(p.journal, p.operator.Handler()) }
-
-// buffers are the memory for copying answers.
-type buffers struct{ pool sync.Pool }
-
-func (b *buffers) Get() []byte {
-	if p, ok := b.pool.Get().(*[]byte); ok {
-		return *p
-	}
-	return make([]byte, 32<<10)
-}
-
-func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
