@@ -58,9 +58,9 @@ func (s *sender) begin(ex *exchange, req *http.Request, admitted admission) *att
 		call: ex.call(req.Method), route: ex.route, key: admitted.key, pass: admitted.pass, cred: ex.cred,
 		contentType: req.Header.Get("Content-Type"), body: ex.body.head, joined: ex.joined, began: at.began,
 	}
-	s.journal.Record(operator.AttemptBegan{Call: fb.call})
+	record(s.journal, operator.AttemptBegan{Call: fb.call})
 	at.ended = sync.OnceFunc(func() {
-		s.journal.Record(operator.AttemptEnded{Call: fb.call, Status: at.status, Took: time.Since(at.began)})
+		record(s.journal, operator.AttemptEnded{Call: fb.call, Status: at.status, Took: time.Since(at.began)})
 		if at.slot != nil {
 			at.slot.Done()
 		}
@@ -70,7 +70,7 @@ func (s *sender) begin(ex *exchange, req *http.Request, admitted admission) *att
 		defer close(at.done)
 		s.exchange(req.Context(), at, out, body, fb)
 		body.release()
-		s.journal.Record(reached(fb.call, at.err))
+		recordReached(s.journal, fb.call, at.err)
 		at.report()
 		s.readAhead(at, w, fb)
 	}(ex.body, ex.write)

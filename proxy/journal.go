@@ -11,6 +11,16 @@ import (
 // A journal records what happens to calls. It is safe for concurrent use.
 type journal interface{ Record(operator.Event) }
 
+// record is Record for what happens to every call. The compiler sees that an Operator keeps
+// no event, so that none takes memory of its own, as each does that goes to a journal.
+func record[E operator.Event](j journal, e E) {
+	if o, isOperator := j.(*operator.Operator); isOperator {
+		o.Record(e)
+		return
+	}
+	j.Record(e)
+}
+
 // call is what an event says of the exchange's call.
 func (ex *exchange) call(httpMethod string) operator.Call {
 	return operator.Call{RequestID: ex.id, Portal: ex.route.portal, Client: ex.client, HTTPMethod: httpMethod, API: ex.route.call}
@@ -50,10 +60,11 @@ func (ex *exchange) sentAgain(httpMethod string, reason bitrix24.Reason, status 
 	}
 }
 
-// reached is the event that an attempt came to its portal, or that it did not.
-func reached(c operator.Call, failed *failure) operator.Event {
+// recordReached records that an attempt came to its portal, or that it did not.
+func recordReached(j journal, c operator.Call, failed *failure) {
 	if failed != nil && failed.outcome == metrics.Unreachable {
-		return operator.PortalUnreachable{Call: c, Cause: cause(failed.cause), Error: failed.logged()}
+		j.Record(operator.PortalUnreachable{Call: c, Cause: cause(failed.cause), Error: failed.logged()})
+		return
 	}
-	return operator.PortalReached{Call: c}
+	record(j, operator.PortalReached{Call: c})
 }

@@ -3,6 +3,8 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -53,5 +55,18 @@ func TestJournal(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What happens to every call is recorded without memory of its own.
+func TestRecordTakesNoMemory(t *testing.T) {
+	var j journal = operator.New(operator.Config{MetricsPortals: 1, Log: slog.New(slog.DiscardHandler)})
+	c := operator.Call{RequestID: "r-1", Portal: "acme.bitrix24.com", Client: "webhook 507da47e72b7", HTTPMethod: http.MethodPost}
+	took := testing.AllocsPerRun(100, func() {
+		record(j, operator.AttemptBegan{Call: c})
+		recordReached(j, c, nil)
+	})
+	if took > 0 {
+		t.Errorf("got %v allocations, want none", took)
 	}
 }

@@ -134,7 +134,7 @@ func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	defer func() {
 		ex.write.end(ex.finished && ex.failed == nil)
 		if ex.tunnel == nil || ex.failed != nil {
-			p.journal.Record(ex.ended(r.Method))
+			record(p.journal, ex.ended(r.Method))
 		}
 	}()
 	r = r.WithContext(ex.in(r.Context()))
