@@ -53,6 +53,12 @@ var idKey atomic.Pointer[macs]
 // macs are the hashes with one key, which cost more to make than to use again.
 type macs struct{ pool sync.Pool }
 
+// A mac is a hash, and memory for what goes into it and comes out.
+type mac struct {
+	hash hash.Hash
+	text []byte
+}
+
 func init() {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails, says its documentation
@@ -62,18 +68,19 @@ func init() {
 // UseIDKey sets the key of which IDs are made, in place of a random one. It must be
 // called before the first ID is made, since the IDs of two keys differ.
 func UseIDKey(key []byte) {
-	idKey.Store(&macs{sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}})
+	idKey.Store(&macs{sync.Pool{New: func() any { return &mac{hash: hmac.New(sha256.New, key)} }}})
 }
 
 // idOf returns the ID of a secret.
 func idOf(kind CredentialKind, secret string) string {
 	key := idKey.Load()
-	mac := key.pool.Get().(hash.Hash)
-	defer key.pool.Put(mac)
-	mac.Reset()
-	io.WriteString(mac, string(kind)+" "+secret)
-	var sum [sha256.Size]byte
-	return hex.EncodeToString(mac.Sum(sum[:0])[:6])
+	m := key.pool.Get().(*mac)
+	defer key.pool.Put(m)
+	m.text = append(append(append(m.text[:0], kind...), ' '), secret...)
+	m.hash.Reset()
+	m.hash.Write(m.text)
+	m.text = m.hash.Sum(m.text[:0])
+	return hex.EncodeToString(m.text[:6])
 }
 
 // FindCredential returns who makes the call c (README.md#credentials). It looks,
