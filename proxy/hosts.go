@@ -107,9 +107,17 @@ func cleanParts(s string) (name, port string, ok bool) {
 	return name, port, okName && okPort
 }
 
+// unlessDefault returns a port, or "" for the default one.
+func unlessDefault(port, defaultPort string) string {
+	if port == defaultPort {
+		return ""
+	}
+	return port
+}
+
 func joinParts(name, port, defaultPort string) string {
-	switch {
-	case port != "" && port != defaultPort:
+	switch port = unlessDefault(port, defaultPort); {
+	case port != "":
 		return net.JoinHostPort(name, port)
 	case strings.Contains(name, ":"):
 		return "[" + name + "]"
@@ -133,7 +141,10 @@ func splitPort(s string) (host, port string, hasPort bool) {
 // cleanName converts a host without its port. Only a host with colons may be in
 // brackets.
 func cleanName(host string, bracketed bool) (name string, ok bool) {
-	if ip, isIP := parseIP(host); isIP {
+	switch ip, isIP := parseIP(host); {
+	case isIP && ip.Is4(): // which netip reads in one spelling only
+		return host, !bracketed
+	case isIP:
 		return ip.Unmap().String(), ip.Zone() == "" && (ip.Is6() || !bracketed)
 	}
 	host = strings.TrimSuffix(host, ".")
@@ -156,7 +167,10 @@ func cleanPort(port string) (clean string, ok bool) {
 		return "", true
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
-	return strconv.FormatUint(n, 10), err == nil && n > 0
+	if port[0] == '0' {
+		port = strconv.FormatUint(n, 10)
+	}
+	return port, err == nil && n > 0
 }
 
 // hostOnly returns a clean host without its port and brackets.

@@ -28,6 +28,8 @@ type router struct {
 	allowed  HostMap[struct{}]
 	upstream *url.URL // nil: every request names its portal
 	host     string   // the upstream's, as cleanHost returns it; "" without an upstream
+
+	hostName, hostPort string // the same in parts, the port "" if it is the default
 }
 
 // newRouter allows the given hosts, and the upstream.
@@ -37,6 +39,8 @@ func newRouter(allowed []HostPattern, upstream *url.URL) *router {
 		r.allowed = append(r.allowed, HostEntry[struct{}]{Pattern: p})
 	}
 	if upstream != nil {
+		name, port, _ := cleanParts(upstream.Host)
+		r.hostName, r.hostPort = name, unlessDefault(port, defaultPort(upstream.Scheme))
 		r.host, _ = cleanHost(upstream.Host, defaultPort(upstream.Scheme))
 	}
 	return r
@@ -139,26 +143,25 @@ func (r *router) toNamed(name, raw string, silent ...string) (route, *failure) {
 // portal returns the portal that a name means, and reports whether it may be called.
 // It tries the name as it is written, then without one of the silent ports.
 func (r *router) portal(name string, silent ...string) (scheme, host string, ok bool) {
-	if scheme, host, ok := r.exactly(name); ok {
-		return scheme, host, true
-	}
-	if short := withoutPort(name, silent...); short != name {
-		return r.exactly(short)
-	}
-	return "", "", false
-}
-
-func (r *router) exactly(name string) (scheme, host string, ok bool) {
 	clean, port, ok := cleanParts(name)
 	if !ok {
 		return "", "", false
 	}
-	if r.upstream != nil {
-		if host := joinParts(clean, port, defaultPort(r.upstream.Scheme)); host == r.host {
-			return r.upstream.Scheme, host, true
-		}
+	if scheme, host, ok := r.exactly(clean, port); ok {
+		return scheme, host, true
 	}
-	host = joinParts(clean, port, portalPort)
+	if withoutPort(name, silent...) != name {
+		return r.exactly(clean, "")
+	}
+	return "", "", false
+}
+
+// exactly is portal for a name in parts, as cleanParts returns them.
+func (r *router) exactly(name, port string) (scheme, host string, ok bool) {
+	if r.upstream != nil && name == r.hostName && unlessDefault(port, defaultPort(r.upstream.Scheme)) == r.hostPort {
+		return r.upstream.Scheme, r.host, true
+	}
+	host = joinParts(name, port, portalPort)
 	_, ok = r.allowed.find(host)
 	return "https", host, ok
 }
