@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/limiter/storetest"
 )
 
 // BenchmarkAcquire measures what a slot costs on loopback, one call after another.
 func BenchmarkAcquire(b *testing.B) {
 	for name, c := range map[string]limiter.Config{
 		"alone":          {},
-		"with the store": {Store: mustOpen(b, Config{URL: startRedis(b).url, Egress: "bench"})},
+		"with the store": {Store: mustOpen(b, Config{URL: storetest.StartRedis(b).URL, Egress: "bench"})},
 	} {
 		b.Run(name, func(b *testing.B) {
 			c.Plan, c.Depth = func(string) limiter.Plan { return limiter.Plan{Rate: 100_000, Burst: 1_000_000} }, 10

@@ -2,11 +2,7 @@ package redisstore
 
 import (
 	"log/slog"
-	"net"
-	"os"
-	"os/exec"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -32,8 +28,8 @@ func onMiniredis(t *testing.T) server {
 // onRedis starts a real redis-server on a free port, for this test.
 func onRedis(t *testing.T) server {
 	t.Helper()
-	p := startRedis(t)
-	return server{p.url, func() { p.do(t, "flushall") }}
+	r := storetest.StartRedis(t)
+	return server{r.URL, func() { r.Do(t, "flushall") }}
 }
 
 // replicas makes stores by name, with the given clock.
@@ -101,73 +97,5 @@ func TestScriptIsLikeMemory(t *testing.T) {
 				return h
 			})
 		})
-	}
-}
-
-// A process is a redis-server that the test may stop.
-type process struct {
-	url     string
-	port    string
-	path    string
-	dir     string
-	command *exec.Cmd
-}
-
-// startRedis starts a redis-server on a free port that keeps nothing on disk, or
-// skips the test where it is not installed.
-func startRedis(tb testing.TB) *process {
-	tb.Helper()
-	path, err := exec.LookPath("redis-server")
-	if err != nil && os.Getenv("CI") == "true" {
-		tb.Fatal("redis-server is not installed; .ci/setup installs it")
-	}
-	if err != nil {
-		tb.Skip("redis-server is not installed")
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(free.Addr().String())
-	free.Close()
-	p := &process{url: "redis://127.0.0.1:" + port, port: port, path: path, dir: tb.TempDir()}
-	tb.Cleanup(p.kill)
-	p.restart(tb)
-	return p
-}
-
-// restart starts the server, which has kept nothing.
-func (p *process) restart(tb testing.TB) {
-	tb.Helper()
-	p.command = exec.Command(p.path, "--port", p.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", p.dir)
-	if err := p.command.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	for range 500 {
-		if c, err := net.Dial("tcp", "127.0.0.1:"+p.port); err == nil {
-			c.Close()
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	tb.Fatal("redis-server does not answer")
-}
-
-func (p *process) kill() {
-	p.command.Process.Kill()
-	p.command.Wait()
-}
-
-func (p *process) signal(s syscall.Signal) { p.command.Process.Signal(s) }
-
-func (p *process) do(t *testing.T, args ...any) {
-	t.Helper()
-	client, err := newClient(p.url, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	if err := client.Do(t.Context(), args...).Err(); err != nil {
-		t.Fatal(err)
 	}
 }

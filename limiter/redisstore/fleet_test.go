@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/limiter/storetest"
 )
 
 // tenfold is the standard plan of an upstream that runs ten times as fast.
@@ -106,7 +107,7 @@ func TestFleetKeepsOneLimit(t *testing.T) {
 	for n, used := range map[int]float64{2: 0.9, 5: 0.88} {
 		t.Run(fmt.Sprintf("%d replicas", n), func(t *testing.T) {
 			t.Parallel()
-			f := newFleet(t, n, startRedis(t).url)
+			f := newFleet(t, n, storetest.StartRedis(t).URL)
 			before := f.requests.Load()
 			took := f.all(calls)
 			t.Logf("%v, %.1f %% of the limit used, %.2f requests a call", took, 100*least.Seconds()/took.Seconds(), float64(f.requests.Load()-before)/calls)
@@ -124,26 +125,26 @@ func TestFleetKeepsOneLimit(t *testing.T) {
 // one is refused.
 func TestFleetInTrouble(t *testing.T) {
 	const calls, mostRefused = 150, 3
-	for name, trouble := range map[string]func(t *testing.T, p *process){
-		"the server is killed":                 func(_ *testing.T, p *process) { p.kill() },
-		"the server is killed and begins anew": func(t *testing.T, p *process) { p.kill(); time.Sleep(time.Second); p.restart(t) },
-		"the server loses everything":          func(t *testing.T, p *process) { t.Helper(); p.do(t, "flushall") },
-		"the server stands still for a second": func(_ *testing.T, p *process) {
-			p.signal(syscall.SIGSTOP)
+	for name, trouble := range map[string]func(t *testing.T, p *storetest.Redis){
+		"the server is killed":                 func(_ *testing.T, p *storetest.Redis) { p.Kill() },
+		"the server is killed and begins anew": func(t *testing.T, p *storetest.Redis) { p.Kill(); time.Sleep(time.Second); p.Restart(t) },
+		"the server loses everything":          func(t *testing.T, p *storetest.Redis) { t.Helper(); p.Do(t, "flushall") },
+		"the server stands still for a second": func(_ *testing.T, p *storetest.Redis) {
+			p.Signal(syscall.SIGSTOP)
 			time.Sleep(time.Second)
-			p.signal(syscall.SIGCONT)
+			p.Signal(syscall.SIGCONT)
 		},
-		"the server is full for a second": func(t *testing.T, p *process) {
-			p.do(t, "config", "set", "maxmemory", "1")
+		"the server is full for a second": func(t *testing.T, p *storetest.Redis) {
+			p.Do(t, "config", "set", "maxmemory", "1")
 			time.Sleep(time.Second)
-			p.do(t, "config", "set", "maxmemory", "0")
+			p.Do(t, "config", "set", "maxmemory", "0")
 		},
-		"the server's scripts are gone": func(t *testing.T, p *process) { p.do(t, "script", "flush") },
+		"the server's scripts are gone": func(t *testing.T, p *storetest.Redis) { p.Do(t, "script", "flush") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := startRedis(t)
-			f := newFleet(t, 2, p.url)
+			p := storetest.StartRedis(t)
+			f := newFleet(t, 2, p.URL)
 			done := make(chan struct{})
 			go func() {
 				defer close(done)

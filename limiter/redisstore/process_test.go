@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/limiter/storetest"
 )
 
 // A replicaProcess is what a process of these tests does: it makes calls of its own
@@ -115,7 +116,7 @@ func TestReplicasAsProcesses(t *testing.T) {
 			t.Parallel()
 			u := &upstream{tick: time.Now()}
 			began := time.Now()
-			all := processes(t, 3, 60, startRedis(t).url, u)
+			all := processes(t, 3, 60, storetest.StartRedis(t).URL, u)
 			for i, signal := range c.signals {
 				time.Sleep(time.Duration(1+3*i) * time.Second)
 				all[2].Process.Signal(signal)

@@ -14,6 +14,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"b24proxy/limiter"
+	"b24proxy/limiter/storetest"
 )
 
 var report = limiter.Report{Upstream: "acme.bitrix24.com", Plan: limiter.Standard, Want: 1, Clients: 1}
@@ -124,13 +125,13 @@ func TestSlowStore(t *testing.T) {
 
 // A store that is full, and takes no writes, is away until it is not full any more.
 func TestFullStore(t *testing.T) {
-	p := startRedis(t)
-	s := mustOpen(t, Config{URL: p.url, Egress: "e"})
-	p.do(t, "config", "set", "maxmemory", "1")
+	p := storetest.StartRedis(t)
+	s := mustOpen(t, Config{URL: p.URL, Egress: "e"})
+	p.Do(t, "config", "set", "maxmemory", "1")
 	if _, err := s.Sync(report); err == nil {
 		t.Error("got a reply of a full store, want an error")
 	}
-	p.do(t, "config", "set", "maxmemory", "0")
+	p.Do(t, "config", "set", "maxmemory", "0")
 	eventually(t, "the store is back", func() bool { return s.State().Up })
 }
 
