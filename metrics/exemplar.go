@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -12,19 +13,37 @@ const exemplarKey = "request_id"
 // maxRequestID is what remains of OpenMetrics' 128 characters beside the key.
 const maxRequestID = prometheus.ExemplarMaxRunes - len(exemplarKey)
 
-// exemplar names the request behind an observation. The client may have chosen
-// the id. One that is too long or has unusual characters gives no exemplar: it
-// could be an address with the code of a webhook.
-func exemplar(requestID string) prometheus.Labels {
+// An exemplar is the request behind an observation.
+type exemplar struct {
+	value float64
+	at    int64
+	id    string
+}
+
+func newExemplar(value float64, requestID string) exemplar {
+	return exemplar{value, time.Now().UnixNano(), strings.Clone(requestID)} // it may be a part of a long header
+}
+
+func shown(exemplars []exemplar) []prometheus.Exemplar {
+	all := make([]prometheus.Exemplar, len(exemplars))
+	for i, e := range exemplars {
+		all[i] = prometheus.Exemplar{Value: e.value, Labels: prometheus.Labels{exemplarKey: e.id}, Timestamp: time.Unix(0, e.at)}
+	}
+	return all
+}
+
+// isExemplar reports whether an id may be shown. The client may have chosen it. One that
+// is too long or has unusual characters could be an address with the code of a webhook.
+func isExemplar(requestID string) bool {
 	if requestID == "" || len(requestID) > maxRequestID {
-		return nil
+		return false
 	}
 	for _, c := range []byte(requestID) {
 		if !idByte(c) {
-			return nil
+			return false
 		}
 	}
-	return prometheus.Labels{exemplarKey: requestID}
+	return true
 }
 
 func idByte(c byte) bool {

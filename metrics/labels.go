@@ -108,10 +108,7 @@ const maxName = 253
 type names struct {
 	mu    sync.RWMutex
 	max   int
-	known map[string]string  // each value to a copy that shares no memory with a request
-	begin func(label string) // is called once for each label, before it is first returned; may be nil
-
-	beginOther sync.Once
+	known map[string]string // each value to a copy that shares no memory with a request
 }
 
 func newNames(limit int) *names {
@@ -125,7 +122,7 @@ func (n *names) label(value string) string {
 	if ok {
 		return label
 	}
-	if value == "" || len(value) > maxName || !utf8.ValidString(value) {
+	if !isLabel(value) {
 		return Other
 	}
 	return n.add(value)
@@ -138,25 +135,14 @@ func (n *names) add(value string) string {
 		return label
 	}
 	if len(n.known) >= n.max {
-		n.beginOther.Do(func() { n.beginLabel(Other) })
 		return Other
 	}
 	value = strings.Clone(value)
 	n.known[value] = value
-	n.beginLabel(value)
 	return value
 }
 
-func (n *names) beginLabel(label string) {
-	if n.begin != nil {
-		n.begin(label)
-	}
-}
-
-// portal returns the label of a portal, or None for "".
-func (m *Metrics) portal(name string) string {
-	if name == "" {
-		return None
-	}
-	return m.portals.label(name)
+// isLabel reports whether a value can be a label.
+func isLabel(value string) bool {
+	return value != "" && len(value) <= maxName && utf8.ValidString(value)
 }

@@ -36,32 +36,15 @@ type Options struct {
 type Metrics struct {
 	registry *prometheus.Registry
 
-	portals, codes, reasons *names
-	clients                 map[string]bool
-	expected                Expected
-	exemplars               sampler
-	watched                 atomic.Pointer[func() []Portal]
-	spool                   atomic.Pointer[func() (memory, disk int64)]
+	portals        *tallies
+	codes, reasons *names
+	clients        map[string]bool
+	expected       []series
+	exemplars      sampler
+	watched        atomic.Pointer[func() []Portal]
+	spool          atomic.Pointer[func() (memory, disk int64)]
 
-	requests        *prometheus.CounterVec
-	requestDuration *prometheus.HistogramVec
-	errors          *prometheus.CounterVec
-	rejected        *prometheus.CounterVec
-	clientRequests  *prometheus.CounterVec
-
-	queueWait      *prometheus.HistogramVec
-	queueAbandoned *prometheus.CounterVec
-
-	attempts        *prometheus.CounterVec
-	attemptDuration *prometheus.HistogramVec
-	inFlight        *prometheus.GaugeVec
-	resends         *prometheus.CounterVec
-	replays         *prometheus.CounterVec
-
-	batchCalls *prometheus.CounterVec
-	batches    *prometheus.CounterVec
-	fallbacks  *prometheus.CounterVec
-	batchSize  *prometheus.HistogramVec
+	clientRequests *prometheus.CounterVec
 
 	storeDuration prometheus.Histogram
 	storeErrors   prometheus.Counter
@@ -73,54 +56,17 @@ func New(o Options) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 
-		codes:    newNames(maxCodes),
-		reasons:  newNames(maxReasons),
-		clients:  make(map[string]bool),
-		expected: o.Expected,
+		portals: &tallies{max: o.Portals, known: make(map[string]*tally)},
+		codes:   newNames(maxCodes),
+		reasons: newNames(maxReasons),
+		clients: make(map[string]bool),
 
-		requests: counter("requests_total",
-			"Calls of clients that ended, by how they ended and by the status class of the answer.",
-			"portal", "outcome", "status_class"),
-		requestDuration: histogram("request_duration_seconds",
-			"Time from a client's call to the end of its answer, the wait for a slot included.",
-			durationBuckets, "portal"),
-		errors: counter("errors_total",
-			"Errors by code and by where they arose: in an answer of the portal, inside a batch, on the network or in the proxy.",
-			"portal", "code", "source"),
-		rejected: counter("rejected_total",
-			"Calls that the proxy answered itself instead of sending them.",
-			"portal", "reason"),
-		clientRequests: counter("client_requests_total",
-			"Calls that ended, by the client whose key they carried.",
-			"client", "outcome"),
-
-		queueWait: histogram("queue_wait_seconds",
-			"Time that calls waited for a slot.",
-			waitBuckets, "portal", "priority"),
-		queueAbandoned: counter("queue_abandoned_total",
-			"Calls whose client hung up while they waited for a slot.",
-			"portal"),
-
-		attempts: counter("portal_requests_total",
-			"Attempts sent to a portal; a call that is sent again counts each time.",
-			"portal", "status_class"),
-		attemptDuration: histogram("portal_request_duration_seconds",
-			"Time from sending an attempt to the end of the portal's answer.",
-			durationBuckets, "portal"),
-		inFlight: gauge("portal_in_flight_requests",
-			"Attempts sent to a portal whose answer has not ended.",
-			"portal"),
-		resends: counter("resends_total",
-			"Attempts after the first of a call, by the reason for sending it again.",
-			"portal", "reason"),
-		replays: counter("replays_total",
-			"Writes that a client repeated, by what was done instead of running them twice; evicted: what was remembered of one had to go before its time.",
-			"portal", "result"),
+		clientRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "client_requests_total", Help: "Calls that ended, by the client whose key they carried.",
+		}, []string{"client", "outcome"}),
 	}
-	m.makeBatches()
+	m.expected = m.expectedSeries(o.Expected)
 	m.makeStore()
-	m.portals = newNames(o.Portals)
-	m.portals.begin = m.beginPortal
 	for _, name := range o.Clients {
 		m.beginClient(name)
 	}
@@ -128,11 +74,8 @@ func New(o Options) *Metrics {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(o),
-		m.requests, m.requestDuration, m.errors, m.rejected, m.clientRequests,
-		m.queueWait, m.queueAbandoned,
-		m.attempts, m.attemptDuration, m.inFlight, m.resends, m.replays,
-		m.batchCalls, m.batches, m.fallbacks, m.batchSize,
-		portalGauges{m}, spoolGauges{m},
+		m.clientRequests,
+		portalSeries{m}, portalGauges{m}, spoolGauges{m},
 	)
 	return m
 }
@@ -149,10 +92,6 @@ func buildInfo(o Options) prometheus.Collector {
 	return info
 }
 
-func counter(name, help string, labels ...string) *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
-}
-
 func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
 	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
 }
@@ -165,30 +104,25 @@ var (
 	waitBuckets     = []float64{0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 25, 30, 45, 60}
 )
 
-// histogram has the given classic buckets and, beside them, native ones that
-// grow by at most 10 %. From the zero threshold, a millisecond, to 65 s there
-// are fewer than 140 of them, so usual durations never reach their bound.
-func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	return prometheus.NewHistogramVec(histogramOpts(name, help, buckets), labels)
-}
-
 func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpts {
 	return prometheus.HistogramOpts{
 		Namespace:                      namespace,
 		Name:                           name,
 		Help:                           help,
 		Buckets:                        buckets,
-		NativeHistogramBucketFactor:    1.1,
-		NativeHistogramZeroThreshold:   1.0 / 1024,
-		NativeHistogramMaxBucketNumber: 160,
+		NativeHistogramBucketFactor:    nativeFactor,
+		NativeHistogramZeroThreshold:   zeroThreshold,
+		NativeHistogramMaxBucketNumber: nativeBuckets,
 	}
 }
 
+// count counts one in a series of a portal.
+func (m *Metrics) count(portal string, s series) { m.portals.of(portal).add(s, 1, m.expected) }
+
 // observe records a duration, with the request as its exemplar.
-func (m *Metrics) observe(o prometheus.Observer, took time.Duration, requestID string) {
-	if took < slow && !m.exemplars.next(time.Now()) {
-		o.Observe(took.Seconds())
-		return
+func (m *Metrics) observe(portal string, of histogramID, took time.Duration, requestID string) {
+	if !isExemplar(requestID) || took < slow && !m.exemplars.next(time.Now()) {
+		requestID = ""
 	}
-	o.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), exemplar(requestID))
+	m.portals.of(portal).observe(of, took.Seconds(), requestID)
 }

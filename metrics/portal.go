@@ -65,7 +65,7 @@ func (g portalGauges) Collect(to chan<- prometheus.Metric) {
 	}
 	byLabel := make(map[string]Portal)
 	for _, p := range (*watched)() {
-		p.Name = g.portal(p.Name)
+		p.Name = g.portals.of(p.Name).label
 		if sum, ok := byLabel[p.Name]; ok {
 			p = together(sum, p)
 		}

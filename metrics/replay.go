@@ -14,9 +14,9 @@ const (
 // WouldRun reports whether the call would have run twice if it had been sent.
 func (r Replay) WouldRun() bool { return r == Joined || r == Replayed || r == Held }
 
-var replays = []Replay{Joined, Replayed, Held, Mismatch, Evicted}
+var replayResults = []Replay{Joined, Replayed, Held, Mismatch, Evicted}
 
 // Replay counts what was done with a call that repeats another one.
 func (m *Metrics) Replay(portal string, result Replay) {
-	m.replays.WithLabelValues(m.portal(portal), string(result)).Inc()
+	m.count(portal, series{replays, string(result), ""})
 }

@@ -13,22 +13,23 @@ type Expected struct {
 // failures are the outcomes that count as failed at 5xx.
 var failures = []Outcome{PortalError, Rejected, Unreachable}
 
-// beginPortal makes the series of a portal that are expected. Its label is new.
-func (m *Metrics) beginPortal(portal string) {
-	m.requests.WithLabelValues(portal, string(OK), statusClass(http.StatusOK))
+// expectedSeries are those that begin at zero with each portal.
+func (m *Metrics) expectedSeries(e Expected) (all []series) {
+	all = append(all, series{requests, string(OK), statusClass(http.StatusOK)})
 	for _, outcome := range failures {
-		m.requests.WithLabelValues(portal, string(outcome), statusClass(http.StatusInternalServerError))
+		all = append(all, series{requests, string(outcome), statusClass(http.StatusInternalServerError)})
 	}
-	for source, codes := range m.expected.Errors {
+	for source, codes := range e.Errors {
 		for _, code := range codes {
-			m.errors.WithLabelValues(portal, m.codes.label(code), string(source))
+			all = append(all, series{errorsSeen, m.codes.label(code), string(source)})
 		}
 	}
-	for _, reason := range m.expected.Reasons {
-		m.rejected.WithLabelValues(portal, m.reasons.label(reason))
+	for _, reason := range e.Reasons {
+		all = append(all, series{rejected, m.reasons.label(reason), ""})
 	}
-	m.queueAbandoned.WithLabelValues(portal)
-	for _, result := range replays {
-		m.replays.WithLabelValues(portal, string(result))
+	all = append(all, series{desc: queueAbandoned})
+	for _, result := range replayResults {
+		all = append(all, series{replays, string(result), ""})
 	}
+	return all
 }
