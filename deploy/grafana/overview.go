@@ -34,6 +34,8 @@ func overview() dashboard {
 		}},
 		heading("Clients"),
 		row{9, byClient()},
+		heading("Shared store (B24PROXY_REDIS_URL)"),
+		row{9, store()},
 		heading("Proxies"),
 		row{6, []panel{instances()}},
 		row{8, processes()},
@@ -183,6 +185,28 @@ func byClient() []panel {
 	}
 }
 
+// store shows the store that replicas share, if there is one.
+func store() []panel {
+	const none = "no proxy shares a store"
+	took := quantiles("Time of the store",
+		"How long requests to the store took. One that takes more than 50 ms is given up, and the call waits a little longer.",
+		`b24proxy_store_request_duration_seconds_bucket{job=~"$job"}`).empty(none)
+	took.FieldConfig.Defaults.Custom["axisSoftMax"] = 0.05
+	return []panel{
+		lines("Store reachable", "none",
+			"1 while a replica reaches the store, 0 while it goes on alone with its share of the limits. No call fails for that.",
+			query{`b24proxy_store_up{job=~"$job"}`, "{{instance}}"}).ratio().empty(none),
+		took,
+		lines("Requests to the store", "reqps",
+			"Requests to the store per second, about one for each call and two more for each replica, and those that failed or took too long.",
+			query{`sum(rate(b24proxy_store_request_duration_seconds_count{job=~"$job"}[$__rate_interval]))`, "requests"},
+			query{`sum(rate(b24proxy_store_errors_total{job=~"$job"}[$__rate_interval]))`, "failed"}).
+			with("requests", colour("blue")).
+			with("failed", colour("red")).
+			empty(none),
+	}
+}
+
 // instances is a table with one line per proxy.
 func instances() panel {
 	proxies := `{job=~"$job"}`
@@ -190,6 +214,7 @@ func instances() panel {
 		[][2]string{{"instance", "Instance"}, {"version", "Version"}, {"revision", "Revision"}, {"goversion", "Go"}},
 		[]column{
 			{"State", "none", `sum by (instance) (up` + proxies + `)`, append(cells("color-background"), words([2]string{"down", "red"}, [2]string{"up", "green"}))},
+			{"Store", "none", `max by (instance) (b24proxy_store_up` + proxies + `)`, append(cells("color-text"), words([2]string{"away", "red"}, [2]string{"up", "green"}))},
 			{"Running for", "dtdurations", `max by (instance) (time() - process_start_time_seconds` + proxies + `)`, nil},
 			{"CPU", "percentunit", `sum by (instance) (rate(process_cpu_seconds_total` + proxies + `[$__rate_interval]))`, nil},
 			{"Memory", "bytes", `sum by (instance) (process_resident_memory_bytes` + proxies + `)`, nil},
@@ -197,7 +222,7 @@ func instances() panel {
 			{"Bodies in memory", "bytes", `sum by (instance) (b24proxy_memory_bytes` + proxies + `)`, nil},
 			{"Bodies on disk", "bytes", `sum by (instance) (b24proxy_spool_bytes` + proxies + `)`, nil},
 			{"Build", "none", `max by (instance, version, revision, goversion) (b24proxy_build_info` + proxies + `)`, nil},
-		}).hide("Value #H").empty("Prometheus scrapes no proxy")
+		}).hide("Value #I").empty("Prometheus scrapes no proxy")
 }
 
 // processes shows what the proxies use over time.
