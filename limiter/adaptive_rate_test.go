@@ -438,12 +438,12 @@ func TestLimiterBesideAnotherProgram(t *testing.T) {
 		if use < 0.95 || share > 0.05 {
 			t.Errorf("used %.1f %% and refused %.1f %%, want 95 or more and 5 or less", 100*use, 100*share)
 		}
-		if r := l.States()[0].Rate; r >= 2 {
-			t.Errorf("beside another program: got a rate of %v, want less than 2", r)
+		if s := l.States()[0]; s.Rate >= 2 || !s.Lowered {
+			t.Errorf("beside another program: got a rate of %v, lowered %v, want less than 2, lowered", s.Rate, s.Lowered)
 		}
 		time.Sleep(time.Minute)
-		if r := l.States()[0].Rate; r != 2 {
-			t.Errorf("a minute after the other program has stopped: got a rate of %v, want 2", r)
+		if s := l.States()[0]; s.Rate != 2 || s.Lowered {
+			t.Errorf("a minute after the other program has stopped: got a rate of %v, lowered %v, want 2, not lowered", s.Rate, s.Lowered)
 		}
 		callers.Wait()
 		time.Sleep(time.Second) // the dispatcher ends

@@ -164,6 +164,7 @@ type State struct {
 	Upstream string
 	Plan     Plan
 	Rate     float64        // in force
+	Lowered  bool           // refusals have lowered the rate; where it is lower all the same, the rest is for replicas
 	Level    float64        // of the bucket, 0 to the plan's burst
 	Waiting  [urgencies]int // calls, by urgency
 	Capacity int            // calls that may wait

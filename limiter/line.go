@@ -249,6 +249,7 @@ func (l *line) state() State {
 	if b := l.bucket; b != nil {
 		s.Plan, s.Rate = b.plan, b.adaptive.rate(now)
 		s.Level = b.shownLevel(now)
+		s.Lowered = b.lowered()
 	}
 	s.Wait = max(0, l.waitLocked(now, l.queue.slots(l.queue.length)))
 	return s

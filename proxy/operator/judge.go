@@ -27,7 +27,7 @@ func (s *portalStatus) judge() (state, string) {
 		return isHolding, fmt.Sprintf("%s has used up its operating time: its calls are held back for another %s.", held.Method, span(held.closedFor))
 	case m.Refused > 0:
 		return isSlowed, fmt.Sprintf("The portal refused %s in the last minute for its rate limit, and the proxy sent the calls again. "+anotherProgram, count(m.Refused, "attempt"))
-	case s.Bucket != nil && s.Bucket.Rate < s.Bucket.PlanRate:
+	case s.Bucket != nil && s.Bucket.lowered:
 		return isSlowed, fmt.Sprintf("The proxy sends only %g of %g calls per second, because the portal refused calls. "+anotherProgram, s.Bucket.Rate, s.Bucket.PlanRate)
 	case s.Queue.Waiting > 0:
 		return isQueueing, fmt.Sprintf("%s; a new call would wait about %.0f s.", callsWait(s.Queue.Waiting), math.Ceil(s.Queue.WaitSeconds))

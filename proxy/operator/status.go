@@ -51,7 +51,7 @@ func (o *Operator) storeStatus(now time.Time) storeStatus {
 func (o *Operator) portalStatus(now time.Time, p *Portal) (s portalStatus, isKnown bool) {
 	s = portalStatus{Portal: p.Upstream, Plan: p.Plan.String(), BreakerOpen: p.Blocked, Queue: queueOf(p), Operating: []operatingStatus{}}
 	if !p.Plan.Unlimited() {
-		s.Bucket = &bucketStatus{Level: roundTo(p.Level, 1), Burst: p.Plan.Burst, Rate: roundTo(p.Rate, 3), PlanRate: p.Plan.Rate}
+		s.Bucket = &bucketStatus{Level: roundTo(p.Level, 1), Burst: p.Plan.Burst, Rate: roundTo(p.Rate, 3), PlanRate: p.Plan.Rate, lowered: p.Lowered}
 	}
 	for _, b := range p.Budgets[:min(len(p.Budgets), statusBudgets)] {
 		s.Operating = append(s.Operating, operatingStatus{

@@ -69,6 +69,7 @@ type bucketStatus struct {
 	Burst    int     `json:"burst"`
 	Rate     float64 `json:"rate"` // calls per second, in use
 	PlanRate float64 `json:"plan_rate"`
+	lowered  bool    // by refusals
 }
 
 type queueStatus struct {

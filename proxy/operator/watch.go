@@ -76,12 +76,11 @@ func (o *Operator) lookAtBlock(log *slog.Logger, k *known, p *Portal) {
 }
 
 func (o *Operator) lookAtRate(log *slog.Logger, k *known, p *Portal) {
-	lowered := p.Rate < p.Plan.Rate
-	if k.lowered == lowered {
+	if k.lowered == p.Lowered {
 		return
 	}
-	k.lowered = lowered
-	if lowered {
+	k.lowered = p.Lowered
+	if p.Lowered {
 		log.With(o.metBy(p.Upstream, bitrix24.CategoryRateLimit)...).Warn("the rate was lowered, because the portal refuses calls",
 			"rate", p.Rate, "plan_rate", p.Plan.Rate)
 		return

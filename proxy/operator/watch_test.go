@@ -8,14 +8,16 @@ import (
 	"b24proxy/limiter"
 )
 
-// A rate that is lowered, and one that has recovered, is logged once, and the
-// status that is sent says nothing in the log.
+// A rate that refusals have lowered, and one that has recovered, is logged once. One
+// that is lower because others have the rest is not, and the status that is sent says
+// nothing in the log.
 func TestLoweredRateIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
 	o := newTestOperator(t, func(c *Config) { c.Log = debugLog(&log) })
 	seen := make(changes)
-	for _, rate := range []float64{2, 2, 1, 1.5, 2, 2} {
-		o.look(seen, &Portal{State: limiter.State{Upstream: acme, Plan: limiter.Standard, Rate: rate}})
+	for _, s := range []limiter.State{{Rate: 2}, {Rate: 1}, {Rate: 1, Lowered: true}, {Rate: 1.5, Lowered: true}, {Rate: 2}, {Rate: 1}} {
+		s.Upstream, s.Plan = acme, limiter.Standard
+		o.look(seen, &Portal{State: s})
 	}
 	o.status()
 	if text := log.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "the rate was lowered") || !strings.Contains(text, "the rate has recovered") {
