@@ -117,7 +117,7 @@ or 0 * max by (portal) (b24proxy_breaker_open{$chosen})`,
 		columns[i].expr = chosen(columns[i].expr)
 	}
 	return table("Portals (last 5 minutes)",
-		"One line per portal: the code with which most calls failed, whether the portal can be used at all, how many calls failed and since when (to half a minute, within the time shown), and the limit. Rate is the rate in force as a share of the plan's; below 100 % another program uses the same limit. A portal without a limit has no bucket. Click on a portal to see it in detail.",
+		"One line per portal: the code with which most calls failed, whether the portal can be used at all, how many calls failed and since when (to half a minute, within the time shown), and the limit. Rate is the rate in force as a share of the plan's; below 100 % another program uses the same limit, or the shared store is away. A portal without a limit has no bucket. Click on a portal to see it in detail.",
 		[][2]string{{"portal", "Portal"}, {"code", "Code"}}, append(columns, code)).
 		hide("Value #"+string(rune('A'+len(columns)))).
 		sorted("-State", "-Failed", "-Calls/s").
@@ -155,7 +155,7 @@ func byPortal() []panel {
 			"Calls that the portal still counts, as a share of its burst; the ten highest. A little below 100 % calls begin to wait (the proxy keeps a margin): the limit is used up, which is not an error.",
 			query{chosen(`topk(10, max by (portal) (b24proxy_bucket_level{$chosen} / b24proxy_bucket_burst{$chosen}))`), "{{portal}}"}).ratio(),
 		lines("Rate in force by portal", "percentunit",
-			"Calls per second that the proxy sends at most, as a share of what the plan allows; the ten lowest. It is lower while another program uses the same limit.",
+			"Calls per second that the proxy sends at most, as a share of what the plan allows; the ten lowest. It is lower while another program uses the same limit or the shared store is away.",
 			query{chosen(`bottomk(10, min by (portal) (b24proxy_bucket_rate{$chosen} / b24proxy_bucket_plan_rate{$chosen}))`), "{{portal}}"}).ratio(),
 	}
 	for i := range p {
@@ -198,7 +198,7 @@ func store() []panel {
 			query{`b24proxy_store_up{job=~"$job"}`, "{{instance}}"}).ratio().empty(none),
 		took,
 		lines("Requests to the store", "reqps",
-			"Requests to the store per second, about one for each call and two more for each replica, and those that failed or took too long.",
+			"Requests to the store per second, about one for each call and a few more for each replica, and those that failed or took too long.",
 			query{`sum(rate(b24proxy_store_request_duration_seconds_count{job=~"$job"}[$__rate_interval]))`, "requests"},
 			query{`sum(rate(b24proxy_store_errors_total{job=~"$job"}[$__rate_interval]))`, "failed"}).
 			with("requests", colour("blue")).

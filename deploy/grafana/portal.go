@@ -83,7 +83,7 @@ func portalHeadline() []panel {
 			number(this(`max(b24proxy_bucket_level{$this} / b24proxy_bucket_burst{$this})`)),
 			otherwise("blue")).ratio().whole().empty("no limit").wide(2),
 		stat("Rate in force", "percentunit",
-			"Calls per second that the proxy sends at most, as a share of what the plan allows. Below 100 % another program uses the same limit.",
+			"Calls per second that the proxy sends at most, as a share of what the plan allows. Below 100 % another program uses the same limit, or the shared store is away.",
 			number(this(`min(b24proxy_bucket_rate{$this} / b24proxy_bucket_plan_rate{$this})`)),
 			otherwise("orange"), threshold("green", 0.995)).ratio().whole().empty("no limit").wide(2),
 		stat("Operating time", "percentunit",
@@ -102,7 +102,7 @@ func limit() []panel {
 			query{this(`max(b24proxy_bucket_burst{$this})`), "burst"}).
 			with("burst", dashed(), unfilled(), colour("text")),
 		lines("Rate", "reqps",
-			"Calls per second that the proxy sends at most, by replica, and what the plan allows. It is lower than the plan's while another program uses the same limit.",
+			"Calls per second that the proxy sends at most, by replica, and what the plan allows. It is lower than the plan's while another program uses the same limit or the shared store is away.",
 			query{this(`b24proxy_bucket_rate{$this}`), "in force {{instance}}"},
 			query{this(`max(b24proxy_bucket_plan_rate{$this})`), "plan"}).
 			with("plan", dashed(), unfilled(), colour("text")),
