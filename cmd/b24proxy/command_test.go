@@ -19,9 +19,9 @@ func runCommand(t *testing.T, environ []string, args ...string) (code int, stdou
 // -help prints every setting with its default and its meaning to standard output.
 func TestHelp(t *testing.T) {
 	for _, arg := range []string{"-help", "--help", "-h"} {
-		code, stdout, stderr := runCommand(t, []string{"B24PROXY_PLAN=broken"}, arg)
-		if code != 0 || stderr != "" {
-			t.Errorf("%s: got exit code %d and errors %q, want 0 and none", arg, code, stderr)
+		code, stdout, stderr := runCommand(t, []string{"B24PROXY_PLAN=broken", "B24PROXY_REDIS_URL=redis://:s3cret@127.0.0.1"}, arg)
+		if code != 0 || stderr != "" || leaks(stdout) != nil {
+			t.Errorf("%s: got exit code %d and errors %q, want 0, none, and no secret", arg, code, stderr)
 		}
 		for field := range reflect.TypeFor[settings]().Fields() {
 			for _, want := range []string{prefix + field.Tag.Get("env") + " ", field.Tag.Get("envDefault"), field.Tag.Get("about")} {

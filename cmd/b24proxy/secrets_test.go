@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"b24proxy/limiter/storetest"
 	"b24proxy/proxy/b24sim"
 )
 
@@ -217,8 +218,23 @@ func TestNoSecretComesOut(t *testing.T) {
 		}
 		checkLeaks(t, p)
 	})
-	t.Run("an outbound proxy with a password, and clients with keys", func(t *testing.T) {
-		p := launch(t, append(common, "OUTBOUND_PROXY=http://user:s3cret@"+closed, "CLIENT_KEYS=shop=s3cret-key-0123456")...)
+	t.Run("a shared store with a password", func(t *testing.T) {
+		redis := storetest.StartRedis(t)
+		redis.Do(t, "acl", "setuser", "user-s3cret", "on", ">s3cret/s3cret", "~*", "&*", "+@all")
+		p := launch(t, append(common, "UPSTREAM="+upstream, "REDIS_URL="+strings.Replace(redis.URL, "//", "//user-s3cret:s3cret%2Fs3cret@", 1))...)
+		sent, refused := secretRequests("profile")
+		everyWay(t, p, "a shared store", sent)
+		everyWay(t, p, "a shared store", refused)
+		if got := p.readiness(); !strings.Contains(got, "store: up") {
+			t.Errorf("got /readyz %q, want that the store is used", got)
+		}
+		redis.Do(t, "acl", "setuser", "user-s3cret", "resetpass", ">s3cret", "off")
+		redis.Do(t, "client", "kill", "type", "normal")
+		eventually(t, "the store is away", func() bool { return strings.Contains(p.readiness(), "store: away") })
+		checkLeaks(t, p)
+	})
+	t.Run("an outbound proxy with a password, a store that is away, and clients with keys", func(t *testing.T) {
+		p := launch(t, append(common, "REDIS_URL=redis://user-s3cret:s3cret@"+closed+"?client_name=s3cret", "OUTBOUND_PROXY=http://user:s3cret@"+closed, "CLIENT_KEYS=shop=s3cret-key-0123456")...)
 		for name, answer := range map[string]string{
 			"a key":     exchangeRaw(t, p.clients, "POST /acme.bitrix24.com/rest/profile HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic "+base64.StdEncoding.EncodeToString([]byte("shop:s3cret-key-0123456"))+"\r\nContent-Length: 0\r\n\r\n"),
 			"a webhook": exchangeRaw(t, p.clients, "POST /acme.bitrix24.com/rest/1/s3cret/profile HTTP/1.1\r\nHost: x\r\nConnection: close\r\nProxy-Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte("s3cret-key-0123456:"))+"\r\nContent-Length: 0\r\n\r\n"),

@@ -84,23 +84,10 @@ func TestCredentialsKeepTheirIDs(t *testing.T) {
 			for range 2 {
 				p := launch(t, settings...)
 				call(t, "POST", p.clients+add, "{}").wantOK(t)
-				var s struct {
-					Store struct {
-						Keeps bool `json:"keeps_credential_ids"`
-					}
-					Portals []struct {
-						Usage struct {
-							ByClient []struct{ Client string } `json:"by_client"`
-						}
-					}
+				if keeps := p.status().Store.Keeps; keeps != c.keep {
+					t.Errorf("/status says that ids are kept: %v, want %v", keeps, c.keep)
 				}
-				if err := json.Unmarshal(call(t, "GET", p.admin+"/status", "").body, &s); err != nil || len(s.Portals) != 1 || len(s.Portals[0].Usage.ByClient) != 1 {
-					t.Fatalf("got %+v (%v), want one client at one portal", s, err)
-				}
-				if s.Store.Keeps != c.keep {
-					t.Errorf("/status says that ids are kept: %v, want %v", s.Store.Keeps, c.keep)
-				}
-				clients = append(clients, s.Portals[0].Usage.ByClient[0].Client)
+				clients = append(clients, p.onlyClient())
 				p.signal(syscall.SIGTERM)
 				p.wait()
 			}
@@ -109,4 +96,34 @@ func TestCredentialsKeepTheirIDs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A status is what these tests read of /status.
+type status struct {
+	Store struct {
+		Keeps bool `json:"keeps_credential_ids"`
+	}
+	Portals []struct {
+		Usage struct {
+			ByClient []struct{ Client string } `json:"by_client"`
+		}
+	}
+}
+
+func (p *process) status() (s status) {
+	p.t.Helper()
+	if err := json.Unmarshal(call(p.t, "GET", p.admin+"/status", "").body, &s); err != nil {
+		p.t.Error(err)
+	}
+	return s
+}
+
+// onlyClient is the name of the only client, of the only portal.
+func (p *process) onlyClient() string {
+	p.t.Helper()
+	s := p.status()
+	if len(s.Portals) != 1 || len(s.Portals[0].Usage.ByClient) != 1 {
+		p.t.Fatalf("got %+v, want one client at one portal", s)
+	}
+	return s.Portals[0].Usage.ByClient[0].Client
 }
