@@ -36,7 +36,7 @@ type adaptiveRate struct {
 	span    time.Duration // from a refusal to the plan's rate
 	share   float64       // calls per second left to us, as of the last refusal
 	refusal time.Time     // the last one; zero: none yet
-	accepts int           // calls accepted since
+	accepts float64       // calls accepted since
 }
 
 const (
@@ -76,8 +76,8 @@ func (a *adaptiveRate) estimate(now time.Time, calls float64) time.Duration {
 	}
 }
 
-// accepted counts a call that the upstream accepted.
-func (a *adaptiveRate) accepted() { a.accepts++ }
+// accepted counts calls that the upstream accepted.
+func (a *adaptiveRate) accepted(calls float64) { a.accepts += calls }
 
 // forgot reports whether the last refusal has no effect any more, not even on
 // what the next one does.
@@ -100,7 +100,7 @@ func (a *adaptiveRate) refused(now, sent time.Time) (isNew bool) {
 		a.share = a.plan
 	} else {
 		known := a.span.Seconds() / 20
-		measured := (a.share*known + float64(a.accepts)) / (known + took.Seconds())
+		measured := (a.share*known + a.accepts) / (known + took.Seconds())
 		a.share = min(max(measured, a.share/2, a.plan/10), a.plan)
 	}
 	a.refusal, a.accepts = now, 0

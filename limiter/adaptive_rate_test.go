@@ -287,7 +287,7 @@ func TestRateAfterARefusal(t *testing.T) {
 	now := epoch
 	a.refused(now, now)
 	for range 20 {
-		a.accepted()
+		a.accepted(1)
 	}
 	now = now.Add(20 * time.Second)
 	a.refused(now, now)

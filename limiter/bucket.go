@@ -65,6 +65,7 @@ const maxSleep = time.Second
 // its lock.
 type bucket struct {
 	plan       Plan
+	part       float64 // of the plan's limit that is this bucket's; the rest is kept elsewhere, see Report.Part
 	margin     int
 	adaptive   adaptiveRate
 	tokens     *rate.Limiter
@@ -75,14 +76,19 @@ type bucket struct {
 
 func newBucket(p Plan) *bucket {
 	p = p.Capped()
-	b := &bucket{plan: p, adaptive: newAdaptiveRate(p)}
+	b := &bucket{plan: p, part: 1, adaptive: newAdaptiveRate(p)}
 	b.margin = p.margin()
 	b.tokens = rate.NewLimiter(rate.Limit(p.Rate), b.size())
 	return b
 }
 
 // size is the burst that we allow ourselves.
-func (b *bucket) size() int { return max(1, b.plan.Burst-b.margin) }
+func (b *bucket) size() int {
+	return max(1, int(float64(b.plan.Burst-b.margin)*b.part+rounding))
+}
+
+// rate is the rate in force.
+func (b *bucket) rate(now time.Time) float64 { return b.adaptive.rate(now) * b.part }
 
 // level is the highest that the upstream's counter can be.
 func (b *bucket) level(now time.Time) float64 {
@@ -132,7 +138,7 @@ func (b *bucket) due(now time.Time) time.Duration {
 // estimate is how long a call with so many ahead of it waits for a slot.
 func (b *bucket) estimate(now time.Time, ahead int) time.Duration {
 	missing := float64(ahead+1) - b.tokens.TokensAt(now)
-	return max(b.due(now), b.adaptive.estimate(now, missing))
+	return max(b.due(now), b.adaptive.estimate(now, missing/b.part))
 }
 
 // take spends a slot that is due.
@@ -179,7 +185,7 @@ func (b *bucket) giveBack(now time.Time, s *Slot) {
 
 // accepted notes that the upstream accepted the call of a slot.
 func (b *bucket) accepted(now time.Time, s *Slot) {
-	b.adaptive.accepted()
+	b.adaptive.accepted(1 / b.part)
 	b.answered(now, s)
 }
 
@@ -204,12 +210,12 @@ func (b *bucket) refused(now time.Time, s *Slot) {
 	b.setLevel(now, level)
 }
 
-// lowered reports whether the rate in force is below the plan's.
-func (b *bucket) lowered() bool { return float64(b.tokens.Limit()) < b.plan.Rate }
+// lowered reports whether refusals have lowered the rate in force.
+func (b *bucket) lowered() bool { return float64(b.tokens.Limit()) < b.plan.Rate*b.part }
 
 // updateRate puts the rate in force that holds now.
 func (b *bucket) updateRate(now time.Time) {
-	if r := rate.Limit(b.adaptive.rate(now)); r != b.tokens.Limit() {
+	if r := rate.Limit(b.rate(now)); r != b.tokens.Limit() {
 		b.tokens.SetLimitAt(now, r)
 	}
 }
@@ -236,7 +242,7 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 // instant, which can be kept over a restart. Calls in flight may not have arrived
 // yet.
 func (b *bucket) fullAt(now time.Time) time.Time {
-	return now.Add(arrivalBound + seconds(b.level(now)/b.plan.Rate))
+	return now.Add(arrivalBound + seconds(b.level(now)/(b.plan.Rate*b.part)))
 }
 
 // restore sets the level by an instant that fullAt returned. An instant that is
@@ -261,6 +267,15 @@ func (b *bucket) replan(now time.Time, p Plan, level float64) {
 	b.plan, b.adaptive.plan = p, p.Rate
 	b.updateRate(now)
 	b.setLevel(now, level)
+}
+
+// setPart gives the bucket another part of the plan's limit. Its level changes as
+// much as its size.
+func (b *bucket) setPart(now time.Time, part float64) {
+	level, before := b.level(now), b.size()
+	b.part = part
+	b.updateRate(now)
+	b.setLevel(now, level+float64(b.size()-before))
 }
 
 // quiet reports whether nothing that was sent or refused slows a call down.

@@ -247,7 +247,7 @@ func (l *line) state() State {
 	now := time.Now()
 	s := State{Upstream: l.upstream, Waiting: l.queue.urgency, Capacity: l.depth, Blocked: l.breaker.open()}
 	if b := l.bucket; b != nil {
-		s.Plan, s.Rate = b.plan, b.adaptive.rate(now)
+		s.Plan, s.Rate = b.plan, b.rate(now)
 		s.Level = b.shownLevel(now)
 		s.Lowered = b.lowered()
 	}

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"cmp"
 	"sync"
 	"time"
 )
@@ -83,6 +84,8 @@ const (
 // then. The slots that are due meanwhile are kept for those before it.
 type sharedBucket struct {
 	bucket   *bucket
+	at       time.Time     // of the last report
+	ahead    time.Duration // what the store's clock has jumped
 	version  int64
 	replicas map[string]*replica
 	clock    float64
@@ -104,27 +107,28 @@ type replica struct {
 	granted int   // for that
 }
 
-func (s *sharedBucket) sync(now time.Time, name string, r Report) Reply {
+func (s *sharedBucket) sync(clock time.Time, name string, r Report) Reply {
 	b := s.bucket
-	s.arrive(now)
-	if p := r.Plan.Capped(); p != b.plan {
-		b.replan(now, p, b.level(now))
-	}
-	b.setMargin(now, max(b.margin, r.Known.Margin))
+	now, last := s.time(clock, name, r), s.at
+	s.at = now
+	s.drain(last, now, r)
 	level := b.level(now)
+	if r.Lost > 0 && last.Before(now.Add(-r.Lost)) {
+		level = max(level, float64(b.size())-float64(b.tokens.Limit())*r.Lost.Seconds())
+	}
 	lost := r.Known.Version > s.version
 	if lost {
 		s.version = r.Known.Version
 		s.learn(now, r.Known)
 	}
 	if lost || r.Rejoins {
-		level = max(level, min(max(level+r.Alone, r.Known.Level), float64(b.plan.Burst)))
+		level = max(level, min(max(level+r.Alone, r.Known.Level), float64(b.size()+b.margin)))
 	}
 	s.version++
 	unsent := r.Unsent + s.lost(now, name, r)
 	me := s.state(now, name, r)
 	b.setLevel(now, level-float64(unsent))
-	b.adaptive.accepts += r.Accepted
+	b.adaptive.accepted(float64(r.Accepted) / b.part)
 	if r.Refused > 0 {
 		b.refused(now, &Slot{sent: now.Add(-r.Since), arrived: true})
 		b.setLevel(now, b.level(now)+float64(r.Refused-1))
@@ -139,7 +143,7 @@ func (s *sharedBucket) sync(now time.Time, name string, r Report) Reply {
 	level = b.level(now) + float64(granted)
 	s.setInFlight(now, me, me.inFlight+granted)
 	b.setLevel(now, level)
-	reply := Reply{Granted: granted, Next: next, Held: level <= float64(b.unanswered)+rounding, Blocked: !s.probeAt.IsZero()}
+	reply := Reply{Granted: granted, Next: next, Part: b.part, Held: level <= float64(b.unanswered)+rounding, Blocked: !s.probeAt.IsZero()}
 	if reply.Blocked {
 		reply.ProbeIn = max(0, s.probeAt.Sub(now))
 	}
@@ -154,6 +158,41 @@ func (s *sharedBucket) sync(now time.Time, name string, r Report) Reply {
 	}
 	reply.Known = Knowledge{s.version, level, b.margin, b.adaptive.share, now.Sub(b.adaptive.refusal)}
 	return reply
+}
+
+// time is the bucket's own: the store's clock, less what that has jumped ahead. The
+// replica knows how much time has passed since its last report. No more of it is taken
+// back than has passed since any replica's.
+func (s *sharedBucket) time(clock time.Time, name string, r Report) time.Time {
+	now := clock.Add(-s.ahead)
+	if me := s.replicas[name]; me != nil && r.Elapsed > 0 {
+		if jump := min(now.Sub(me.seen)-r.Elapsed, now.Sub(s.at)); jump > usable {
+			s.ahead += jump
+			now = now.Add(-jump)
+		}
+	}
+	return now
+}
+
+// drain brings the level up to date. The time since the last report counts by the
+// smaller part of the limit, the last one or the new one. Who leaves takes its part of
+// the level along, and brings as much back.
+func (s *sharedBucket) drain(last, now time.Time, r Report) {
+	b, part := s.bucket, cmp.Or(r.Part, 1)
+	if last.IsZero() || last.After(now) {
+		last = now
+	}
+	b.setMargin(last, max(b.margin, r.Known.Margin))
+	if part < b.part {
+		b.setPart(last, part)
+	}
+	s.arrive(now)
+	if part > b.part {
+		b.setPart(now, part)
+	}
+	if p := r.Plan.Capped(); p != b.plan {
+		b.replan(now, p, b.level(now))
+	}
 }
 
 // block takes over what a replica has seen of a block.

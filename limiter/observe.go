@@ -155,7 +155,7 @@ func (l *line) observed(h *shadow, o Outcome) (overfull bool) {
 		l.unpaced.level = max(0, l.unpaced.level-1)
 	case Accepted:
 		l.unpaced.level = min(l.unpaced.level, float64(l.bucket.plan.Burst+l.unpaced.calls-h.earlier))
-		l.bucket.adaptive.accepted()
+		l.bucket.adaptive.accepted(1)
 	}
 	return overfull
 }

@@ -95,7 +95,7 @@ func (l *line) retryAfterLocked(now time.Time, base time.Duration) time.Duration
 func (l *line) placeIntervalLocked(now time.Time) time.Duration {
 	switch {
 	case l.bucket != nil:
-		return seconds(l.queue.slotsPerCall() / l.bucket.adaptive.rate(now))
+		return seconds(l.queue.slotsPerCall() / l.bucket.rate(now))
 	case l.maxInFlight > 0:
 		return time.Second / time.Duration(l.maxInFlight)
 	}

@@ -20,6 +20,7 @@ type sharing struct {
 	number, answered int64     // of the last report, and of the last one that was answered
 	refused          time.Time // when the last of pending.Refused was sent
 
+	reported time.Time // when the last report that was answered was made
 	known    int64     // the version
 	knownAt  time.Time // when the store answered last; zero: never
 	askAt    time.Time // when this replica's next slot is due
@@ -51,7 +52,8 @@ const (
 )
 
 // newSharing lets a line share its bucket, if there is a store. An observing
-// limiter's calls are not paced, so it has nothing to share.
+// limiter's calls are not paced, so it has nothing to share. An upstream whose plan is
+// unlimited has no bucket.
 func newSharing(c Config, b *bucket) *sharing {
 	if c.Store == nil || c.Observe {
 		return nil
@@ -169,15 +171,11 @@ func (l *line) syncLocked(asked time.Time) (next time.Duration) {
 		s.unanswered(now, report)
 		return l.untilSyncLocked(now)
 	}
-	s.answered = report.Number
-	if s.alone {
-		s.alone = false
-		l.bucket.replan(now, s.plan, reply.Known.Level)
-	}
+	s.answered, s.reported, s.alone = report.Number, asked, false
 	s.last, s.known, s.knownAt = reply, reply.Known.Version, now
 	s.askAt, s.inFlight = now.Add(reply.Next), report.InFlight+reply.Granted
 	l.grantAllLocked(asked, now, reply.Granted)
-	l.bucket.adopt(now, reply.Known)
+	l.bucket.adopt(now, reply.Part, reply.Known)
 	l.adoptBlockLocked(now, reply)
 	return l.untilSyncLocked(now)
 }
@@ -234,13 +232,15 @@ func (l *line) reportLocked(now time.Time) Report {
 	if l.maxInFlight > 0 {
 		r.Want = min(r.Want, l.maxInFlight-l.inFlight)
 	}
+	if s.answered > 0 {
+		r.Elapsed = now.Sub(s.reported)
+	}
 	if r.Known.Margin = b.margin; s.alone {
 		r.Rejoins, r.Alone = true, min(float64(s.granted), level)
 	}
 	if now.Sub(s.knownAt) < kept || s.alone {
 		r.Known.Version, r.Known.Level = s.known, s.worstLevel(now, level, b)
-		r.Known.Share = b.adaptive.share * s.plan.Rate / b.plan.Rate
-		r.Known.Refusal = now.Sub(b.adaptive.refusal)
+		r.Known.Share, r.Known.Refusal = b.adaptive.share, now.Sub(b.adaptive.refusal)
 	}
 	return r
 }
@@ -274,25 +274,23 @@ func (l *line) serveAloneLocked(now time.Time, away *Away) (next time.Duration) 
 	return untilWoken
 }
 
-// goAlone gives this replica its share of the bucket, which is as full as the
-// whole can have been when the store was lost.
+// goAlone gives this replica its part of the bucket, which is as full as it can be:
+// until the replicas go alone, they use the whole limit.
 func (s *sharing) goAlone(now time.Time, b *bucket, away *Away) {
 	s.alone, s.granted, s.pending, s.replicas = true, 0, Report{}, away.Replicas
 	if s.replicas == 0 {
 		s.replicas = unseenReplicas
 	}
-	level := b.level(now)
+	b.setPart(now, 1/float64(s.replicas))
 	if s.replicas > 1 {
-		level = max(0, float64(b.size())-s.plan.Rate*now.Sub(away.Since).Seconds())
+		alone := max(0, now.Sub(away.Since)-AwayAfter)
+		b.setLevel(now, float64(b.size())-b.rate(now)*alone.Seconds())
 	}
-	n := float64(s.replicas)
-	share := Plan{Rate: s.plan.Rate / n, Burst: max(1, b.size()/s.replicas) + b.margin}
-	b.replan(now, share, level/n)
 }
 
 // adopt takes over what the store knows of the bucket.
-func (b *bucket) adopt(now time.Time, k Knowledge) {
-	b.margin = k.Margin
+func (b *bucket) adopt(now time.Time, part float64, k Knowledge) {
+	b.margin, b.part = k.Margin, part
 	b.adaptive.share, b.adaptive.refusal = k.Share, now.Add(-k.Refusal)
 	b.updateRate(now)
 	b.setLevel(now, k.Level)

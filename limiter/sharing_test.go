@@ -3,6 +3,7 @@ package limiter
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,22 +22,87 @@ type fleet struct {
 	memory   *Memory
 	replicas []*Limiter
 	delay    time.Duration // of a call on its way to the upstream, and of its answer
-	away     atomic.Bool
+	wire     wire
 	loses    atomic.Bool // each fifth answer
-	since    time.Time
 	syncs    atomic.Int64
 	mu       sync.Mutex
 	upstream counter
 }
 
+// A wire is what connects replicas with the store, each from its number. They beat
+// four times a second, and count as absent when they have not for 0.6 s, as in
+// package redisstore.
+type wire struct {
+	mu       sync.Mutex
+	replicas int
+	cuts     map[int][]cut
+}
+
+type cut struct{ from, to time.Time } // zero: it is not mended yet
+
+func (c cut) at(t time.Time) bool { return !t.Before(c.from) && (c.to.IsZero() || t.Before(c.to)) }
+
+// cut cuts replicas off, from their first on.
+func (w *wire) cut(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cuts == nil {
+		w.cuts = make(map[int][]cut)
+	}
+	for i := range n {
+		w.cuts[i] = append(w.cuts[i], cut{from: time.Now()})
+	}
+}
+
+func (w *wire) mend() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, cuts := range w.cuts {
+		cuts[len(cuts)-1].to = time.Now()
+	}
+}
+
+// lastBeat is when a replica reached the store before the given time.
+func (w *wire) lastBeat(i int, t time.Time) time.Time {
+	const every = 250 * time.Millisecond
+	t = t.Truncate(every).Add(time.Duration(i)*every/time.Duration(w.replicas) - every)
+	for slices.ContainsFunc(w.cuts[i], func(c cut) bool { return c.at(t) }) {
+		t = t.Add(-every)
+	}
+	return t
+}
+
+// reach is the part of the limit that replicas have which reach the store, as far as
+// one of them knows, or its error.
+func (w *wire) reach(i int) (part float64, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	beat := w.lastBeat(i, now)
+	if cuts := w.cuts[i]; len(cuts) > 0 && beat.Before(cuts[len(cuts)-1].to) || len(cuts) > 0 && cuts[len(cuts)-1].to.IsZero() {
+		last := cuts[len(cuts)-1]
+		if now.Sub(last.from) >= AwayAfter {
+			return 0, &Away{Since: last.from, Replicas: w.replicas, Cause: errors.New("cut off")}
+		}
+		return 0, errors.New("no answer")
+	}
+	present := 0
+	for j := range w.replicas {
+		if beat.Sub(w.lastBeat(j, beat)) <= 600*time.Millisecond {
+			present++
+		}
+	}
+	return float64(present) / float64(w.replicas), nil
+}
+
 // newFleet makes n replicas; their upstream ticks ten times a second.
 func newFleet(t *testing.T, n int) *fleet {
 	t.Helper()
-	f := &fleet{t: t, memory: NewMemory(time.Now), delay: 20 * time.Millisecond}
+	f := &fleet{t: t, memory: NewMemory(time.Now), delay: 20 * time.Millisecond, wire: wire{replicas: n}}
 	f.upstream = counter{plan: tenfold, tick: time.Now().Add(30 * time.Millisecond), speed: 10}
 	for i := range n {
 		f.replicas = append(f.replicas, New(Config{
-			Plan: func(string) Plan { return tenfold }, Depth: 1000, Store: fleetStore{f, f.memory.Replica(fmt.Sprint(i))},
+			Plan: func(string) Plan { return tenfold }, Depth: 1000, Store: fleetStore{f, i, f.memory.Replica(fmt.Sprint(i))},
 		}))
 	}
 	return f
@@ -44,16 +110,19 @@ func newFleet(t *testing.T, n int) *fleet {
 
 // A fleetStore can be away, and counts what it is asked.
 type fleetStore struct {
-	fleet *fleet
-	store Store
+	fleet  *fleet
+	number int
+	store  Store
 }
 
 func (s fleetStore) Sync(r Report) (Reply, error) {
 	n := s.fleet.syncs.Add(1)
 	time.Sleep(time.Millisecond)
-	if s.fleet.away.Load() {
-		return Reply{}, &Away{Since: s.fleet.since, Replicas: len(s.fleet.replicas), Cause: errors.New("test")}
+	part, err := s.fleet.wire.reach(s.number)
+	if err != nil {
+		return Reply{}, err
 	}
+	r.Part = part
 	reply, err := s.store.Sync(r)
 	if s.fleet.loses.Load() && n%5 == 0 {
 		time.Sleep(SyncBound)
@@ -62,10 +131,7 @@ func (s fleetStore) Sync(r Report) (Reply, error) {
 	return reply, err
 }
 
-func (f *fleet) goAway() {
-	f.since = time.Now()
-	f.away.Store(true)
-}
+func (f *fleet) goAway() { f.wire.cut(len(f.replicas)) }
 
 func (f *fleet) arrive() (refused bool) {
 	f.mu.Lock()
@@ -224,11 +290,21 @@ func TestReplicasInTrouble(t *testing.T) {
 		trouble func(f *fleet)
 		longest time.Duration
 	}{
-		"the store goes away and stays away":    {func(f *fleet) { f.goAway() }, 15 * time.Second}, // each has half of the limit, also when the other is done
+		"the store goes away and stays away":    {func(f *fleet) { f.goAway() }, 17 * time.Second}, // each has half of the limit, also when the other is done
 		"answers of the store are lost":         {func(f *fleet) { f.loses.Store(true) }, 11 * time.Second},
 		"the store loses all that it knows":     {func(f *fleet) { f.memory.Flush() }, 11 * time.Second},
-		"the store goes away and comes back":    {func(f *fleet) { f.goAway(); time.Sleep(2 * time.Second); f.away.Store(false) }, 12 * time.Second},
-		"the store comes back without anything": {func(f *fleet) { f.goAway(); f.memory.Flush(); time.Sleep(2 * time.Second); f.away.Store(false) }, 12 * time.Second},
+		"the store goes away and comes back":    {func(f *fleet) { f.goAway(); time.Sleep(2 * time.Second); f.wire.mend() }, 12 * time.Second},
+		"the store comes back without anything": {func(f *fleet) { f.goAway(); f.memory.Flush(); time.Sleep(2 * time.Second); f.wire.mend() }, 12 * time.Second},
+		"one is cut off":                        {func(f *fleet) { f.wire.cut(1) }, 15 * time.Second},
+		"one is cut off for a while":            {func(f *fleet) { f.wire.cut(1); time.Sleep(3 * time.Second); f.wire.mend() }, 12 * time.Second},
+		"one is cut off for moments": {func(f *fleet) {
+			for range 4 {
+				f.wire.cut(1)
+				time.Sleep(1100 * time.Millisecond)
+				f.wire.mend()
+				time.Sleep(time.Second)
+			}
+		}, 15 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -23,8 +23,9 @@ type Store interface {
 // granted later than that is not used.
 const SyncBound = 50 * time.Millisecond
 
-// AwayAfter is for how long a Store fails before it is away.
-const AwayAfter = 500 * time.Millisecond
+// AwayAfter is for how long a Store fails before it is away. The other limiters have
+// noticed by then, and leave to this one its part of the limit.
+const AwayAfter = time.Second
 
 // A Report is what a limiter says to a Store of one upstream. Counts are of what
 // happened since its last report that was answered.
@@ -53,6 +54,12 @@ type Report struct {
 	Alone   float64 // what was sent meanwhile, less what has surely drained
 
 	Known Knowledge // the worst that the limiter knows of, for a store that was away or has lost writes
+
+	Elapsed time.Duration // since the last report that was answered was made; 0: there is none
+
+	// What the Store itself adds, where it knows of more than one bucket.
+	Part float64       // of the limit that is for replicas which reach the store; 0: all of it
+	Lost time.Duration // since the store lost writes; 0: it has not
 }
 
 // A BlockChange is what a limiter has seen of a block, see breaker.
@@ -84,6 +91,7 @@ type Reply struct {
 	OtherCalls   int           // that wait at the other limiters
 	OtherClients int           // whose calls these are
 	Replicas     int           // that used the bucket of late, this one too
+	Part         float64       // of the limit that the bucket has, see Report
 	Blocked      bool          // the upstream is blocked as a whole, and grants probes alone
 	ProbeIn      time.Duration // until the next one
 	Held         bool          // the calls in flight keep the level from draining
@@ -104,8 +112,8 @@ func (a *Away) Unwrap() error { return a.Cause }
 
 // Terms are the numbers by which every Store keeps a bucket; times are in seconds.
 type Terms struct {
-	Rate, Burst, Span, Margin, WorstMargin             float64 // of the plan
-	Lease, Grace, Seen, Kept, Longest, Rounding, Probe float64 // the same for all plans
+	Rate, Burst, Span, Margin, WorstMargin                     float64 // of the plan
+	Lease, Usable, Grace, Seen, Kept, Longest, Rounding, Probe float64 // the same for all plans
 }
 
 // TermsOf returns the terms for buckets of a plan.
@@ -114,7 +122,7 @@ func TermsOf(p Plan) Terms {
 	return Terms{
 		Rate: p.Rate, Burst: float64(p.Burst), Span: newAdaptiveRate(p).span.Seconds(),
 		Margin: float64(p.margin()), WorstMargin: float64(p.worstMargin()),
-		Lease: lease.Seconds(), Grace: grace.Seconds(), Seen: seen.Seconds(),
+		Lease: lease.Seconds(), Usable: usable.Seconds(), Grace: grace.Seconds(), Seen: seen.Seconds(),
 		Kept: 2 * kept.Seconds(), Longest: maxSleep.Seconds(), Rounding: rounding, Probe: probeInterval.Seconds(),
 	}
 }

@@ -7,15 +7,39 @@
 // wait. It expires when nobody has used it for a while. The braces put the keys of
 // one portal on one node of a cluster.
 //
-// The replicas themselves are in a sorted set, b24:{EGRESS}:replicas. Each says
-// twice a second that it lives. So it knows how many there are when the store goes
-// away, and notices when the store is back. What one of them learns it publishes to
-// the others, on the channel b24:{EGRESS}:news. They have one key in common, which the
-// first of them chose: b24:{EGRESS}:key.
+// The replicas themselves are in a hash, b24:{EGRESS}:replicas. Each beats: it says four
+// times a second that it lives. So it knows how many there are when the store goes away,
+// and notices when the store is back. They have one key in common, which the first of
+// them chose: b24:{EGRESS}:key. What one of them learns it publishes to the others, on
+// the channel b24:{EGRESS}:news.
+//
+// Replicas of a portal whose plan is unlimited, and those that only observe, have no
+// bucket to share. They do not ask the store, though they count as replicas.
+//
+// # When a replica does not reach the store
+//
+// After a second without an answer a replica goes on alone, with its part of the limit:
+// the limit divided by the number of replicas. By then the others know that it does not
+// beat any more, and leave that part to it for 15 seconds. One that was killed cannot be
+// told from one that was cut off, so a kill costs the others as much for as long; one
+// that is stopped says goodbye. After that the others use the whole limit. One that is
+// still cut off is then like another program behind the same address: refusals teach
+// all of them to share.
+//
+// When the store is back, who comes first leaves to the others their parts, until they
+// have come too or a second has passed.
+//
+// # When the store has lost writes
+//
+// The store remembers the last beat of each replica. If a replica remembers a later one,
+// the store has lost writes: it was emptied, or another server took over that did not
+// have them yet. Then each bucket counts as full as of that moment, whoever asks first.
+// Such a loss cannot go unnoticed: after a request that failed a replica beats before it
+// asks for anything, and before it takes a bucket for new.
 package redisstore
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -35,18 +59,7 @@ import (
 //go:embed sync.lua
 var syncSource string
 
-//go:embed beat.lua
-var beatSource string
-
-var (
-	syncScript = redis.NewScript(syncSource)
-	beatScript = redis.NewScript(beatSource)
-)
-
-const (
-	beatInterval = 500 * time.Millisecond
-	seen         = time.Minute // how long a replica counts that is not seen any more
-)
+var syncScript = redis.NewScript(syncSource)
 
 // Config is what a Store is made with.
 type Config struct {
@@ -82,10 +95,8 @@ type Store struct {
 	silence []context.CancelFunc // end what Hear has begun
 	secrets *strings.Replacer    // hides those of the address: a server's error may repeat them
 
-	mu       sync.Mutex
-	away     *limiter.Away // nil: it is there
-	failing  time.Time     // since when each request fails; zero: the last one did not
-	replicas int
+	mu sync.Mutex
+	presence
 
 	requested atomic.Pointer[func(took time.Duration, failed bool)]
 }
@@ -95,19 +106,28 @@ type Store struct {
 func Open(c Config) (*Store, error) { return open(c, limiter.SyncBound) }
 
 func open(c Config, bound time.Duration) (*Store, error) {
-	client, err := newClient(c.URL, bound)
+	s, err := newStore(c, bound)
 	if err != nil {
 		return nil, err
 	}
 	ctx, end := context.WithCancel(context.Background())
-	s := &Store{
-		config: c, bound: bound, client: client, name: rand.Text()[:12],
-		end: end, ended: make(chan struct{}), hurry: make(chan struct{}, 1),
-		key: []byte(rand.Text()), outbox: make(chan []byte, maxOutbox), secrets: secretsIn(c.URL),
-	}
+	s.end = end
 	s.beat(ctx)
 	go s.live(ctx)
 	return s, nil
+}
+
+func newStore(c Config, bound time.Duration) (*Store, error) {
+	client, err := newClient(c.URL, bound)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{
+		config: c, bound: bound, client: client, name: rand.Text()[:12],
+		ended: make(chan struct{}), hurry: make(chan struct{}, 1),
+		key: []byte(rand.Text()), outbox: make(chan []byte, maxOutbox), secrets: secretsIn(c.URL),
+		presence: presence{next: make(chan struct{})},
+	}, nil
 }
 
 // Close stops using the store. This replica does not count any more.
@@ -119,112 +139,8 @@ func (s *Store) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.bound)
 	defer cancel()
-	s.client.ZRem(ctx, s.replicasKey(), s.name)
+	s.client.HDel(ctx, s.replicasKey(), s.name)
 	return s.client.Close()
-}
-
-// State is whether the store is there.
-func (s *Store) State() limiter.StoreState {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	state := limiter.StoreState{Up: s.away == nil, Replicas: s.replicas}
-	if s.away != nil {
-		state.Since = s.away.Since
-	}
-	return state
-}
-
-// live beats until ctx ends.
-func (s *Store) live(ctx context.Context) {
-	defer close(s.ended)
-	ticker := time.NewTicker(beatInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		case <-s.hurry:
-		}
-		s.beat(ctx)
-	}
-}
-
-// beat says that this replica lives, and finds out whether the store does.
-func (s *Store) beat(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, s.bound)
-	defer cancel()
-	began := time.Now()
-	values, err := beatScript.Run(ctx, s.client, []string{s.replicasKey(), s.keyKey()}, s.name, seen.Seconds(), s.key).Slice()
-	s.took(began, err)
-	if err != nil {
-		if ctx.Err() != context.Canceled {
-			s.failed(err)
-		}
-		return
-	}
-	replicas, _ := values[0].(int64)
-	key, _ := values[1].(string)
-	s.setKey([]byte(key))
-	s.back(int(replicas))
-}
-
-// setKey takes over the key that the replicas have.
-func (s *Store) setKey(key []byte) {
-	if s.config.Key != nil && (!s.hasKey || !bytes.Equal(key, s.key)) {
-		s.config.Key(key)
-	}
-	s.key, s.hasKey = key, true
-}
-
-func (s *Store) keyKey() string { return "b24:{" + s.config.Egress + "}:key" }
-
-func (s *Store) replicasKey() string { return "b24:{" + s.config.Egress + "}:replicas" }
-
-// failed notes that a request failed, and returns its error. It is an *Away if the
-// store has not answered for long, or never has.
-func (s *Store) failed(err error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	if s.failing.IsZero() {
-		s.failing = now
-	}
-	if s.away == nil && s.replicas > 0 && now.Sub(s.failing) < limiter.AwayAfter {
-		return err
-	}
-	if s.away == nil {
-		err = errors.New(s.secrets.Replace(err.Error()))
-		s.away = &limiter.Away{Since: s.failing, Replicas: s.replicas, Cause: err}
-		s.config.Log.Warn("the shared store is away; this replica goes on alone with its share of the limit",
-			"error", err, "replicas", s.replicas)
-	}
-	return s.away
-}
-
-// answered notes that a request was answered.
-func (s *Store) answered() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.failing = time.Time{}
-}
-
-// back notes that the store is there.
-func (s *Store) back(replicas int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.replicas, s.failing = replicas, time.Time{}
-	if s.away != nil {
-		s.config.Log.Info("the shared store is back", "away", time.Since(s.away.Since).Round(time.Millisecond).String(), "replicas", replicas)
-		s.away = nil
-	}
-}
-
-// isAway is since when the store has been away; nil: it is there.
-func (s *Store) isAway() *limiter.Away {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.away
 }
 
 // Watch has a function called for each request from now on.
@@ -238,35 +154,53 @@ func (s *Store) took(began time.Time, err error) {
 
 // Sync is limiter.Store's. While the store is away it fails without asking.
 func (s *Store) Sync(r limiter.Report) (limiter.Reply, error) {
-	if away := s.isAway(); away != nil {
-		return limiter.Reply{}, away
+	if err := s.reachable(); err != nil {
+		return limiter.Reply{}, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.bound)
 	defer cancel()
-	began := time.Now()
-	key := "b24:{" + s.config.Egress + "|" + r.Upstream + "}:bucket"
-	values, err := syncScript.Run(ctx, s.client, []string{key}, s.arguments(r)...).Slice()
-	var reply limiter.Reply
-	if err == nil {
-		reply, err = decode(values)
+	s.amend(&r)
+	reply, err := s.ask(ctx, r, false)
+	if errors.Is(err, errNewBucket) && s.confirm(ctx) {
+		s.amend(&r)
+		reply, err = s.ask(ctx, r, true)
 	}
-	s.took(began, err)
-	if err != nil {
-		select {
-		case s.hurry <- struct{}{}: // it may answer again at once
-		default:
-		}
+	switch {
+	case errors.Is(err, errNewBucket):
+		return limiter.Reply{}, err
+	case err != nil:
+		s.beatSoon() // it may answer again at once
 		return limiter.Reply{}, s.failed(err)
 	}
-	s.answered()
 	return reply, nil
 }
 
+var errNewBucket = errors.New("the store does not have the bucket, and is not known to have kept all that it had")
+
+// ask runs the script. It fails with errNewBucket where the store does not have the
+// bucket, unless it is confirmed that this is so.
+func (s *Store) ask(ctx context.Context, r limiter.Report, confirmed bool) (reply limiter.Reply, err error) {
+	began := time.Now()
+	key := "b24:{" + s.config.Egress + "|" + r.Upstream + "}:bucket"
+	values, err := syncScript.Run(ctx, s.client, []string{key}, s.arguments(r, confirmed)...).Slice()
+	s.took(began, err)
+	switch {
+	case err != nil:
+		return reply, err
+	case len(values) == 0:
+		return reply, errNewBucket
+	}
+	return decode(values)
+}
+
 // arguments are those of the script, in its order.
-func (s *Store) arguments(r limiter.Report) []any {
-	rejoins, now := 0, ""
-	if r.Rejoins {
-		rejoins = 1
+func (s *Store) arguments(r limiter.Report, confirmed bool) []any {
+	now := ""
+	number := func(b bool) int {
+		if b {
+			return 1
+		}
+		return 0
 	}
 	if s.now != nil {
 		now = strconv.FormatFloat(float64(s.now().UnixMicro())/1e6, 'f', 6, 64)
@@ -276,14 +210,15 @@ func (s *Store) arguments(r limiter.Report) []any {
 		s.name,
 		t.Rate, t.Burst, t.Span, max(t.Margin, float64(r.Known.Margin)), t.WorstMargin,
 		r.Want, r.Clients, r.InFlight, r.Unsent, r.Accepted, r.Refused, r.Since.Seconds(),
-		rejoins, r.Alone, r.Known.Version, r.Known.Level, r.Known.Share, r.Known.Refusal.Seconds(),
-		int(r.Block), r.Number, r.Answered, t.Lease, t.Grace, t.Seen, t.Rounding, t.Longest, t.Kept, t.Probe, now,
+		number(r.Rejoins), r.Alone, r.Known.Version, r.Known.Level, r.Known.Share, r.Known.Refusal.Seconds(),
+		int(r.Block), r.Number, r.Answered, r.Elapsed.Seconds(), cmp.Or(r.Part, 1), r.Lost.Seconds(), number(confirmed),
+		t.Lease, t.Usable, t.Grace, t.Seen, t.Rounding, t.Longest, t.Kept, t.Probe, now,
 	}
 }
 
 // decode reads what the script returns.
 func decode(values []any) (r limiter.Reply, err error) {
-	const fields = 13
+	const fields = 14
 	if len(values) != fields {
 		return r, fmt.Errorf("got %d values of the script, want %d", len(values), fields)
 	}
@@ -297,7 +232,6 @@ func decode(values []any) (r limiter.Reply, err error) {
 			numbers[i], err = number, errors.Join(err, wrong)
 		}
 	}
-	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	return limiter.Reply{
 		Granted: int(numbers[0]), Next: seconds(numbers[1]),
 		Known: limiter.Knowledge{
@@ -305,6 +239,6 @@ func decode(values []any) (r limiter.Reply, err error) {
 			Share: numbers[5], Refusal: seconds(numbers[6]),
 		},
 		OtherCalls: int(numbers[7]), OtherClients: int(numbers[8]), Replicas: int(numbers[9]), Held: numbers[10] == 1,
-		Blocked: numbers[11] == 1, ProbeIn: seconds(numbers[12]),
+		Blocked: numbers[11] == 1, ProbeIn: seconds(numbers[12]), Part: numbers[13],
 	}, err
 }

@@ -11,7 +11,8 @@ for i, field in ipairs({
   'rate', 'burst', 'span', 'margin', 'worst_margin',
   'want', 'clients', 'in_flight', 'unsent', 'accepted', 'refused', 'since',
   'rejoins', 'alone', 'version', 'level', 'share', 'refusal',
-  'block', 'number', 'answered', 'lease', 'grace', 'seen', 'rounding', 'max_sleep', 'kept', 'probe', 'now',
+  'block', 'number', 'answered', 'elapsed', 'part', 'lost', 'confirmed',
+  'lease', 'usable', 'grace', 'seen', 'rounding', 'max_sleep', 'kept', 'probe', 'now',
 }) do
   arg[field] = tonumber(ARGV[i + 1])
 end
@@ -22,8 +23,7 @@ if not now then
   now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 end
 
--- What is kept. The clock of a server may be set back: then no time has passed,
--- and nothing lasts longer than if it began now.
+-- What is kept.
 local state, replicas = {}, {}
 local flat = redis.call('HGETALL', key)
 for i = 1, #flat, 2 do
@@ -34,15 +34,39 @@ for i = 1, #flat, 2 do
       v[#v + 1] = tonumber(word)
     end
     replicas[replica] = {
-      name = replica, in_flight = v[1], arrived_by = math.min(v[2], now + arg.lease), seen = math.min(v[3], now),
-      calls = v[4], clients = v[5], tag = v[6], waits = math.min(v[7], now + arg.max_sleep + arg.grace),
-      number = v[8], granted = v[9],
+      name = replica, in_flight = v[1], arrived_by = v[2], seen = v[3],
+      calls = v[4], clients = v[5], tag = v[6], waits = v[7], number = v[8], granted = v[9],
     }
   else
     state[flat[i]] = tonumber(flat[i + 1])
   end
 end
-local at = math.min(state.at or now, now)
+local last = state.at or 0
+if last == 0 and arg.confirmed == 0 then
+  return {} -- the store may just have lost the bucket
+end
+
+-- The bucket has a clock of its own: the server's, less what that has jumped ahead.
+local ahead, me = state.ahead or 0, replicas[name]
+now = now - ahead
+if me and arg.elapsed > 0 then
+  local jump = math.min(now - me.seen - arg.elapsed, now - last)
+  if jump > arg.usable then
+    ahead, now = ahead + jump, now - jump
+  end
+end
+
+-- It may also be set back: then no time has passed, and nothing lasts longer than if
+-- it began now.
+for _, r in pairs(replicas) do
+  r.arrived_by, r.seen = math.min(r.arrived_by, now + arg.lease), math.min(r.seen, now)
+  r.waits = math.min(r.waits, now + arg.max_sleep + arg.grace)
+end
+local at = now
+if last > 0 then
+  at = math.min(last, now)
+end
+local part = state.part or 1
 local level, limit = state.level or 0, math.min(state.limit or arg.rate, arg.rate)
 local margin = math.max(state.margin or 0, arg.margin)
 local share, refusal = math.min(state.share or arg.rate, arg.rate), math.min(state.refusal or 0, now)
@@ -50,7 +74,7 @@ local accepts, version, clock = state.accepts or 0, state.version or 0, state.cl
 local probe_at = math.min(state.probe_at or 0, now + arg.probe) -- 0: the upstream is not blocked
 
 local function size()
-  return math.max(1, arg.burst - margin)
+  return math.max(1, math.floor((arg.burst - margin) * part + arg.rounding))
 end
 
 local function in_flight()
@@ -73,8 +97,20 @@ end
 
 -- The level drains, but not below the calls in flight.
 local function drain(to)
-  level = math.max(level - limit * (to - at), in_flight())
+  level = math.max(level - limit * part * (to - at), in_flight())
   at = to
+end
+
+-- Who leaves takes its part of the level along, and brings as much back.
+local function set_part(new)
+  local before = size()
+  part = new
+  level = math.max(level + size() - before, in_flight())
+end
+
+-- The time since the last report counts by the smaller part.
+if arg.part < part then
+  set_part(arg.part)
 end
 
 -- Calls whose leases are over have arrived, the oldest first.
@@ -92,7 +128,13 @@ while true do
   first.in_flight = 0
 end
 drain(now)
+if arg.part > part then
+  set_part(arg.part)
+end
 limit = rate()
+if arg.lost > 0 and last < now - arg.lost then
+  level = math.max(level, size() - limit * part * arg.lost)
+end
 
 -- A store that has lost writes, or was away, believes the replica.
 local lost = arg.version > version
@@ -102,12 +144,11 @@ if lost then
   limit = rate()
 end
 if lost or arg.rejoins == 1 then
-  level = math.max(level, math.min(math.max(level + arg.alone, arg.level), arg.burst))
+  level = math.max(level, math.min(math.max(level + arg.alone, arg.level), size() + margin))
 end
 version = version + 1
 
 -- What the replica says of itself.
-local me = replicas[name]
 if not me then
   me = { name = name, in_flight = 0, arrived_by = 0, seen = 0, calls = 0, clients = 1, tag = 0, waits = 0, number = 0, granted = 0 }
   replicas[name] = me
@@ -125,7 +166,7 @@ end
 level = math.max(level - unsent, in_flight())
 
 -- What the upstream's answers show.
-accepts = accepts + arg.accepted
+accepts = accepts + arg.accepted / part
 if arg.refused > 0 then
   local lowered = limit < arg.rate
   if now - arg.since >= refusal then
@@ -143,7 +184,7 @@ if arg.refused > 0 then
     end
   end
   limit = rate()
-  level = math.max(level, size() + margin * limit / arg.rate) + arg.refused
+  level = math.max(level, size() + margin * limit * part / arg.rate) + arg.refused
 end
 
 -- An upstream that is blocked as a whole gets one call a minute, of all replicas.
@@ -194,7 +235,7 @@ while granted < wanted do
   if r == me then
     local missing = slot - free
     if missing > arg.rounding then
-      wait = math.min(missing / limit + 1e-6, arg.max_sleep)
+      wait = math.min(missing / (limit * part) + 1e-6, arg.max_sleep)
       break
     end
     granted = granted + 1
@@ -222,8 +263,8 @@ local function exact(number)
   return string.format('%.17g', number)
 end
 local fields = {
-  'at', exact(at), 'level', exact(level), 'limit', exact(limit), 'margin', margin,
-  'share', exact(share), 'refusal', exact(refusal), 'accepts', accepts,
+  'at', exact(at), 'ahead', exact(ahead), 'part', exact(part), 'level', exact(level), 'limit', exact(limit), 'margin', margin,
+  'share', exact(share), 'refusal', exact(refusal), 'accepts', exact(accepts),
   'version', string.format('%.0f', version), 'clock', exact(clock), 'probe_at', exact(probe_at),
 }
 for _, r in pairs(replicas) do
@@ -242,5 +283,5 @@ redis.call('EXPIRE', key, arg.kept)
 return {
   granted, exact(wait), string.format('%.0f', version), exact(level), margin, exact(share), exact(now - refusal),
   other_calls, other_clients, seen, level <= in_flight() + arg.rounding and 1 or 0,
-  probe_at > 0 and 1 or 0, exact(math.max(0, probe_at - now)),
+  probe_at > 0 and 1 or 0, exact(math.max(0, probe_at - now)), exact(part),
 }

@@ -297,6 +297,57 @@ var contract = map[string]func(t *testing.T, h Harness){
 		h.pass(100 * time.Second) // from 246 down by 2 a second
 		level(t, h.sync(t, "a", limiter.Report{Plan: limiter.Standard}), 46)
 	},
+	"replicas that may be alone are left their part of the limit": func(t *testing.T, h Harness) {
+		granted(t, h.sync(t, "a", wants(45, 1)), 45)
+		h.sync(t, "a", limiter.Report{})
+		half := limiter.Report{Part: 0.5}
+		level(t, h.sync(t, "a", half), 20) // of 45, less the half of 49 slots that is another's
+		h.pass(5 * time.Second)
+		half.Want = 100
+		reply := h.sync(t, "a", half)
+		granted(t, reply, 9) // one a second, and 4 of the 24 were left
+		next(t, reply, time.Second)
+		if reply.Part != 0.5 {
+			t.Errorf("got %v of the limit, want a half", reply.Part)
+		}
+		h.sync(t, "a", limiter.Report{Part: 0.5})
+		h.pass(4 * time.Second)
+		level(t, h.sync(t, "b", limiter.Report{}), 45) // since then one a second; the other is back, with 25 at most
+	},
+	"the time in which replicas may have gone alone counts by their part": func(t *testing.T, h Harness) {
+		h.sync(t, "a", wants(49, 1))
+		h.sync(t, "a", limiter.Report{})
+		h.pass(10 * time.Second)
+		level(t, h.sync(t, "a", limiter.Report{Part: 0.5}), 14) // 49 less 25 and 10
+	},
+	"a store that has lost writes takes a bucket for full as of then": func(t *testing.T, h Harness) {
+		level(t, h.sync(t, "a", limiter.Report{Lost: 10 * time.Second}), 29)
+		h.pass(4 * time.Second)
+		level(t, h.sync(t, "b", limiter.Report{Lost: 14 * time.Second}), 21)
+		h.pass(2 * time.Second)
+		level(t, h.sync(t, "b", limiter.Report{Lost: time.Second}), 47)
+	},
+	"a clock that jumps ahead drains nothing": func(t *testing.T, h Harness) {
+		h.sync(t, "a", wants(49, 1))
+		h.sync(t, "a", limiter.Report{})
+		h.sync(t, "b", limiter.Report{})
+		h.pass(time.Hour)
+		level(t, h.sync(t, "a", limiter.Report{Elapsed: 2 * time.Second}), 45)
+		h.pass(time.Second)
+		level(t, h.sync(t, "b", limiter.Report{Elapsed: 3 * time.Second}), 43)
+		h.pass(time.Second)
+		level(t, h.sync(t, "c", limiter.Report{}), 41)
+	},
+	"a replica that stood still takes no time from the others": func(t *testing.T, h Harness) {
+		h.sync(t, "a", wants(49, 1))
+		h.sync(t, "a", limiter.Report{})
+		h.pass(10 * time.Second)
+		level(t, h.sync(t, "b", limiter.Report{}), 29)
+		h.pass(time.Second)
+		level(t, h.sync(t, "a", limiter.Report{Elapsed: time.Second}), 29) // it did not feel ten of the seconds
+		h.pass(time.Second)
+		level(t, h.sync(t, "b", limiter.Report{}), 27)
+	},
 	"what other replicas wait for is reported": func(t *testing.T, h Harness) {
 		h.sync(t, "a", wants(60, 4))
 		h.sync(t, "b", wants(7, 2))
@@ -316,7 +367,7 @@ func RunAlike(t *testing.T, open func(t *testing.T, now func() time.Time) Harnes
 		memory := limiter.NewMemory(h.clock.Now)
 		plan := rapid.SampledFrom([]limiter.Plan{limiter.Standard, limiter.Enterprise, {Rate: 20, Burst: 50}, {Rate: 0.5, Burst: 3}}).Draw(rt, "plan")
 		opened++
-		inFlight, number := map[string]int{}, map[string]int64{}
+		inFlight, number, reported := map[string]int{}, map[string]int64{}, map[string]time.Time{}
 		for range rapid.IntRange(1, 40).Draw(rt, "reports") {
 			h.pass(time.Duration(rapid.IntRange(1, 2_000_000).Draw(rt, "µs")) * time.Microsecond)
 			name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "replica")
@@ -333,6 +384,12 @@ func RunAlike(t *testing.T, open func(t *testing.T, now func() time.Time) Harnes
 			if r.Rejoins = rapid.IntRange(0, 9).Draw(rt, "rejoins") == 0; r.Rejoins {
 				r.Alone, r.Known.Level = float64(rapid.IntRange(0, 30).Draw(rt, "alone")), float64(rapid.IntRange(0, 30).Draw(rt, "level"))
 			}
+			if at, known := reported[name]; known && rapid.Bool().Draw(rt, "knows the time") {
+				r.Elapsed = h.clock.now.Sub(at) + time.Duration(rapid.IntRange(-500, 100).Draw(rt, "elapsed"))*time.Millisecond
+			}
+			r.Part = rapid.SampledFrom([]float64{0, 1, 0.5, 1. / 3, 2. / 3}).Draw(rt, "part")
+			r.Lost = time.Duration(max(0, rapid.IntRange(-3000, 1000).Draw(rt, "lost"))) * time.Millisecond
+			reported[name] = h.clock.now
 			number[name]++
 			r.Number, r.Answered = number[name], number[name]-1-int64(rapid.IntRange(0, 5).Draw(rt, "lost")/5)
 			got := h.sync(t, name, r)
@@ -348,8 +405,8 @@ func RunAlike(t *testing.T, open func(t *testing.T, now func() time.Time) Harnes
 // alike compares what rounding leaves alike.
 func alike(a, b limiter.Reply) bool {
 	near := func(x, y float64) bool { return math.Abs(x-y) < 1e-4 }
-	same := near(a.Known.Level, b.Known.Level) && near(a.Known.Share, b.Known.Share) && near(a.Next.Seconds(), b.Next.Seconds()) &&
+	same := near(a.Known.Level, b.Known.Level) && near(a.Known.Share, b.Known.Share) && near(a.Next.Seconds(), b.Next.Seconds()) && near(a.Part, b.Part) &&
 		near(a.ProbeIn.Seconds(), b.ProbeIn.Seconds()) && near(min(a.Known.Refusal.Seconds(), 1e6), min(b.Known.Refusal.Seconds(), 1e6))
-	a.Known.Level, a.Known.Share, a.Known.Refusal, a.Next, a.ProbeIn = b.Known.Level, b.Known.Share, b.Known.Refusal, b.Next, b.ProbeIn
+	a.Known.Level, a.Known.Share, a.Known.Refusal, a.Next, a.ProbeIn, a.Part = b.Known.Level, b.Known.Share, b.Known.Refusal, b.Next, b.ProbeIn, b.Part
 	return same && a == b
 }

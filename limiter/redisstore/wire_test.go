@@ -1,0 +1,79 @@
+package redisstore
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// A wire passes connections on to a server, unless it is cut.
+type wire struct {
+	url    string
+	server string
+
+	mu    sync.Mutex
+	isCut bool
+	ends  map[net.Conn]bool
+}
+
+func newWire(t *testing.T, server string) *wire {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	w := &wire{url: "redis://" + listener.Addr().String(), server: server, ends: make(map[net.Conn]bool)}
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go w.pass(c)
+		}
+	}()
+	t.Cleanup(w.cut)
+	return w
+}
+
+func (w *wire) pass(c net.Conn) {
+	defer c.Close()
+	server, err := net.Dial("tcp", w.server)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	if !w.hold(c) {
+		return
+	}
+	go func() {
+		defer c.Close()
+		io.Copy(c, server)
+	}()
+	io.Copy(server, c)
+}
+
+func (w *wire) hold(c net.Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ends[c] = true
+	return !w.isCut
+}
+
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.isCut = true
+	for c := range w.ends {
+		c.Close()
+	}
+	clear(w.ends)
+}
+
+func (w *wire) mend() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.isCut = false
+}
