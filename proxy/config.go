@@ -52,8 +52,8 @@ type SharedStore interface {
 	limiter.Store
 	State() limiter.StoreState
 	Watch(requested func(took time.Duration, failed bool))
-	Publish(text []byte)          // to the other replicas
-	Hear(heard func(text []byte)) // what they publish
+	Publish(subject string, text []byte, holds time.Duration) // to the other replicas, also to those that come while it holds
+	Hear(heard func(text []byte, age time.Duration))          // what they publish
 }
 
 // PlanOf is the limit of a portal.

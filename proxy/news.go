@@ -23,6 +23,13 @@ type news struct {
 	Application string `json:"application,omitempty"`
 }
 
+const (
+	// tokenHolds is how long a token is good for.
+	tokenHolds = time.Hour
+	// blockHolds is for how long a method is held whose reset is not known.
+	blockHolds = time.Minute
+)
+
 // worthTelling is the part of the operating limit from which the others should know
 // what a method has used. Below it a method is far from being held.
 const worthTelling = 0.1
@@ -57,24 +64,28 @@ func (g *gazette) usage(now time.Time, k operating.Key, blocked bool, u operatin
 			n.UntilReset = u.ResetAt.Sub(now)
 		}
 	}
-	g.publish(n)
+	holds := n.UntilReset
+	if holds <= 0 {
+		holds = blockHolds
+	}
+	g.publish(k.Upstream+" "+k.Credential+" "+k.Method, n, holds)
 }
 
 // application publishes which application a token is of.
 func (g *gazette) application(token, application string) {
 	if g != nil {
-		g.publish(news{Token: token, Application: application})
+		g.publish(token, news{Token: token, Application: application}, tokenHolds)
 	}
 }
 
-func (g *gazette) publish(n news) {
+func (g *gazette) publish(subject string, n news, holds time.Duration) {
 	if text, err := json.Marshal(n); err == nil {
-		g.store.Publish(text)
+		g.store.Publish(subject, text, holds)
 	}
 }
 
-// hear takes over what another replica has learned.
-func (g *gazette) hear(text []byte) {
+// hear takes over what another replica has learned, some time ago.
+func (g *gazette) hear(text []byte, age time.Duration) {
 	var n news
 	if json.Unmarshal(text, &n) != nil {
 		return
@@ -87,7 +98,7 @@ func (g *gazette) hear(text []byte) {
 	case n.Used > 0:
 		u := operating.Usage{Known: true, Used: n.Used}
 		if n.UntilReset > 0 {
-			u.ResetAt = now.Add(n.UntilReset)
+			u.ResetAt = now.Add(n.UntilReset - age)
 		}
 		g.budgets.Learn(now, k, u)
 	}

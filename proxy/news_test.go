@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,13 +66,44 @@ func TestReplicasShareOperatingTime(t *testing.T) {
 	}
 }
 
+// A proxy that starts later holds a method for what is left until its reset, and no
+// longer.
+func TestReplicaThatStartsLaterKnowsOperatingTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		portal := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			used, now := 1, time.Now().Unix()
+			if calls.Add(1) == 1 {
+				used = 479
+			}
+			fmt.Fprintf(w, `{"result":1,"time":{"finish":%d,"operating":%d,"operating_reset_at":%d}}`, now, used, now+300)
+		})
+		shared := newSharedMemory()
+		const target = "/rest/1/PLACEHOLDER/crm.deal.list"
+		shared.newProxy(t, portal).call("POST", target, "")
+		time.Sleep(100 * time.Second)
+		later := shared.newProxy(t, portal)
+		if w := later.call("POST", target, "", "Prefer", "wait=1"); w.Code != 429 || w.Header().Get("Retry-After") != "200" {
+			t.Errorf("got %d %s after %s, want it held for the 200 s that are left", w.Code, w.Body, w.Header().Get("Retry-After"))
+		}
+		time.Sleep(201 * time.Second)
+		if w := later.call("POST", target, "", "Prefer", "wait=1"); w.Code != 200 {
+			t.Errorf("after the reset: got %d %s, want 200", w.Code, w.Body)
+		}
+		if w := shared.newProxy(t, portal).call("POST", target, "", "Prefer", "wait=1"); w.Code != 200 {
+			t.Errorf("at a third that starts then: got %d %s, want 200", w.Code, w.Body)
+		}
+		time.Sleep(2 * time.Minute)
+	})
+}
+
 // News that cannot be read change nothing.
 func TestOddNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		shared := &sharedMemory{}
-		p := newProxy(t, func(c *Config) { c.Shared = &memoryReplica{shared: shared}; shared.heard = make([]func([]byte), 1) })
+		shared := newSharedMemory()
+		p := newProxy(t, func(c *Config) { c.Shared = shared.replica("0") })
 		for _, text := range []string{"", "null", "{", "[]", `{"used":-5}`, `{"used":"x"}`, `{"token":"t"}`, `{"portal":"acme.bitrix24.com"}`} {
-			shared.heard[0]([]byte(text))
+			shared.heard[0]([]byte(text), 0)
 		}
 		if n := p.budgets.List(time.Now(), "acme.bitrix24.com", 9); len(n) > 0 {
 			t.Errorf("got %v, want nothing learned", n)

@@ -14,7 +14,13 @@ import (
 // A sharedMemory is the store of proxies in this process.
 type sharedMemory struct {
 	memory *limiter.Memory
-	heard  []func(text []byte) // by replica
+	heard  []func(text []byte, age time.Duration) // by replica
+	kept   map[string]keptNews                    // by subject
+}
+
+type keptNews struct {
+	text      []byte
+	at, until time.Time
 }
 
 func (m *sharedMemory) replica(name string) SharedStore {
@@ -30,12 +36,21 @@ type memoryReplica struct {
 
 func (*memoryReplica) State() limiter.StoreState       { return limiter.StoreState{Up: true, Replicas: 2} }
 func (*memoryReplica) Watch(func(time.Duration, bool)) {}
-func (r *memoryReplica) Hear(heard func([]byte))       { r.shared.heard[r.number] = heard }
 
-func (r *memoryReplica) Publish(text []byte) {
+func (r *memoryReplica) Hear(heard func([]byte, time.Duration)) {
+	r.shared.heard[r.number] = heard
+	for _, n := range r.shared.kept {
+		if time.Now().Before(n.until) {
+			heard(n.text, time.Since(n.at))
+		}
+	}
+}
+
+func (r *memoryReplica) Publish(subject string, text []byte, holds time.Duration) {
+	r.shared.kept[subject] = keptNews{text, time.Now(), time.Now().Add(holds)}
 	for number, heard := range r.shared.heard {
 		if number != r.number {
-			heard(text)
+			heard(text, 0)
 		}
 	}
 }
@@ -43,14 +58,23 @@ func (r *memoryReplica) Publish(text []byte) {
 // newReplicas makes two proxies with one store.
 func newReplicas(t *testing.T, portal http.Handler) (proxies []*Proxy) {
 	t.Helper()
-	shared := &sharedMemory{memory: limiter.NewMemory(time.Now)}
-	for i := range 2 {
-		proxies = append(proxies, newProxy(t, func(c *Config) {
-			c.QueueWait, c.Shared = time.Hour, shared.replica(fmt.Sprint(i))
-			c.OperatingLimit = 480 * time.Second
-		}).behind(portal))
+	shared := newSharedMemory()
+	for range 2 {
+		proxies = append(proxies, shared.newProxy(t, portal))
 	}
 	return proxies
+}
+
+func newSharedMemory() *sharedMemory {
+	return &sharedMemory{memory: limiter.NewMemory(time.Now), kept: make(map[string]keptNews)}
+}
+
+func (m *sharedMemory) newProxy(t *testing.T, portal http.Handler) *Proxy {
+	t.Helper()
+	return newProxy(t, func(c *Config) {
+		c.QueueWait, c.Shared = time.Hour, m.replica(fmt.Sprint(len(m.heard)))
+		c.OperatingLimit = 480 * time.Second
+	}).behind(portal)
 }
 
 // Two proxies with one store keep the limit of a portal together: no call is refused,

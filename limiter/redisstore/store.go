@@ -11,7 +11,8 @@
 // times a second that it lives. So it knows how many there are when the store goes away,
 // and notices when the store is back. They have one key in common, which the first of
 // them chose: b24:{EGRESS}:key. What one of them learns it publishes to the others, on
-// the channel b24:{EGRESS}:news.
+// the channel b24:{EGRESS}:news. It is kept for those that come later while it holds, in
+// the hash b24:{EGRESS}:kept and the sorted set b24:{EGRESS}:kept-until.
 //
 // Replicas of a portal whose plan is unlimited, and those that only observe, have no
 // bucket to share. They do not ask the store, though they count as replicas.
@@ -91,7 +92,7 @@ type Store struct {
 	hurry   chan struct{} // makes it beat now
 	key     []byte        // that all replicas have; of its own choice before the store is reached
 	hasKey  bool          // the store has shown it
-	outbox  chan []byte
+	outbox  chan news
 	silence []context.CancelFunc // end what Hear has begun
 	secrets *strings.Replacer    // hides those of the address: a server's error may repeat them
 
@@ -125,7 +126,7 @@ func newStore(c Config, bound time.Duration) (*Store, error) {
 	return &Store{
 		config: c, bound: bound, client: client, name: rand.Text()[:12],
 		ended: make(chan struct{}), hurry: make(chan struct{}, 1),
-		key: []byte(rand.Text()), outbox: make(chan []byte, maxOutbox), secrets: secretsIn(c.URL),
+		key: []byte(rand.Text()), outbox: make(chan news, maxOutbox), secrets: secretsIn(c.URL),
 		presence: presence{next: make(chan struct{})},
 	}, nil
 }

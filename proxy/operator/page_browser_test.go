@@ -102,9 +102,9 @@ func (s absentStore) Sync(limiter.Report) (limiter.Reply, error) {
 	return limiter.Reply{}, &limiter.Away{Since: s.since, Replicas: 2}
 }
 
-func (absentStore) Watch(func(time.Duration, bool)) {}
-func (absentStore) Publish([]byte)                  {}
-func (absentStore) Hear(func([]byte))               {}
+func (absentStore) Watch(func(time.Duration, bool))       {}
+func (absentStore) Publish(string, []byte, time.Duration) {}
+func (absentStore) Hear(func([]byte, time.Duration))      {}
 
 func servePortals(t *testing.T, store proxy.SharedStore) *served {
 	t.Helper()
