@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"errors"
+	"math/rand/v2"
 	"time"
 )
 
@@ -173,6 +174,9 @@ func (l *line) syncLocked(asked time.Time) (next time.Duration) {
 	}
 	s.answered, s.reported, s.alone = report.Number, asked, false
 	s.last, s.known, s.knownAt = reply, reply.Known.Version, now
+	if reply.Next >= maxSleep {
+		reply.Next = sooner(reply.Next) // others are told the same
+	}
 	s.askAt, s.inFlight = now.Add(reply.Next), report.InFlight+reply.Granted
 	l.grantAllLocked(asked, now, reply.Granted)
 	l.bucket.adopt(now, reply.Part, reply.Known)
@@ -195,12 +199,16 @@ func (l *line) adoptBlockLocked(now time.Time, reply Reply) {
 // unanswered notes that the store did not answer a report. It may know of it: what
 // would free slots is not said again.
 func (s *sharing) unanswered(now time.Time, report Report) {
-	s.retryAt = now.Add(SyncBound)
+	s.retryAt = now.Add(sooner(SyncBound))
 	s.pending.Refused += report.Refused
 	if s.pending.Block == BlockUnchanged {
 		s.pending.Block = report.Block
 	}
 }
+
+// sooner is a time up to a quarter shorter, at random, so that replicas which wait for the
+// same do not ask in step.
+func sooner(d time.Duration) time.Duration { return d - rand.N(d/4) }
 
 // grantAllLocked gives out slots of the store. None of them is used if the process
 // stood still meanwhile, since their time may be over.

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -242,6 +243,118 @@ func TestReplicasShareByClients(t *testing.T) {
 		f.wantNoneRefused()
 		time.Sleep(time.Minute)
 	})
+}
+
+// One client with few calls at one replica waits for a slot or two, however many calls
+// another client has in the queue of another replica. Both have a half of the slots while
+// both want them.
+func TestQuietClientBesideALongQueueElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		var wg sync.WaitGroup
+		var greedy atomic.Int64
+		for range 400 {
+			wg.Go(func() {
+				f.call(0, "greedy")
+				greedy.Add(1)
+			})
+		}
+		time.Sleep(5 * time.Second) // its burst is over
+		slot := seconds(1 / tenfold.Rate)
+		for range 20 {
+			time.Sleep(217 * time.Millisecond)
+			if waited := f.call(1, "quiet"); waited > 3*slot {
+				t.Errorf("the quiet client waited %v, want %v at most", waited, 3*slot)
+			}
+		}
+		before := greedy.Load()
+		for range 50 {
+			wg.Go(func() { f.call(1, "quiet") })
+		}
+		time.Sleep(50 * slot)
+		if n := greedy.Load() - before; n < 22 || n > 28 {
+			t.Errorf("while two clients wanted 50 slots, the one with the longer queue got %d, want a half", n)
+		}
+		wg.Wait()
+		f.wantNoneRefused()
+		time.Sleep(time.Minute)
+	})
+}
+
+// Replicas that wait do not ask the store in step, also where they began together, their
+// slots are far off, and the store has failed for all of them at once.
+func TestReplicasDoNotAskInStep(t *testing.T) {
+	for name, c := range map[string]struct {
+		plan Plan
+		fail bool
+	}{
+		"slots that are far off": {Plan{Rate: 0.1, Burst: 2}, false},
+		"a store that fails":     {Standard, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				memory := NewMemory(time.Now)
+				asked := new(clockedStore)
+				asked.fail = c.fail
+				ctx, end := context.WithCancel(t.Context())
+				for i := range 40 {
+					l := New(Config{Plan: func(string) Plan { return c.plan }, Depth: 100, Store: asked.of(memory.Replica(fmt.Sprint(i)))})
+					for range 5 {
+						go l.Acquire(ctx, Request{Upstream: "u", Wait: time.Hour})
+					}
+				}
+				time.Sleep(10 * time.Second)
+				end()
+				if most, all := asked.mostAtOnce(5*time.Millisecond, time.Now().Add(-5*time.Second)); most > 20 || all < 100 {
+					t.Errorf("of %d requests %d came within 5 ms, want 20 at most", all, most)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+// A clockedStore knows when it was asked.
+type clockedStore struct {
+	fail bool
+	mu   sync.Mutex
+	at   []time.Time
+}
+
+type clocked struct {
+	*clockedStore
+	store Store
+}
+
+func (c *clockedStore) of(s Store) Store { return clocked{c, s} }
+
+func (c clocked) Sync(r Report) (Reply, error) {
+	c.mu.Lock()
+	c.at = append(c.at, time.Now())
+	c.mu.Unlock()
+	if c.fail {
+		return Reply{}, errors.New("no answer")
+	}
+	return c.store.Sync(r)
+}
+
+// mostAtOnce is how many requests came within a span at most, of those since a time.
+func (c *clockedStore) mostAtOnce(span time.Duration, since time.Time) (most, all int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	begin := 0
+	for i, at := range c.at {
+		if at.Before(since) {
+			begin = i + 1
+			continue
+		}
+		all++
+		for at.Sub(c.at[begin]) > span {
+			begin++
+		}
+		most = max(most, i-begin+1)
+	}
+	return most, all
 }
 
 // Whatever the calls, their delays and the replicas that they come to, none is
