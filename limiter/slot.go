@@ -60,6 +60,17 @@ func (s *Slot) Done() {
 	s.line.doneLocked(s)
 }
 
+// slotLife is how long after it was given a slot of a shared bucket may be used. It is
+// longer than making a connection takes, mostly, and than calls are held to be on their
+// way: what matters is a process that stood still.
+const slotLife = 5 * time.Second
+
+// Expired reports whether it is too late to use the slot: the bucket has drained since,
+// and other replicas have used what drained. It should be given back then.
+func (s *Slot) Expired() bool {
+	return s != nil && s.shadow == nil && s.line.sharing != nil && time.Since(s.sent) > slotLife
+}
+
 // Unsent gives the slot back: nothing of the call was sent to the upstream.
 func (s *Slot) Unsent() {
 	if s.shadow != nil {

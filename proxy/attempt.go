@@ -23,11 +23,12 @@ type attempt struct {
 	err    *failure
 	read   *readAnswer // of a write that was accepted
 
-	slot   *limiter.Slot
-	began  time.Time
-	status int    // of the answer; 0: there is none
-	ended  func() // records that nothing of it is in flight any more
-	cancel context.CancelCauseFunc
+	slot    *limiter.Slot
+	expires *limiter.Slot // the same, if the call may still get another for it
+	began   time.Time
+	status  int    // of the answer; 0: there is none
+	ended   func() // records that nothing of it is in flight any more
+	cancel  context.CancelCauseFunc
 }
 
 // A sender sends attempts to portals.
@@ -48,6 +49,9 @@ func (s *sender) begin(ex *exchange, req *http.Request, admitted admission) *att
 	// in it would pass on every informational answer, however many come.
 	ctx, cancel := context.WithCancelCause(ex.in(context.Background()))
 	at := &attempt{done: make(chan struct{}), slot: admitted.slot, began: time.Now(), cancel: cancel}
+	if !ex.slotExpired {
+		at.expires = at.slot
+	}
 	out := req.WithContext(ctx) // nobody changes its header any more
 	out.URL = ex.route.url(s.outbound)
 	out.Host = ex.route.portal
@@ -121,7 +125,7 @@ func (s *sender) exchange(caller context.Context, at *attempt, out *http.Request
 			fb.lost()
 		}
 	}()
-	at.resp, at.err = s.send(caller, out, body, at.cancel)
+	at.resp, at.err = s.send(caller, at.expires, out, body, at.cancel)
 	if at.err == nil && at.resp.StatusCode < 200 { // net/http reads 000 to 099, but does not write them
 		at.resp.Body.Close()
 		at.err = networkFailure(out.Context(), fmt.Errorf("the portal answered with status %03d", at.resp.StatusCode), true)
@@ -200,10 +204,10 @@ func (at *attempt) discard() {
 
 // send sends a request once. It takes another connection as long as the portal closes
 // each before it has read anything of the request.
-func (s *sender) send(caller context.Context, out *http.Request, body *body, cancel context.CancelCauseFunc) (*http.Response, *failure) {
+func (s *sender) send(caller context.Context, slot *limiter.Slot, out *http.Request, body *body, cancel context.CancelCauseFunc) (*http.Response, *failure) {
 	clock := newSilenceTimer(s.timeout, cancel)
 	defer clock.end()
-	trace := &connTrace{caller: caller, clock: clock}
+	trace := &connTrace{caller: caller, clock: clock, slot: slot}
 	for {
 		ctx, stop := context.WithCancelCause(out.Context())
 		trace.stop = stop

@@ -35,7 +35,7 @@ const viaOutbound = "outbound proxy (B24PROXY_OUTBOUND_PROXY): "
 var causes = []func(error) string{ourCause, nameCause, certificateCause, systemCause, protocolCause, timeoutCause}
 
 func ourCause(err error) string {
-	for _, ours := range []error{errRepeat, errCallerLeft, errStopped, errTooLarge, errNoRoom, errNotPublic} {
+	for _, ours := range []error{errRepeat, errCallerLeft, errSlotExpired, errStopped, errTooLarge, errNoRoom, errNotPublic} {
 		if errors.Is(err, ours) {
 			return ours.Error()
 		}

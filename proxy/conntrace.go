@@ -8,6 +8,8 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync/atomic"
+
+	"b24proxy/limiter"
 )
 
 // maxSendings bounds how often one attempt is written to a connection, if the portal
@@ -23,6 +25,7 @@ type connTrace struct {
 	caller context.Context
 	stop   context.CancelCauseFunc // ends the RoundTrip
 	clock  *silenceTimer
+	slot   *limiter.Slot // of the attempt; nil: it need not be looked at
 
 	times   int           // how often the request was given a connection
 	conn    *countingConn // the last connection, nil if it is not known
@@ -41,6 +44,8 @@ var (
 	errOtherProtocol = errors.New("the connection speaks another version of HTTP")
 	// errPeerClosed ends a RoundTrip on a kept connection that the portal has closed.
 	errPeerClosed = errors.New("the portal had closed the connection")
+	// errSlotExpired ends a RoundTrip before anything is sent.
+	errSlotExpired = errors.New("making the connection took too long for the slot of the call")
 	// errCallerLeft ends a RoundTrip before anything is sent.
 	errCallerLeft = errors.New("the caller left while the connection was made")
 )
@@ -71,6 +76,8 @@ func (t *connTrace) gotConn(info httptrace.GotConnInfo) {
 	switch {
 	case t.caller.Err() != nil:
 		t.refuse(info, errCallerLeft)
+	case t.slot.Expired():
+		t.refuse(info, errSlotExpired)
 	case t.times > 0 && t.sent():
 		t.refuse(info, errRepeat)
 	case info.WasIdle && !isHTTP2 && conn != nil && peerClosed(conn):
@@ -137,7 +144,7 @@ func (t *connTrace) lost(ctx context.Context, err error) bool {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errRepeat):
 		return true
-	case errors.Is(cause, errOtherProtocol), errors.Is(cause, errPeerClosed), errors.Is(cause, errCallerLeft), t.times == 0:
+	case errors.Is(cause, errOtherProtocol), errors.Is(cause, errPeerClosed), errors.Is(cause, errCallerLeft), errors.Is(cause, errSlotExpired), t.times == 0:
 		return false
 	case t.http2 && cause != nil: // net/http does not wait for its writer
 		return true

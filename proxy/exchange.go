@@ -42,6 +42,7 @@ type exchange struct {
 	estimatedWait time.Duration   // that an observing proxy did not wait
 	portalTime    time.Duration   // spent waiting for the portal's answers
 	attempts      int             // sent to the portal
+	slotExpired   bool            // before an attempt was sent, which got another slot
 	moves         int             // to another address of a renamed portal
 	leftQueue     bool            // the caller left while the call waited
 	answer        bitrix24.Answer // the meaning of the last one

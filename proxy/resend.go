@@ -15,6 +15,7 @@ import (
 const (
 	refused bitrix24.Reason = "refused" // the portal refused it for its rate limit
 	renamed bitrix24.Reason = "renamed" // the portal redirected it to another address
+	expired bitrix24.Reason = "expired" // its slot expired before it was sent
 )
 
 // maxResends bounds how often one call is sent again. Mostly its caller's patience
@@ -46,6 +47,9 @@ func (rs *resender) next(ex *exchange, req *http.Request, at *attempt) (reason b
 		}
 	}
 	switch {
+	case at.err != nil && errors.Is(at.err, errSlotExpired):
+		ex.slotExpired = true // once: the next connection may take as long
+		return expired, nil
 	case rs.observe || ex.attempts > maxResends:
 		return "", nil
 	case at.err == nil && at.answer.IsRefusal():

@@ -3,9 +3,11 @@ package proxy
 import (
 	"bufio"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -51,6 +53,58 @@ const (
 	keyed    = "/rest/api/tasks.task.add"
 	readable = `{"cmd":{"a":"crm.deal.list","b":"crm.deal.get?id=1"}}`
 )
+
+// A connectionThatTakesLong is one that is made before the first request is sent.
+type connectionThatTakesLong struct {
+	http.RoundTripper
+	takes time.Duration
+	times int
+}
+
+func (c *connectionThatTakesLong) RoundTrip(req *http.Request) (*http.Response, error) {
+	for ; c.times > 0; c.times-- {
+		time.Sleep(c.takes)
+		near, _ := net.Pipe()
+		httptrace.ContextClientTrace(req.Context()).GotConn(httptrace.GotConnInfo{Conn: &countingConn{Conn: near}})
+		if err := req.Context().Err(); err != nil {
+			c.times--
+			return nil, err
+		}
+	}
+	return c.RoundTripper.RoundTrip(req)
+}
+
+// A replica that stands still between getting a slot and sending the call gets another
+// slot for it, also a write: other replicas have used what has drained. It does so once.
+func TestExpiredSlotIsNotUsed(t *testing.T) {
+	for name, c := range map[string]struct {
+		takes time.Duration
+		times int
+		level float64
+	}{
+		"a minute":          {time.Minute, 1, 1},
+		"two minutes":       {time.Minute, 2, 0},
+		"a slow connection": {3 * time.Second, 1, 0},
+		"no time at all":    {0, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var sent atomic.Int64
+				p := newSharedMemory().newProxy(t, script(&sent))
+				sender := &p.reverse.Transport.(*transport).sender
+				sender.base = &connectionThatTakesLong{sender.base, c.takes, c.times}
+				w := p.call("POST", deal, "")
+				if w.Code != 200 || sent.Load() != 1 {
+					t.Errorf("got %d %s after %d sendings, want 200 after one", w.Code, w.Body, sent.Load())
+				}
+				if s, _ := p.limiter.State("acme.bitrix24.com"); math.Abs(s.Level-c.level) > 0.1 {
+					t.Errorf("got a level of %v, want %v", s.Level, c.level)
+				}
+				time.Sleep(2 * time.Minute)
+			})
+		})
+	}
+}
 
 // A read whose answer was lost is sent once more, with a slot of its own. So are a batch
 // of reads and a version 3 write with a key, and no other call.

@@ -40,7 +40,7 @@ func (t *transport) send(req *http.Request, ex *exchange) (*http.Response, error
 	var reason bitrix24.Reason
 	var status int // of the last attempt's answer
 	for {
-		admitted, err := t.admitter.admit(req.Context(), ex, reason == refused)
+		admitted, err := t.admitter.admit(req.Context(), ex, reason == refused || reason == expired)
 		if last != nil {
 			if err != nil && keeps(ex, reason, err) {
 				return last.deliver(req.Context())
