@@ -62,6 +62,7 @@ type fleet struct {
 	replicas []*limiter.Limiter
 	stores   []*Store
 	requests atomic.Int64
+	failed   atomic.Int64
 	upstream upstream
 }
 
@@ -74,7 +75,12 @@ func newFleet(t *testing.T, urls ...string) *fleet {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { s.Close() })
-		s.Watch(func(time.Duration, bool) { f.requests.Add(1) })
+		s.Watch(func(_ time.Duration, failed bool) {
+			f.requests.Add(1)
+			if failed {
+				f.failed.Add(1)
+			}
+		})
 		f.stores = append(f.stores, s)
 		f.replicas = append(f.replicas, limiter.New(limiter.Config{
 			Plan: func(string) limiter.Plan { return tenfold }, Depth: 1000, Store: s,
@@ -119,7 +125,8 @@ func (f *fleet) all(n int) time.Duration {
 
 // Replicas use the limit together about as well as one alone, and are not refused: 98 %
 // of it on a quiet machine, with about one request to the store for each call. The bounds
-// leave room for a busy one.
+// leave room for a busy one, and more where it is so busy that requests to a server beside
+// take longer than the bound.
 func TestFleetKeepsOneLimit(t *testing.T) {
 	const calls = 250
 	least := time.Duration(float64(calls-tenfold.Burst) / tenfold.Rate * float64(time.Second))
@@ -130,6 +137,10 @@ func TestFleetKeepsOneLimit(t *testing.T) {
 			before := f.requests.Load()
 			took := f.all(calls)
 			t.Logf("%v, %.1f %% of the limit used, %.2f requests a call", took, 100*least.Seconds()/took.Seconds(), float64(f.requests.Load()-before)/calls)
+			if n := f.failed.Load(); n > 0 {
+				t.Logf("%d requests took longer than %v", n, limiter.SyncBound)
+				used = 0.6
+			}
 			if least.Seconds() < used*took.Seconds() {
 				t.Errorf("got %v, want %v %% of the limit used: %v is the least", took, 100*used, least)
 			}

@@ -179,19 +179,24 @@ func (s *Store) isAway() *limiter.Away {
 
 var errUnsure = errors.New("the store has to be asked first who else is there")
 
-// reachable is why a request need not be made; nil: it may be. After one that failed
-// only a beat is made, since it shows what has become of the store meanwhile.
-func (s *Store) reachable() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.away != nil:
-		return s.away
-	case !s.failing.IsZero():
-		s.beatSoon()
+// ready is why a request may not be made; nil: it may be. After one that failed, and where
+// the last beat is old, another beat comes first: it shows what has become of the store
+// and of the other replicas meanwhile.
+func (s *Store) ready(ctx context.Context) error {
+	if away := s.isAway(); away != nil {
+		return away
+	}
+	if !s.beatsNow() && !(s.awaitBeat(ctx) && s.beatsNow()) {
 		return errUnsure
 	}
 	return nil
+}
+
+// beatsNow reports whether the last request was answered, and the last beat is not old.
+func (s *Store) beatsNow() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.away == nil && s.failing.IsZero() && time.Since(s.beatAt) <= absentAfter
 }
 
 // beatSoon makes the replica beat now.
@@ -202,34 +207,38 @@ func (s *Store) beatSoon() {
 	}
 }
 
-// confirm beats, and reports whether the store lacks a bucket rightly: because it is
-// new, or because the store has lost writes, which is known then.
-func (s *Store) confirm(ctx context.Context) bool {
+// awaitBeat beats, and reports whether that ended in time.
+func (s *Store) awaitBeat(ctx context.Context) bool {
 	s.mu.Lock()
 	beaten := s.next
 	s.mu.Unlock()
 	s.beatSoon()
 	select {
 	case <-beaten:
+		return true
 	case <-ctx.Done():
+		return false
+	}
+}
+
+// confirm beats, and reports whether the store lacks a bucket rightly: because it is
+// new, or because the store has lost writes, which is known then.
+func (s *Store) confirm(ctx context.Context) bool {
+	if !s.awaitBeat(ctx) || !s.beatsNow() {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.away == nil && s.failing.IsZero() && (!s.lostAt.IsZero() || time.Since(s.bornAt) >= young)
+	return !s.lostAt.IsZero() || time.Since(s.bornAt) >= young
 }
 
 // amend adds to a report what is known beyond its bucket.
 func (s *Store) amend(r *limiter.Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, present := time.Now(), s.present
-	if now.Sub(s.beatAt) > absentAfter {
-		present = 1 // who is not heard does not hear who else is absent
-	}
-	r.Part = float64(present) / float64(max(present, s.replicas))
+	r.Part = float64(s.present) / float64(max(s.present, s.replicas))
 	if !s.lostAt.IsZero() {
-		r.Lost = max(1, now.Sub(s.lostAt))
+		r.Lost = max(1, time.Since(s.lostAt))
 	}
 }
 

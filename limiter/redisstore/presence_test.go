@@ -60,15 +60,21 @@ func settled(m *miniredis.Miniredis, from time.Time) {
 	}
 }
 
-// A replica does not know who else reaches the store when it has not heard of them for a
-// while: it takes no more than its own part then.
-func TestPartWithoutBeats(t *testing.T) {
+// A replica that has not beaten for a while does not know who else reaches the store, so
+// it asks for nothing before it has.
+func TestNothingIsAskedWithoutBeats(t *testing.T) {
 	m := miniredis.RunT(t)
-	a := mustOpen(t, Config{URL: "redis://" + m.Addr(), Egress: "e"})
-	mustOpen(t, Config{URL: "redis://" + m.Addr(), Egress: "e"})
-	eventually(t, "a knows both", func() bool { return a.State().Replicas == 2 })
+	a, err := open(Config{URL: "redis://" + m.Addr(), Egress: "e", Log: quiet}, limiter.SyncBound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	eventually(t, "the store gives slots", func() bool { _, err := a.Sync(report); return err == nil })
 	a.vanish()
-	eventually(t, "a takes its half", func() bool { return a.part() == 0.5 })
+	time.Sleep(absentAfter)
+	if _, err := a.Sync(report); !errors.Is(err, errUnsure) {
+		t.Errorf("got %v, want %v", err, errUnsure)
+	}
 }
 
 // When the store is back, who comes first leaves to the others their parts, also where

@@ -155,11 +155,11 @@ func (s *Store) took(began time.Time, err error) {
 
 // Sync is limiter.Store's. While the store is away it fails without asking.
 func (s *Store) Sync(r limiter.Report) (limiter.Reply, error) {
-	if err := s.reachable(); err != nil {
-		return limiter.Reply{}, err
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.bound)
 	defer cancel()
+	if err := s.ready(ctx); err != nil {
+		return limiter.Reply{}, err
+	}
 	s.amend(&r)
 	reply, err := s.ask(ctx, r, false)
 	if errors.Is(err, errNewBucket) && s.confirm(ctx) {
