@@ -5,14 +5,11 @@ import "time"
 // A series counts in intervals of seriesStep: those of the last five minutes and
 // the current one. Its moments are spans since the process began, so setting the
 // wall clock changes nothing.
-type series struct {
-	intervals [seriesSteps + 1]interval
-	newest    int64 // number of the current interval
-}
+type series struct{ intervals ring[interval] }
 
 const (
 	seriesStep  = 5 * time.Second
-	minuteSteps = int64(time.Minute / seriesStep)
+	minuteSteps = int32(time.Minute / seriesStep)
 )
 
 // An interval is what happened in a seriesStep.
@@ -27,22 +24,17 @@ type interval struct {
 	longest      time.Duration
 }
 
-// at is the interval of a moment. What is older than the ring is forgotten.
+func intervalOf(since time.Duration) int32 { return stepOf(since, seriesStep) }
+
+// at is the interval of a moment.
 func (s *series) at(since time.Duration) *interval {
-	n := int64(max(since, 0)/seriesStep) + int64(len(s.intervals)) // those before the beginning have numbers too
-	for from := max(s.newest, n-int64(len(s.intervals))); from < n; {
-		from++
-		s.intervals[from%int64(len(s.intervals))] = interval{}
-	}
-	s.newest = max(s.newest, n)
-	return &s.intervals[s.newest%int64(len(s.intervals))]
+	return s.intervals.at(intervalOf(since), seriesSteps)
 }
 
 // lastMinute sums the current interval and those of the minute before it.
 func (s *series) lastMinute(since time.Duration) (sum interval) {
-	s.at(since)
-	for n := s.newest - minuteSteps; n <= s.newest; n++ {
-		o := s.intervals[n%int64(len(s.intervals))]
+	for _, step := range s.intervals.since(intervalOf(since) - minuteSteps) {
+		o := step.counts
 		sum.calls += o.calls
 		sum.failed += o.failed
 		sum.methodErrors += o.methodErrors
@@ -58,14 +50,15 @@ func (s *series) lastMinute(since time.Duration) (sum interval) {
 // status lists the intervals that are over, the oldest first. now is the moment
 // on the wall clock.
 func (s *series) status(since time.Duration, now time.Time) *seriesStatus {
-	s.at(since)
 	out := &seriesStatus{
 		StepSeconds: seriesStep.Seconds(),
 		End:         moment(now.Add(-since % seriesStep)),
 	}
-	for i := range out.Calls {
-		o := s.intervals[(s.newest-seriesSteps+int64(i))%int64(len(s.intervals))]
-		out.Calls[i], out.Failed[i], out.Waiting[i] = o.calls, o.failed, o.waiting
+	first := intervalOf(since) - seriesSteps
+	for _, step := range s.intervals.since(first) {
+		if i := step.number - first; i < seriesSteps {
+			out.Calls[i], out.Failed[i], out.Waiting[i] = step.counts.calls, step.counts.failed, step.counts.waiting
+		}
 	}
 	return out
 }

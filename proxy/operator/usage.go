@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-
 	"b24proxy/metrics"
 	"b24proxy/proxy/bitrix24"
 )
@@ -25,18 +23,17 @@ const (
 )
 
 // A user is what one client, or all clients of a portal, used of the limit.
-type user struct{ minute, hour ring }
-
-// A ring counts in steps: those of the last span, and the current one.
-type ring struct {
-	steps  [usedSteps + 1]useStatus
-	newest int64 // number of the current step
-}
+type user struct{ minute, hour ring[useStatus] }
 
 // usage is what the clients of a portal used.
 type usage struct {
 	all     user
-	clients *simplelru.LRU[string, *user]
+	clients []*namedUser // the one that called last is the last
+}
+
+type namedUser struct {
+	name string
+	user
 }
 
 // note counts a call that has ended, if it counts against the portal's limit.
@@ -53,43 +50,37 @@ func (u *usage) note(since time.Duration, e CallEnded) {
 }
 
 // of returns what a client used, and makes it the one that called last.
-func (u *usage) of(client string) *user {
-	if u.clients == nil {
-		u.clients, _ = simplelru.NewLRU[string, *user](keptClients, nil) // fails only below a size of 1
+func (u *usage) of(client string) *namedUser {
+	at := slices.IndexFunc(u.clients, func(one *namedUser) bool { return one.name == client })
+	var found *namedUser
+	switch {
+	case at >= 0:
+		found = u.clients[at]
+		u.clients = slices.Delete(u.clients, at, at+1)
+	case len(u.clients) == keptClients:
+		u.clients = slices.Delete(u.clients, 0, 1)
 	}
-	found, isKnown := u.clients.Get(client)
-	if !isKnown {
-		found = new(user)
-		u.clients.Add(strings.Clone(client), found) // the name may be a part of a request
+	if found == nil {
+		found = &namedUser{name: strings.Clone(client)} // it may be a part of a request
 	}
+	u.clients = append(u.clients, found)
 	return found
 }
 
 func (u *user) add(since time.Duration, one useStatus) {
-	u.minute.at(since, minuteStep).add(one)
-	u.hour.at(since, hourStep).add(one)
+	u.minute.at(stepOf(since, minuteStep), usedSteps).add(one)
+	u.hour.at(stepOf(since, hourStep), usedSteps).add(one)
 }
 
 func (u *user) status(since time.Duration) spansStatus {
-	return spansStatus{LastMinute: u.minute.sum(since, minuteStep), LastHour: u.hour.sum(since, hourStep)}
+	return spansStatus{LastMinute: used(u.minute, stepOf(since, minuteStep)), LastHour: used(u.hour, stepOf(since, hourStep))}
 }
 
-// at returns the step of a moment. What is older than the ring is forgotten.
-func (r *ring) at(since, step time.Duration) *useStatus {
-	const size = int64(usedSteps + 1)
-	n := int64(max(since, 0)/step) + size // those before the beginning have numbers too
-	for from := max(r.newest, n-size); from < n; {
-		from++
-		r.steps[from%size] = useStatus{}
-	}
-	r.newest = max(r.newest, n)
-	return &r.steps[r.newest%size]
-}
+func stepOf(since, step time.Duration) int32 { return int32(max(since, 0) / step) }
 
-func (r *ring) sum(since, step time.Duration) (sum useStatus) {
-	r.at(since, step)
-	for _, one := range r.steps {
-		sum.add(one)
+func used(r ring[useStatus], now int32) (sum useStatus) {
+	for _, step := range r.since(now - usedSteps) {
+		sum.add(step.counts)
 	}
 	return sum
 }
@@ -108,12 +99,9 @@ func (s useStatus) minus(o useStatus) useStatus {
 // last minute first. The first ones are shown, the others in one sum.
 func (u *usage) status(since time.Duration) usageStatus {
 	s := usageStatus{ByClient: []clientUse{}, Others: u.all.status(since)}
-	if u.clients != nil {
-		for _, name := range u.clients.Keys() {
-			found, _ := u.clients.Peek(name)
-			if use := (clientUse{name[:min(len(name), shownName)], found.status(since)}); use.LastHour.Calls > 0 {
-				s.ByClient = append(s.ByClient, use)
-			}
+	for _, one := range u.clients {
+		if use := (clientUse{one.name[:min(len(one.name), shownName)], one.status(since)}); use.LastHour.Calls > 0 {
+			s.ByClient = append(s.ByClient, use)
 		}
 	}
 	slices.SortFunc(s.ByClient, func(a, b clientUse) int {

@@ -54,8 +54,8 @@ func TestUsageIsBounded(t *testing.T) {
 		uses(&u, 1, "busy", 2, metrics.OK, 1)
 	}
 	s := u.status(2 * time.Second)
-	if u.clients.Len() != keptClients || len(s.ByClient) != shownClients || s.OtherClients != keptClients-shownClients {
-		t.Errorf("got %d clients kept, %d shown and %d others, want %d, %d and %d", u.clients.Len(), len(s.ByClient), s.OtherClients, keptClients, shownClients, keptClients-shownClients)
+	if len(u.clients) != keptClients || len(s.ByClient) != shownClients || s.OtherClients != keptClients-shownClients {
+		t.Errorf("got %d clients kept, %d shown and %d others, want %d, %d and %d", len(u.clients), len(s.ByClient), s.OtherClients, keptClients, shownClients, keptClients-shownClients)
 	}
 	if got, want := s.ByClient[0].LastHour.Calls, int32(2000); got != want || s.ByClient[0].Client != "busy" {
 		t.Errorf("got %+v first, want busy with %d calls", s.ByClient[0], want)
