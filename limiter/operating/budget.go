@@ -5,6 +5,9 @@ import "time"
 // A budget is the operating time that one method has used, and whether its
 // calls are held for it. It has no lock: Guard has.
 type budget struct {
+	key            Key
+	next, previous *budget // of the same upstream
+
 	used       time.Duration // as reported, and what the reporting server did not see
 	reportedAt time.Time     // when used was
 	resetAt    time.Time     // when the sum falls; zero: unknown
@@ -124,9 +127,9 @@ func (b *budget) expire(now time.Time) {
 	}
 }
 
-func (b *budget) state(k Key, limit time.Duration) State {
+func (b *budget) state(limit time.Duration) State {
 	return State{
-		Key: k, Used: b.used, Ratio: b.ratio(limit), ResetAt: b.resetAt,
+		Key: b.key, Used: b.used, Ratio: b.ratio(limit), ResetAt: b.resetAt,
 		Blocked: b.blocked, HeldUntil: b.heldUntil, InFlight: b.inFlight,
 	}
 }

@@ -20,7 +20,9 @@ package operating
 
 import (
 	"cmp"
+	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,7 +61,7 @@ type Guard struct {
 
 	mu        sync.Mutex
 	budgets   *simplelru.LRU[Key, *budget]
-	upstreams map[string]map[Key]*budget // the same, by upstream
+	upstreams map[string]*budget // the same, by upstream: the first of a list
 }
 
 // A Key names one budget as the upstream keeps it
@@ -73,7 +75,7 @@ func New(c Config) *Guard {
 		limit:     c.Limit,
 		waiting:   waiting{most: c.MaxWaiting, calls: make(map[string]int)},
 		closed:    make(chan struct{}),
-		upstreams: make(map[string]map[Key]*budget),
+		upstreams: make(map[string]*budget),
 	}
 	g.close = sync.OnceFunc(func() { close(g.closed) })
 	g.budgets, _ = simplelru.NewLRU(max(1, c.Keep), g.unlistLocked) // fails only below a size of 1
@@ -167,8 +169,8 @@ func (p *Pass) Done(now time.Time, a Answer) {
 func (g *Guard) Holds(now time.Time, k Key) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	b := g.upstreams[k.Upstream][k]
-	if b == nil {
+	b, found := g.budgets.Peek(k)
+	if !found {
 		return false
 	}
 	b.expire(now)
@@ -180,8 +182,8 @@ func (g *Guard) Holds(now time.Time, k Key) bool {
 func (g *Guard) RetryAfter(now time.Time, k Key) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	b := g.upstreams[k.Upstream][k]
-	if b == nil {
+	b, found := g.budgets.Peek(k)
+	if !found {
 		return 0
 	}
 	b.expire(now)
@@ -225,12 +227,11 @@ func (g *Guard) findLocked(now time.Time, k Key) *budget {
 	g.expireLocked(now)
 	b, found := g.budgets.Get(k)
 	if !found {
-		b = new(budget)
+		// The names are parts of a request, and would keep all of it.
+		k = Key{strings.Clone(k.Upstream), k.Credential, strings.Clone(k.Method)}
+		b = &budget{key: k}
 		g.budgets.Add(k, b)
-		if g.upstreams[k.Upstream] == nil {
-			g.upstreams[k.Upstream] = make(map[Key]*budget)
-		}
-		g.upstreams[k.Upstream][k] = b
+		g.listLocked(b)
 	}
 	b.expire(now)
 	b.touchedAt = now
@@ -247,11 +248,34 @@ func (g *Guard) expireLocked(now time.Time) {
 	}
 }
 
+func (g *Guard) listLocked(b *budget) {
+	first := g.upstreams[b.key.Upstream]
+	if b.next = first; first != nil {
+		first.previous = b
+	}
+	g.upstreams[b.key.Upstream] = b
+}
+
 // unlistLocked is called for each budget that leaves the LRU.
-func (g *Guard) unlistLocked(k Key, _ *budget) {
-	delete(g.upstreams[k.Upstream], k)
-	if len(g.upstreams[k.Upstream]) == 0 {
+func (g *Guard) unlistLocked(k Key, b *budget) {
+	if b.next != nil {
+		b.next.previous = b.previous
+	}
+	switch {
+	case b.previous != nil:
+		b.previous.next = b.next
+	case b.next != nil:
+		g.upstreams[k.Upstream] = b.next
+	default:
 		delete(g.upstreams, k.Upstream)
+	}
+}
+
+// ofUpstreamLocked are the budgets of an upstream.
+func (g *Guard) ofUpstreamLocked(upstream string) iter.Seq[*budget] {
+	return func(yield func(*budget) bool) {
+		for b := g.upstreams[upstream]; b != nil && yield(b); b = b.next {
+		}
 	}
 }
 
@@ -271,10 +295,10 @@ type State struct {
 func (g *Guard) List(now time.Time, upstream string, n int) []State {
 	g.mu.Lock()
 	g.expireLocked(now)
-	states := make([]State, 0, len(g.upstreams[upstream]))
-	for k, b := range g.upstreams[upstream] {
+	states := []State{}
+	for b := range g.ofUpstreamLocked(upstream) {
 		b.expire(now)
-		states = append(states, b.state(k, g.limit))
+		states = append(states, b.state(g.limit))
 	}
 	g.mu.Unlock()
 	slices.SortFunc(states, func(a, b State) int {
@@ -289,7 +313,7 @@ func (g *Guard) Ratio(now time.Time, upstream string) (highest float64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.expireLocked(now)
-	for _, b := range g.upstreams[upstream] {
+	for b := range g.ofUpstreamLocked(upstream) {
 		b.expire(now)
 		highest = max(highest, b.ratio(g.limit))
 	}

@@ -2,6 +2,8 @@ package operating
 
 import (
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
@@ -380,6 +382,34 @@ func TestList(t *testing.T) {
 	for upstream, want := range map[string]float64{"u": 9. / 480, "v": 0} {
 		if got := g.Ratio(epoch, upstream); got != want {
 			t.Errorf("%s: got a ratio of %v, want %v", upstream, got, want)
+		}
+	}
+}
+
+// The budgets of an upstream are those that are remembered, whichever of them go.
+func TestListedAreRemembered(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	g := newGuard(budgetLimit, 10)
+	for range 2000 {
+		k := Key{string(rune('u' + random.IntN(3))), "app", fmt.Sprint(random.IntN(12))}
+		switch random.IntN(3) {
+		case 0:
+			g.budgets.Remove(k)
+		default:
+			g.Learn(epoch, k, Usage{Known: true, Used: time.Second})
+		}
+		want := make(map[Key]bool)
+		for _, k := range g.budgets.Keys() {
+			want[k] = true
+		}
+		got := make(map[Key]bool)
+		for _, upstream := range []string{"u", "v", "w"} {
+			for _, s := range g.List(epoch, upstream, 100) {
+				got[s.Key] = true
+			}
+		}
+		if !maps.Equal(got, want) {
+			t.Fatalf("got the budgets %v, want %v", got, want)
 		}
 	}
 }
