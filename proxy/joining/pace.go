@@ -1,6 +1,7 @@
 package joining
 
 import (
+	"strings"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -44,6 +45,7 @@ func (p *Pace) Took(k Key, d time.Duration) {
 	s, known := p.methods.Get(k)
 	if !known {
 		s = seen{d, d}
+		k = Key{strings.Clone(k.Portal), strings.Clone(k.Method)} // they are parts of a request, and would keep all of it
 	}
 	weight := time.Duration(8)
 	if d > s.usual {

@@ -65,7 +65,7 @@ func (h *history) ofLocked(now time.Time, portal string) *notes {
 		found, ok := h.portals.Get(portal)
 		if !ok {
 			found = new(notes)
-			h.portals.Add(portal, found)
+			h.portals.Add(strings.Clone(portal), found) // it may be a part of a request
 		}
 		n = found
 	}
