@@ -40,6 +40,9 @@ type answerWriter struct {
 }
 
 func (w *answerWriter) WriteHeader(status int) {
+	if h := w.Header(); h["Content-Type"] == nil {
+		h["Content-Type"] = nil // no guess where the portal does not name one
+	}
 	w.ResponseWriter.WriteHeader(status) // panics if there is no such status
 	w.wrote = w.wrote || status >= 200
 }

@@ -152,9 +152,8 @@ func (p *Proxy) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer ex.body.release()
-	r.Body = http.NoBody             // it is read; the transport sends it from the exchange
-	w.Header()["Content-Type"] = nil // no guess where the portal does not name one
-	p.reverse.ServeHTTP(w, r)        // panics where the answer was cut off
+	r.Body = http.NoBody      // it is read; the transport sends it from the exchange
+	p.reverse.ServeHTTP(w, r) // panics where the answer was cut off
 	ex.finished = true
 	ex.control.SetWriteDeadline(time.Time{}) // the connection may be used again
 }
