@@ -16,10 +16,14 @@ import (
 
 // What -memory measures.
 const (
-	busyPortals  = 1_000 // as many connections to portals are kept at once
-	idlePortals  = 10_000
-	waitingCalls = 9_900 // of the 10,000 connections that clients may have
-	atRest       = 50 * time.Second
+	busyPortals     = 1_000 // as many connections to portals are kept at once
+	labelledPortals = 5_500 // have metrics of their own
+	idlePortals     = 10_000
+	waitingCalls    = 9_900 // of the 10,000 connections that clients may have
+
+	// atRest is until nothing is left of a call but what is remembered: the connection to
+	// its portal is closed after 45 s.
+	atRest = 50 * time.Second
 )
 
 // A memoryReport says what b24proxy holds for each of many things.
@@ -36,11 +40,14 @@ func measureMemory(ctx context.Context, o options, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	waiting, err := measureWaiting(ctx)
-	if err != nil {
-		return err
+	reports := portals
+	for _, w := range waitingRoles {
+		waiting, err := measureWaiting(ctx, w.role, w.name, waitingCalls)
+		if err != nil {
+			return err
+		}
+		reports = append(reports, waiting)
 	}
-	reports := append(portals, waiting)
 	if o.json {
 		return json.NewEncoder(w).Encode(reports)
 	}
@@ -51,7 +58,9 @@ func measureMemory(ctx context.Context, o options, w io.Writer) error {
 	return context.Cause(ctx)
 }
 
-// measurePortals calls many portals once each, over TLS.
+// measurePortals calls many portals once each, over TLS. The busy ones have just been called,
+// and their connections are open. The idle ones come after them, so that what Go keeps of
+// the connections and goroutines that there were at once does not count as theirs.
 func measurePortals(ctx context.Context) ([]memoryReport, error) {
 	portal, err := startChild(roleSecure, "", unlimited)
 	if err != nil {
@@ -73,18 +82,24 @@ func measurePortals(ctx context.Context) ([]memoryReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	sleep(ctx, atRest) // until the connections are closed
+	sleep(ctx, atRest)
+	closed, err := ours.memoryNow()
+	if err != nil {
+		return nil, err
+	}
+	callPortals(ctx, ours.base, busyPortals, labelledPortals)
+	sleep(ctx, atRest)
 	labelled, err := ours.memoryNow()
 	if err != nil {
 		return nil, err
 	}
-	callPortals(ctx, ours.base, busyPortals, idlePortals)
+	callPortals(ctx, ours.base, labelledPortals, idlePortals)
 	sleep(ctx, atRest)
 	idle, err := ours.memoryNow()
 	return []memoryReport{
 		busy.since(before, "a busy portal, with its TLS connection", busyPortals-10),
-		labelled.since(before, "an idle portal that has metrics of its own", busyPortals-10),
-		idle.since(labelled, "an idle portal beyond those", idlePortals-busyPortals),
+		labelled.since(closed, "an idle portal that has metrics of its own", labelledPortals-busyPortals),
+		idle.since(labelled, "an idle portal beyond those", idlePortals-labelledPortals),
 	}, err
 }
 
@@ -111,53 +126,84 @@ func callPortals(ctx context.Context, base string, from, to int) {
 	running.Wait()
 }
 
-// measureWaiting makes many calls wait for a slot, each on a connection of its own.
-func measureWaiting(ctx context.Context) (r memoryReport, err error) {
+// waitingRoles are the children in which calls wait.
+var waitingRoles = []struct{ role, name string }{
+	{roleOurs, "a waiting call, with its connection"},
+	{roleBareWaits, "  if a bare ReverseProxy waited"},
+	{roleHandlerWaits, "  if a bare handler of net/http waited"},
+}
+
+// measureWaiting makes many calls wait, each on a connection of its own.
+func measureWaiting(ctx context.Context, role, name string, calls int) (r memoryReport, err error) {
 	portal, err := startChild(rolePortal, "", unlimited)
 	if err != nil {
 		return r, err
 	}
 	defer portal.stop()
-	ours, err := startChild(roleOurs, portal.base, "1/1")
+	server, err := startChild(role, portal.base, "1/1")
 	if err != nil {
 		return r, err
 	}
-	defer ours.stop()
-	callPortals(ctx, ours.base, 0, 1)
-	before, err := ours.memoryNow()
+	defer server.stop()
+	first, err := startWaiting(server.base, 2) // one gets the slot, and one waits
+	defer first.stop()
 	if err != nil {
 		return r, err
 	}
-	for range waitingCalls {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(ours.base, "http://"))
-		if err != nil {
-			return r, err
-		}
-		defer conn.Close()
-		fmt.Fprint(conn, "POST /rest/1/memory/crm.deal.list HTTP/1.1\r\nHost: localhost\r\nUser-Agent: b24bench\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"start\":0}")
+	sleep(ctx, time.Second)
+	before, err := server.memoryNow()
+	if err != nil {
+		return r, err
+	}
+	others, err := startWaiting(server.base, calls)
+	defer others.stop()
+	if err != nil {
+		return r, err
 	}
 	sleep(ctx, 2*time.Second)
-	after, err := ours.memoryNow()
-	return after.since(before, "a waiting call, with its connection", waitingCalls), err
+	after, err := server.memoryNow()
+	return after.since(before, name, calls), err
+}
+
+// waitingConns are connections on each of which a call waits.
+type waitingConns []net.Conn
+
+func startWaiting(base string, n int) (cs waitingConns, err error) {
+	for range n {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+		if err != nil {
+			return cs, err
+		}
+		cs = append(cs, conn)
+		fmt.Fprint(conn, "POST /rest/1/memory/crm.deal.list HTTP/1.1\r\nHost: localhost\r\nUser-Agent: b24bench\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"start\":0}")
+	}
+	return cs, nil
+}
+
+func (cs waitingConns) stop() {
+	for _, conn := range cs {
+		conn.Close()
+	}
 }
 
 // memoryNow is what the child holds after a garbage collection.
 func (c *child) memoryNow() (m memoryReport, err error) {
-	for range 2 { // what the first one finds to be closed, the second one collects
-		if _, err = fetch(c.admin + "/debug/pprof/heap?gc=1"); err != nil {
+	var profile string
+	for range 2 { // what the first collection finds to be closed, the second one frees
+		if profile, err = fetch(c.admin + "/debug/pprof/heap?gc=1&debug=1"); err != nil {
 			return m, err
 		}
 	}
-	text, err := fetch(c.admin + "/metrics")
-	for _, name := range []string{"go_memstats_heap_alloc_bytes", "go_memstats_stack_inuse_bytes"} {
+	for _, name := range []string{"HeapAlloc", "Stack"} {
 		var n float64
-		if _, after, found := strings.Cut(text, "\n"+name+" "); found {
-			fmt.Sscan(after, &n)
+		_, after, found := strings.Cut(profile, "\n# "+name+" = ")
+		if _, err := fmt.Sscan(after, &n); !found || err != nil {
+			return m, fmt.Errorf("the heap profile has no %s", name)
 		}
 		m.Live += n
 	}
 	m.Resident = float64(c.memory())
-	return m, err
+	return m, nil
 }
 
 func (m memoryReport) since(before memoryReport, name string, number int) memoryReport {

@@ -36,6 +36,17 @@ func TestManyPortals(t *testing.T) {
 	}
 }
 
+// A waiting call takes about 29 kB, of which net/http needs 26 with a ReverseProxy.
+func TestWaitingCalls(t *testing.T) {
+	const calls = 500
+	for _, w := range waitingRoles {
+		r, err := measureWaiting(t.Context(), w.role, w.name, calls)
+		if err != nil || r.Live < 10_000 || r.Live > 45_000 {
+			t.Errorf("%s: got %.0f bytes each (%v), want 20 to 30 thousand", w.role, r.Live, err)
+		}
+	}
+}
+
 // countOf is how many lines begin and end so.
 func countOf(text, begin, end string) (n int) {
 	for line := range strings.Lines(text) {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/http/pprof"
 	"net/url"
 	"os"
 	"strings"
@@ -31,6 +32,10 @@ const (
 	roleOurs   = "b24proxy"
 	roleSecure = "secure" // the portal, over TLS, under each name below example.com
 	roleMany   = "many"   // b24proxy for that
+
+	// What net/http alone needs for calls that wait.
+	roleHandlerWaits = "handler waits" // a handler that reads the body and waits
+	roleBareWaits    = "bare waits"    // bare, whose transport waits
 )
 
 // unlimited is the plan without a limit.
@@ -55,6 +60,9 @@ func serve(role, upstream, plan string, stdin io.Reader, stdout io.Writer) error
 	go func() { defer stop(); io.Copy(io.Discard, stdin) }()
 	if role == roleOurs || role == roleMany {
 		return serveOurs(ctx, listener, to, limit, role == roleMany, stdout)
+	}
+	if role == roleHandlerWaits || role == roleBareWaits {
+		return serveWaiting(ctx, listener, role, stdout)
 	}
 	fmt.Fprintf(stdout, "http://%s\n", listener.Addr())
 	switch role {
@@ -106,6 +114,35 @@ func bare(to *url.URL) http.Handler {
 	}
 }
 
+// serveWaiting lets every call wait until its caller leaves.
+func serveWaiting(ctx context.Context, l net.Listener, role string, stdout io.Writer) error {
+	admin, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "http://%s http://%s\n", l.Addr(), admin.Addr())
+	profiles := http.NewServeMux()
+	profiles.HandleFunc("/debug/pprof/", pprof.Index)
+	go serveUntil(ctx, admin, profiles)
+	if role == roleBareWaits {
+		return serveUntil(ctx, l, &httputil.ReverseProxy{
+			Rewrite: func(*httputil.ProxyRequest) {}, Transport: waitingTransport{}, ErrorLog: log.New(io.Discard, "", 0), // callers leave
+		})
+	}
+	return serveUntil(ctx, l, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	}))
+}
+
+type waitingTransport struct{}
+
+func (waitingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	io.Copy(io.Discard, r.Body)
+	<-r.Context().Done()
+	return nil, context.Cause(r.Context())
+}
+
 // serveOurs prints the address for operators, too.
 func serveOurs(ctx context.Context, l net.Listener, to *url.URL, plan limiter.Plan, isForMany bool, stdout io.Writer) error {
 	admin, err := net.Listen("tcp", "127.0.0.1:0")
@@ -132,6 +169,7 @@ func serveOurs(ctx context.Context, l net.Listener, to *url.URL, plan limiter.Pl
 		if err != nil {
 			return err
 		}
+		config.MetricsPortals = labelledPortals
 		config.Upstream, config.Roots, config.Portals = nil, rootsOfSecure(), []proxy.HostPattern{pattern}
 		config.ConnectTo = proxy.HostMap[string]{{Pattern: pattern, Value: to.Host}}
 	}
