@@ -20,13 +20,14 @@ type Redis struct {
 	address string
 	path    string
 	dir     string
+	more    []string
 	command *exec.Cmd
 	exited  chan struct{}
 }
 
-// StartRedis starts a redis-server on a free port until the test ends, or skips the
-// test where it is not installed.
-func StartRedis(tb testing.TB) *Redis {
+// StartRedis starts a redis-server on a free port until the test ends, perhaps with more
+// arguments, or skips the test where it is not installed.
+func StartRedis(tb testing.TB, more ...string) *Redis {
 	tb.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil && os.Getenv("CI") == "true" {
@@ -35,10 +36,10 @@ func StartRedis(tb testing.TB) *Redis {
 	if err != nil {
 		tb.Skip("redis-server is not installed")
 	}
-	r := &Redis{path: path, dir: tb.TempDir()}
+	r := &Redis{path: path, dir: tb.TempDir(), more: more}
 	tb.Cleanup(func() { r.Kill() })
 	for range 5 { // somebody else may take the port that was free
-		r.address = freeAddress(tb)
+		r.address = FreeAddress(tb)
 		if r.URL = "redis://" + r.address; r.start(tb) {
 			return r
 		}
@@ -47,7 +48,8 @@ func StartRedis(tb testing.TB) *Redis {
 	return nil
 }
 
-func freeAddress(tb testing.TB) string {
+// FreeAddress returns an address of the loopback interface that nobody has taken.
+func FreeAddress(tb testing.TB) string {
 	tb.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -62,6 +64,7 @@ func (r *Redis) start(tb testing.TB) bool {
 	tb.Helper()
 	_, port, _ := net.SplitHostPort(r.address)
 	r.command = exec.Command(r.path, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", r.dir)
+	r.command.Args = append(r.command.Args, r.more...)
 	if err := r.command.Start(); err != nil {
 		tb.Fatal(err)
 	}
