@@ -21,6 +21,7 @@ var tenfold = Plan{Rate: 20, Burst: 50}
 type fleet struct {
 	t        *testing.T
 	memory   *Memory
+	ahead    atomic.Int64 // how far the store's clock is, in nanoseconds
 	replicas []*Limiter
 	delay    time.Duration // of a call on its way to the upstream, and of its answer
 	wire     wire
@@ -99,7 +100,8 @@ func (w *wire) reach(i int) (part float64, err error) {
 // newFleet makes n replicas; their upstream ticks ten times a second.
 func newFleet(t *testing.T, n int) *fleet {
 	t.Helper()
-	f := &fleet{t: t, memory: NewMemory(time.Now), delay: 20 * time.Millisecond, wire: wire{replicas: n}}
+	f := &fleet{t: t, delay: 20 * time.Millisecond, wire: wire{replicas: n}}
+	f.memory = NewMemory(func() time.Time { return time.Now().Add(time.Duration(f.ahead.Load())) })
 	f.upstream = counter{plan: tenfold, tick: time.Now().Add(30 * time.Millisecond), speed: 10}
 	for i := range n {
 		f.replicas = append(f.replicas, New(Config{
@@ -408,7 +410,9 @@ func TestReplicasInTrouble(t *testing.T) {
 		"the store loses all that it knows":     {func(f *fleet) { f.memory.Flush() }, 11 * time.Second},
 		"the store goes away and comes back":    {func(f *fleet) { f.goAway(); time.Sleep(2 * time.Second); f.wire.mend() }, 12 * time.Second},
 		"the store comes back without anything": {func(f *fleet) { f.goAway(); f.memory.Flush(); time.Sleep(2 * time.Second); f.wire.mend() }, 12 * time.Second},
-		"one is cut off":                        {func(f *fleet) { f.wire.cut(1) }, 15 * time.Second},
+		"the store's clock jumps ahead":         {func(f *fleet) { f.ahead.Store(int64(time.Hour)) }, 11 * time.Second},
+		"the store's clock is set back":         {func(f *fleet) { f.ahead.Store(-int64(time.Hour)) }, 11 * time.Second},
+		"one is cut off":                        {func(f *fleet) { f.wire.cut(1) }, 17 * time.Second},
 		"one is cut off for a while":            {func(f *fleet) { f.wire.cut(1); time.Sleep(3 * time.Second); f.wire.mend() }, 12 * time.Second},
 		"one is cut off for moments": {func(f *fleet) {
 			for range 4 {
