@@ -108,11 +108,10 @@ func TestReplicasAsProcesses(t *testing.T) {
 	for name, c := range map[string]struct {
 		signals  []syscall.Signal // to the last of three, after a second and after four more
 		survives bool
-		longest  time.Duration
 	}{
-		"nothing happens to them":                      {nil, true, 12 * time.Second},
-		"one is killed":                                {[]syscall.Signal{syscall.SIGKILL}, false, 12 * time.Second},
-		"one stands still for what is almost a minute": {[]syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT}, true, 15 * time.Second},
+		"nothing happens to them":                      {nil, true},
+		"one is killed":                                {[]syscall.Signal{syscall.SIGKILL}, false},
+		"one stands still for what is almost a minute": {[]syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -130,8 +129,8 @@ func TestReplicasAsProcesses(t *testing.T) {
 			}
 			took := time.Since(began)
 			t.Log(took)
-			if took > c.longest {
-				t.Errorf("got %v, want %v at most", took, c.longest)
+			if most := 30 * time.Second; took > most { // 7 s on a quiet machine
+				t.Errorf("got %v, want %v at most", took, most)
 			}
 			u.check(t, 0)
 		})
