@@ -250,6 +250,9 @@ func (l *line) state() State {
 		s.Plan, s.Rate = b.plan, b.rate(now)
 		s.Level = b.shownLevel(now)
 		s.Lowered = b.lowered()
+		if l.queue.length == 0 && b.quiet(now) {
+			s.Rate /= b.part // which part the next call will find is not known: nobody has asked
+		}
 	}
 	s.Wait = max(0, l.waitLocked(now, l.queue.slots(l.queue.length)))
 	return s

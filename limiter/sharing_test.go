@@ -446,9 +446,18 @@ func TestReplicasStartWithoutTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2)
 		f.goAway()
+		go func() {
+			time.Sleep(4 * time.Second)
+			if s := f.replicas[0].States()[0]; s.Rate != 10 || s.Lowered {
+				t.Errorf("alone: got a rate of %v, lowered %v, want 10, which is half of the limit, and not lowered", s.Rate, s.Lowered)
+			}
+		}()
 		f.all(100)
 		f.wantNoneRefused()
 		time.Sleep(time.Minute)
+		if s := f.replicas[0].States()[0]; s.Rate != 20 {
+			t.Errorf("at rest: got a rate of %v, want that of the plan, since the store may be back", s.Rate)
+		}
 	})
 }
 
