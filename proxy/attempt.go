@@ -23,12 +23,14 @@ type attempt struct {
 	err    *failure
 	read   *readAnswer // of a write that was accepted
 
-	slot    *limiter.Slot
-	expires *limiter.Slot // the same, if the call may still get another for it
-	began   time.Time
-	status  int    // of the answer; 0: there is none
-	ended   func() // records that nothing of it is in flight any more
-	cancel  context.CancelCauseFunc
+	slot     *limiter.Slot
+	expires  *limiter.Slot // the same, if the call may still get another for it
+	began    time.Time
+	status   int // of the answer; 0: there is none
+	feedback feedback
+	journal  journal
+	isEnded  sync.Once
+	trips
 }
 
 // A sender sends attempts to portals.
@@ -45,40 +47,29 @@ type sender struct {
 func (s *sender) begin(ex *exchange, req *http.Request, admitted admission) *attempt {
 	ex.attempts++
 	ex.write.sent()
-	// Only the exchange is taken over from the caller's context: ReverseProxy's hook
-	// in it would pass on every informational answer, however many come.
-	ctx, cancel := context.WithCancelCause(ex.in(context.Background()))
-	at := &attempt{done: make(chan struct{}), slot: admitted.slot, began: time.Now(), cancel: cancel}
+	at := &attempt{done: make(chan struct{}), slot: admitted.slot, began: time.Now(), journal: s.journal, trips: trips{of: ex}}
 	if !ex.slotExpired {
 		at.expires = at.slot
 	}
-	out := req.WithContext(ctx) // nobody changes its header any more
-	out.URL = ex.route.url(s.outbound)
-	out.Host = ex.route.portal
-	out.ContentLength = ex.body.size
-	out.TransferEncoding = nil
 	ex.body.users.Add(1)
-	fb := &feedback{
+	at.feedback = feedback{
 		call: ex.call(req.Method), route: ex.route, key: admitted.key, pass: admitted.pass, cred: ex.cred,
 		contentType: req.Header.Get("Content-Type"), body: ex.body.head, joined: ex.joined, began: at.began,
 	}
-	record(s.journal, operator.AttemptBegan{Call: fb.call})
-	at.ended = sync.OnceFunc(func() {
-		record(s.journal, operator.AttemptEnded{Call: fb.call, Status: at.status, Took: time.Since(at.began)})
-		if at.slot != nil {
-			at.slot.Done()
-		}
-	})
-	go func(body *body, w *write) {
-		growStack()
-		defer close(at.done)
-		s.exchange(req.Context(), at, out, body, fb)
-		body.release()
-		recordReached(s.journal, fb.call, at.err)
-		at.report()
-		s.readAhead(at, w, fb)
-	}(ex.body, ex.write)
+	record(s.journal, operator.AttemptBegan{Call: at.feedback.call})
+	go s.run(at, req, ex.body, ex.write)
 	return at
+}
+
+// run sends the call of an attempt, and learns from the answer.
+func (s *sender) run(at *attempt, req *http.Request, body *body, w *write) {
+	growStack()
+	defer close(at.done)
+	s.exchange(at, req, body)
+	body.release()
+	recordReached(s.journal, at.feedback.call, at.err)
+	at.report()
+	s.readAhead(at, w)
 }
 
 // growStack makes the stack of a new goroutine as large as net/http needs it, while there
@@ -116,7 +107,8 @@ func (at *attempt) abandon(w *write) {
 }
 
 // exchange sends the request and examines the answer.
-func (s *sender) exchange(caller context.Context, at *attempt, out *http.Request, body *body, fb *feedback) {
+func (s *sender) exchange(at *attempt, req *http.Request, body *body) {
+	fb := &at.feedback
 	defer func() {
 		if cause := recover(); cause != nil {
 			at.err = panicked(s.journal, fb.call, cause)
@@ -125,10 +117,10 @@ func (s *sender) exchange(caller context.Context, at *attempt, out *http.Request
 			fb.lost()
 		}
 	}()
-	at.resp, at.err = s.send(caller, at.expires, out, body, at.cancel)
+	at.resp, at.err = s.send(at, req, body)
 	if at.err == nil && at.resp.StatusCode < 200 { // net/http reads 000 to 099, but does not write them
 		at.resp.Body.Close()
-		at.err = networkFailure(out.Context(), fmt.Errorf("the portal answered with status %03d", at.resp.StatusCode), true)
+		at.err = networkFailure(at.resp.Request.Context(), fmt.Errorf("the portal answered with status %03d", at.resp.StatusCode), true)
 	}
 	if at.err == nil {
 		at.status, fb.took = at.resp.StatusCode, time.Since(fb.began)
@@ -183,6 +175,16 @@ func (at *attempt) end() {
 	at.ended()
 }
 
+// ended records, once, that nothing of an attempt is in flight any more.
+func (at *attempt) ended() {
+	at.isEnded.Do(func() {
+		record(at.journal, operator.AttemptEnded{Call: at.feedback.call, Status: at.status, Took: time.Since(at.began)})
+		if at.slot != nil {
+			at.slot.Done()
+		}
+	})
+}
+
 // How much is read of an answer that nobody waits for, so that its connection can be
 // used again.
 const (
@@ -204,14 +206,15 @@ func (at *attempt) discard() {
 
 // send sends a request once. It takes another connection as long as the portal closes
 // each before it has read anything of the request.
-func (s *sender) send(caller context.Context, slot *limiter.Slot, out *http.Request, body *body, cancel context.CancelCauseFunc) (*http.Response, *failure) {
-	clock := newSilenceTimer(s.timeout, cancel)
+func (s *sender) send(at *attempt, req *http.Request, body *body) (*http.Response, *failure) {
+	clock := newSilenceTimer(s.timeout, at.cancel)
 	defer clock.end()
-	trace := &connTrace{caller: caller, clock: clock, slot: slot}
+	trace := &connTrace{caller: req.Context(), clock: clock, slot: at.expires}
+	to := at.feedback.route.url(s.outbound)
 	for {
-		ctx, stop := context.WithCancelCause(out.Context())
-		trace.stop = stop
-		resp, err := s.base.RoundTrip(trace.request(ctx, out, body))
+		ctx := at.next()
+		trace.stop = at.stop
+		resp, err := s.base.RoundTrip(trace.request(ctx, req, to, body))
 		switch {
 		case err == nil && resp.StatusCode == http.StatusSwitchingProtocols: // although no request asks for it
 			resp.Body.Close()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"strings"
 	"sync/atomic"
 
@@ -50,24 +51,26 @@ var (
 	errCallerLeft = errors.New("the caller left while the connection was made")
 )
 
-// request returns a request in ctx that sends the body from its beginning and is watched by
-// t. For HTTP/1, an empty body is http.NoBody. Over HTTP/2, net/http repeats a request
+// request returns a request to an address that sends the body from its beginning and is
+// watched by t. For HTTP/1, an empty body is http.NoBody. Over HTTP/2, net/http repeats a request
 // with http.NoBody by itself, even after a PROTOCOL_ERROR, and does not say why; so
 // there the empty body is one that net/http cannot rewind.
-func (t *connTrace) request(ctx context.Context, out *http.Request, body *body) *http.Request {
+func (t *connTrace) request(ctx context.Context, req *http.Request, to *url.URL, body *body) *http.Request {
 	trace := &httptrace.ClientTrace{
 		GotConn:          t.gotConn,
 		WroteHeaderField: func(string, []string) { t.began.Store(true) },
 		WroteRequest:     func(httptrace.WroteRequestInfo) { t.clock.restart() },
 	}
-	req := out.WithContext(httptrace.WithClientTrace(ctx, trace))
-	req.Body = body.open()
-	t.empty = req.Body == http.NoBody
+	out := req.WithContext(httptrace.WithClientTrace(ctx, trace)) // nobody changes its header any more
+	out.URL, out.Host = to, to.Host
+	out.ContentLength, out.TransferEncoding = body.size, nil
+	out.Body = body.open()
+	t.empty = out.Body == http.NoBody
 	t.began.Store(false)
 	if !body.isSmall() && (!t.empty || t.http2) {
-		req.Body = &watchedBody{req.Body, t.clock}
+		out.Body = &watchedBody{out.Body, t.clock}
 	}
-	return req
+	return out
 }
 
 // gotConn lets the request be written to a connection, or ends the RoundTrip before.

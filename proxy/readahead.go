@@ -24,10 +24,10 @@ type readAnswer struct {
 const firstRead = 1 << 10 // bytes that an answer takes at first
 
 // readAhead reads the answer to a write before its caller does.
-func (s *sender) readAhead(at *attempt, w *write, fb *feedback) {
+func (s *sender) readAhead(at *attempt, w *write) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			at.err = panicked(s.journal, fb.call, cause)
+			at.err = panicked(s.journal, at.feedback.call, cause)
 		}
 	}()
 	at.readAhead(w)
