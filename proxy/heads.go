@@ -61,10 +61,11 @@ func endOfHead(b []byte) (end int) {
 			return -1
 		}
 		end += line + 1
-		for _, empty := range []string{"\n", "\r\n"} {
-			if strings.HasPrefix(string(b[end:min(end+2, len(b))]), empty) {
-				return end + len(empty)
-			}
+		switch next := b[end:]; {
+		case bytes.HasPrefix(next, []byte("\n")):
+			return end + 1
+		case bytes.HasPrefix(next, []byte("\r\n")):
+			return end + 2
 		}
 	}
 }
@@ -74,6 +75,12 @@ func (h *heads) recordHead(p []byte) (rest []byte) {
 	if len(h.part) == 0 && h.blanks > 0 && (p[0] == '\r' || p[0] == '\n') {
 		h.blanks--
 		return p[1:]
+	}
+	if len(h.part) == 0 { // mostly all of it comes at once
+		if end := endOfHead(p); end >= 0 {
+			h.finish(p[:end])
+			return p[end:]
+		}
 	}
 	seen := max(0, len(h.part)-len("\n\r"))
 	h.part = append(h.part, p...)

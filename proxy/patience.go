@@ -15,6 +15,9 @@ const defaultUrgency = 3
 // urgency returns the member u of the header Priority (RFC 9218), which is a
 // dictionary of structured fields. The last u counts. A malformed header is ignored.
 func urgency(h http.Header) int {
+	if h["Priority"] == nil {
+		return defaultUrgency
+	}
 	priority, err := httpsfv.UnmarshalDictionary(h.Values("Priority"))
 	if err != nil {
 		return defaultUrgency

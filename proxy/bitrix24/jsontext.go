@@ -98,8 +98,24 @@ func (t *jsonText) name() (name string, ok bool) {
 			return decodeString(raw)
 		}
 	}
-	return string(raw[1 : len(raw)-1]), true
+	raw = raw[1 : len(raw)-1]
+	if name, isUsual := usualNames[string(raw)]; isUsual {
+		return name, true
+	}
+	return string(raw), true
 }
+
+// usualNames are the names in most answers, so that they are not made anew each time.
+var usualNames = func() map[string]string {
+	usual := make(map[string]string)
+	for _, name := range []string{
+		"result", "error", "error_description", "total", "next", "time",
+		"start", "finish", "duration", "processing", "date_start", "date_finish", "operating_reset_at", "operating",
+	} {
+		usual[name] = name
+	}
+	return usual
+}()
 
 func decodeString(raw []byte) (decoded string, ok bool) {
 	err := json.Unmarshal(raw, &decoded)

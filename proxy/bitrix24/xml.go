@@ -15,7 +15,7 @@ import (
 // xmlOpening matches all that precedes the inside of the response.
 var xmlOpening = regexp.MustCompile(`^(?:<\?xml[^>]*\?>\s*)?<response\s*(/?)>`)
 
-func isXML(text []byte) bool { return xmlOpening.Match(text) }
+func isXML(text []byte) bool { return len(text) > 0 && text[0] == '<' && xmlOpening.Match(text) }
 
 const xmlClosing = "</response>"
 
