@@ -33,8 +33,17 @@ type overheadReport struct {
 	SteadyP99       float64 `json:"steady_p99"`
 }
 
-// overhead sends calls in turn straight to a portal, through a bare
-// httputil.ReverseProxy and through b24proxy, each a process of its own.
+// compared are the proxies of -overhead. The first one is what the others are compared
+// with. A floor is that of proxy.SetHeapFloor, from which the garbage of anybody would gain.
+var compared = []rival{
+	{name: "bare ReverseProxy", role: roleBare},
+	{name: "b24proxy", role: roleOurs},
+	{name: "bare, with the heap floor", role: roleFloor},
+	{name: "b24proxy without it", role: rolePlain},
+}
+
+// overhead sends calls in turn straight to a portal, through bare
+// httputil.ReverseProxies and through b24proxy, each a process of its own.
 func overhead(ctx context.Context, o options, w io.Writer) error {
 	portal, err := startChild(rolePortal, "", unlimited)
 	if err != nil {
@@ -42,12 +51,12 @@ func overhead(ctx context.Context, o options, w io.Writer) error {
 	}
 	defer portal.stop()
 	rivals := []*rival{{name: "straight to the portal", child: portal}}
-	for _, r := range []*rival{{name: "bare ReverseProxy", role: roleBare}, {name: "b24proxy", role: roleOurs}} {
+	for _, r := range compared {
 		if r.child, err = startChild(r.role, portal.base, unlimited); err != nil {
 			return err
 		}
 		defer r.child.stop()
-		rivals = append(rivals, r)
+		rivals = append(rivals, &r)
 	}
 	for range overheadRounds + 1 { // the first one warms up
 		for _, r := range rivals {
@@ -145,9 +154,9 @@ func median(of []float64) float64 {
 func printOverhead(w io.Writer, o options, reports []overheadReport) {
 	fmt.Fprintf(w, "no limit in force; %d callers, answers of %.1f kB, %d rounds of %v in turn; then %d calls per second; %s, %d CPUs\n\n",
 		o.calls, float64(len(page))/1000, overheadRounds, o.last, steadyRate, runtime.Version(), runtime.NumCPU())
-	fmt.Fprintf(w, "%-24s %9s %8s %11s %8s %8s %8s %7s\n", "", "calls/s", "of bare", "CPU a call", "of bare", "p50", "p99", "failed")
+	fmt.Fprintf(w, "%-25s %9s %8s %11s %8s %8s %8s %7s\n", "", "calls/s", "of bare", "CPU a call", "of bare", "p50", "p99", "failed")
 	for _, r := range reports {
-		fmt.Fprintf(w, "%-24s %9.0f %8.2f %11s %8.2f %8s %8s %7d\n", r.Name, r.PerSecond, r.ThroughputShare,
+		fmt.Fprintf(w, "%-25s %9.0f %8.2f %11s %8.2f %8s %8s %7d\n", r.Name, r.PerSecond, r.ThroughputShare,
 			micro(r.CPU), r.CPUShare, micro(r.SteadyP50), micro(r.SteadyP99), r.Failed)
 	}
 }

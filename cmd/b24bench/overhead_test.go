@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// -overhead calls all three in turn, and compares each with the bare ReverseProxy.
+// -overhead calls all in turn, and compares each with the bare ReverseProxy.
 func TestOverhead(t *testing.T) {
 	var out bytes.Buffer
 	err := run(t.Context(), strings.Fields("-overhead -n 2 -for 20ms -json"), &out, io.Discard)
@@ -31,8 +31,8 @@ func TestOverhead(t *testing.T) {
 		t.Skip(err)
 	}
 	var reports []overheadReport
-	if err != nil || json.Unmarshal(out.Bytes(), &reports) != nil || len(reports) != 3 {
-		t.Fatalf("got %s (%v), want three reports", out.Bytes(), err)
+	if err != nil || json.Unmarshal(out.Bytes(), &reports) != nil || len(reports) != 5 {
+		t.Fatalf("got %s (%v), want five reports", out.Bytes(), err)
 	}
 	for _, r := range reports {
 		if r.Calls == 0 || r.PerSecond == 0 || r.ThroughputShare == 0 || r.SteadyP50 == 0 || r.SteadyP99 < r.SteadyP50 {

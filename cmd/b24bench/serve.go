@@ -30,6 +30,8 @@ const (
 	rolePortal = "portal" // answers each call with the same 3.5 kB
 	roleBare   = "bare"   // httputil.ReverseProxy and nothing else
 	roleOurs   = "b24proxy"
+	roleFloor  = "floor"  // roleBare, and its garbage may grow as that of b24proxy does
+	rolePlain  = "plain"  // roleOurs, and its garbage may not
 	roleSecure = "secure" // the portal, over TLS, under each name below example.com
 	roleMany   = "many"   // b24proxy for that
 
@@ -56,9 +58,12 @@ func serve(role, upstream, plan string, stdin io.Reader, stdout io.Writer) error
 	if err != nil {
 		return err
 	}
+	if role == roleOurs || role == roleFloor {
+		proxy.SetHeapFloor()
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	go func() { defer stop(); io.Copy(io.Discard, stdin) }()
-	if role == roleOurs || role == roleMany {
+	if role == roleOurs || role == rolePlain || role == roleMany {
 		return serveOurs(ctx, listener, to, limit, role == roleMany, stdout)
 	}
 	if role == roleHandlerWaits || role == roleBareWaits {
@@ -68,7 +73,7 @@ func serve(role, upstream, plan string, stdin io.Reader, stdout io.Writer) error
 	switch role {
 	case rolePortal:
 		return serveUntil(ctx, listener, http.HandlerFunc(answerAll))
-	case roleBare:
+	case roleBare, roleFloor:
 		return serveUntil(ctx, listener, bare(to))
 	case roleSecure:
 		server := securePortal()

@@ -38,6 +38,9 @@ All settings come from the environment:
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	if usersChoice := os.Getenv("GOGC") + os.Getenv("GOMEMLIMIT"); usersChoice == "" {
+		proxy.SetHeapFloor()
+	}
 	os.Exit(command(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 

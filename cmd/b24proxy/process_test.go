@@ -81,8 +81,10 @@ func launch(t *testing.T, settings ...string) *process {
 	for _, s := range append([]string{"LISTEN=127.0.0.1:0", "ADMIN_LISTEN=127.0.0.1:0"}, settings...) {
 		p.cmd.Env = append(p.cmd.Env, prefix+s)
 	}
-	if dir, set := os.LookupEnv("TMPDIR"); set {
-		p.cmd.Env = append(p.cmd.Env, "TMPDIR="+dir)
+	for _, name := range []string{"TMPDIR", "GOGC", "GOMEMLIMIT"} {
+		if value, set := os.LookupEnv(name); set {
+			p.cmd.Env = append(p.cmd.Env, name+"="+value)
+		}
 	}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
