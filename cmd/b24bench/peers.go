@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,7 +21,8 @@ const (
 	peerGreedy    = 60 // callers of the greedy client
 	peerRound     = 30 * time.Second
 	peerLeaving   = 20 // callers that leave before their turn
-	peerLost      = 10 // writes whose answer is lost
+	peerLost      = 10 // writes whose answer is lost; as many again that their client repeats
+	peerTries     = 3  // of a client that repeats
 	peerPatience  = 300 * time.Millisecond
 	peerRest      = time.Second // after which a refused caller calls again
 	quietInterval = 2 * time.Second
@@ -30,16 +32,17 @@ const (
 // A peerReport says how one proxy did in front of the same portal, under the same load.
 type peerReport struct {
 	Name         string  `json:"name"`
-	Skipped      string  `json:"skipped,omitempty"` // why
-	UseOfLimit   float64 `json:"use_of_limit"`      // calls that the portal took, of those that it could take
-	Refused      int     `json:"refused"`           // answers to callers that are not a success
-	QuietP50     float64 `json:"quiet_p50"`         // seconds that the quiet client waited for an answer
-	QuietMost    float64 `json:"quiet_most"`        // the longest
-	RanForNobody int     `json:"ran_for_nobody"`    // calls that came to the portal after their callers left
-	RanTwice     int     `json:"ran_twice"`         // writes, sent once, whose answer was lost
-	PerSecond    float64 `json:"per_second"`        // calls, without a limit
-	CPU          float64 `json:"cpu"`               // seconds a call, without a limit
-	Memory       int64   `json:"memory_bytes"`      // after that
+	Skipped      string  `json:"skipped,omitempty"`     // why
+	UseOfLimit   float64 `json:"use_of_limit"`          // calls that the portal took, of those that it could take
+	Refused      int     `json:"refused"`               // answers to callers that are not a success
+	QuietP50     float64 `json:"quiet_p50"`             // seconds that the quiet client waited for an answer
+	QuietMost    float64 `json:"quiet_most"`            // the longest
+	RanForNobody int     `json:"ran_for_nobody"`        // calls that came to the portal after their callers left
+	RanTwice     int     `json:"ran_twice"`             // writes, sent once, whose answer was lost
+	Repeated     int     `json:"ran_twice_of_repeated"` // the same of a client that repeats what fails
+	PerSecond    float64 `json:"per_second"`            // calls, without a limit
+	CPU          float64 `json:"cpu"`                   // seconds a call, without a limit
+	Memory       int64   `json:"memory_bytes"`          // after that
 }
 
 // A peer is a proxy that can be put before a portal.
@@ -125,8 +128,9 @@ func (r *peerReport) measureLimited(ctx context.Context, p peer, o options) erro
 	r.Refused += quiet.failed
 	r.QuietP50, r.QuietMost = quiet.quantile(0.5).Seconds(), quiet.quantile(1).Seconds()
 	r.RanForNobody = portal.ranForNobody()
-	loseAnswers(ctx, proxy.base)
-	r.RanTwice = portal.ranTwice()
+	loseAnswers(ctx, proxy.base, lostOnce, http.MethodGet, 1)
+	loseAnswers(ctx, proxy.base, lostRepeated, http.MethodPost, peerTries)
+	r.RanTwice, r.Repeated = portal.ranTwice(lostOnce), portal.ranTwice(lostRepeated)
 	return nil
 }
 
@@ -169,22 +173,41 @@ func leaveEarly(ctx context.Context, base string, portal *talliedPortal, after t
 	running.Wait()
 }
 
-// loseAnswers sends writes, each once, when the proxy has a connection that it used
-// before. The portal runs each, and cuts the connection.
-func loseAnswers(ctx context.Context, base string) {
-	once := &http.Transport{DisableKeepAlives: true} // net/http sends a GET again if a kept connection breaks
+// The ids of writes whose first answer is lost begin with these.
+const (
+	lostOnce     = "lost-once-"
+	lostRepeated = "lost-repeated-"
+)
+
+// loseAnswers makes writes when the proxy has a connection that it used before. The portal
+// runs each, and cuts the connection. The client does what many libraries do: it sends a
+// call again, unchanged, until it succeeds or the last try has failed. Proxies send some
+// calls again by themselves, if they are made by GET.
+func loseAnswers(ctx context.Context, base, ids, method string, tries int) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // else net/http sends a GET again if a kept connection breaks
 	for i := range peerLost {
-		for _, path := range []string{"/rest/3/writer/profile", fmt.Sprintf("/rest/3/writer/crm.deal.add?id=lost-%d", i)} {
-			r, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
-			if err != nil {
-				return
-			}
-			if resp, err := once.RoundTrip(r); err == nil {
-				io.Copy(io.Discard, resp.Body)
-				resp.Body.Close()
+		isDone(ctx, client, http.MethodGet, base+"/rest/3/writer/profile")
+		for range tries {
+			if isDone(ctx, client, method, fmt.Sprintf("%s/rest/3/writer/crm.deal.add?id=%s%d", base, ids, i)) {
+				break
 			}
 		}
 	}
+}
+
+// isDone makes one call and reports whether its answer is a success.
+func isDone(ctx context.Context, client *http.Client, method, address string) bool {
+	r, err := http.NewRequestWithContext(ctx, method, address, nil)
+	if err != nil {
+		return false
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err == nil && resp.StatusCode == http.StatusOK
 }
 
 // measureFree counts calls, CPU time and memory where no limit is in force.
@@ -252,8 +275,9 @@ func (t *talliedPortal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if id != "" {
 		t.came[id] = append(t.came[id], time.Now())
 	}
+	isFirst := len(t.came[id]) == 1
 	t.mu.Unlock()
-	if len(id) > 4 && id[:4] == "lost" {
+	if isFirst && strings.HasPrefix(id, "lost-") {
 		panic(http.ErrAbortHandler) // it ran, and its answer is lost
 	}
 	t.portal.portal.ServeHTTP(w, r)
@@ -284,11 +308,12 @@ func (t *talliedPortal) ranForNobody() (n int) {
 	return n
 }
 
-func (t *talliedPortal) ranTwice() (n int) {
+// ranTwice is how many of the calls ran twice whose ids begin so.
+func (t *talliedPortal) ranTwice(ids string) (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, came := range t.came {
-		if len(came) > 1 {
+	for id, came := range t.came {
+		if len(came) > 1 && strings.HasPrefix(id, ids) {
 			n++
 		}
 	}
@@ -296,15 +321,15 @@ func (t *talliedPortal) ranTwice() (n int) {
 }
 
 func printPeers(w io.Writer, o options, reports []peerReport) {
-	fmt.Fprintf(w, "plan %v of the portal; %d greedy callers and a quiet one for %v; %d callers leave after %v; %d writes lose their answer; then %d callers without a limit; %s, %d CPUs\n\n",
-		o.plan, o.calls, o.last, peerLeaving, peerPatience, peerLost, overheadCallers, runtime.Version(), runtime.NumCPU())
-	fmt.Fprintf(w, "%-18s %8s %8s %10s %10s %8s %6s %8s %8s %8s\n", "", "of limit", "refused", "quiet p50", "quiet most", "for none", "twice", "calls/s", "CPU", "memory")
+	fmt.Fprintf(w, "plan %v of the portal; %d greedy callers and a quiet one for %v; %d callers leave after %v; %d writes, sent once, lose their answer, and %d that are repeated up to %d times; then %d callers without a limit; %s, %d CPUs\n\n",
+		o.plan, o.calls, o.last, peerLeaving, peerPatience, peerLost, peerLost, peerTries-1, overheadCallers, runtime.Version(), runtime.NumCPU())
+	fmt.Fprintf(w, "%-18s %8s %8s %10s %10s %8s %6s %9s %8s %8s %8s\n", "", "of limit", "refused", "quiet p50", "quiet most", "for none", "twice", "repeated", "calls/s", "CPU", "memory")
 	for _, r := range reports {
 		if r.Skipped != "" {
 			fmt.Fprintf(w, "%-18s %s\n", r.Name, r.Skipped)
 			continue
 		}
-		fmt.Fprintf(w, "%-18s %7.0f%% %8d %10s %10s %8d %6d %8.0f %8s %6dMB\n", r.Name, 100*r.UseOfLimit, r.Refused,
-			short(seconds(r.QuietP50)), short(seconds(r.QuietMost)), r.RanForNobody, r.RanTwice, r.PerSecond, micro(r.CPU), r.Memory>>20)
+		fmt.Fprintf(w, "%-18s %7.0f%% %8d %10s %10s %8d %6d %9d %8.0f %8s %6dMB\n", r.Name, 100*r.UseOfLimit, r.Refused,
+			short(seconds(r.QuietP50)), short(seconds(r.QuietMost)), r.RanForNobody, r.RanTwice, r.Repeated, r.PerSecond, micro(r.CPU), r.Memory>>20)
 	}
 }

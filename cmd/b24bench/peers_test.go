@@ -28,7 +28,10 @@ func TestPeers(t *testing.T) {
 	if ours.Skipped == errNoProc.Error() {
 		t.Skip(errNoProc)
 	}
-	if ours.Skipped != "" || ours.Refused > 0 || ours.RanTwice > 0 || ours.UseOfLimit == 0 || ours.PerSecond == 0 || ours.Memory == 0 {
+	if bare := reports[0]; bare.Repeated != peerLost {
+		t.Errorf("got %+v, want that all writes ran twice that were repeated", bare)
+	}
+	if ours.Skipped != "" || ours.Refused > 0 || ours.RanTwice > 0 || ours.Repeated > 0 || ours.UseOfLimit == 0 || ours.PerSecond == 0 || ours.Memory == 0 {
 		t.Errorf("got %+v, want a measurement without refusals and doubled writes", ours)
 	}
 }
@@ -54,7 +57,7 @@ func TestPeersTable(t *testing.T) {
 	for _, want := range []string{
 		"60 greedy callers and a quiet one for 30s",
 		"nginx limit_req    nginx is not installed\n",
-		"b24proxy                98%        0      400ms      500ms        0      0     5000    150µs     22MB\n",
+		"b24proxy                98%        0      400ms      500ms        0      0         0     5000    150µs     22MB\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("got\n%s\nwant %s in it", out.String(), want)

@@ -164,6 +164,7 @@ func serveOurs(ctx context.Context, l net.Listener, to *url.URL, plan limiter.Pl
 		MaxBody:         100 << 20,
 		SpoolLimit:      1 << 30,
 		OperatingLimit:  480 * time.Second,
+		RepeatGuard:     time.Minute,
 		Normalize:       true,
 		MetricsPortals:  1000,
 		PProf:           true,
