@@ -23,7 +23,7 @@ func hasUnclearEnd(r *http.Request, recorded *head) bool {
 		return isOld && mayHaveBody(r.Method) && r.Header["Content-Length"] == nil
 	}
 	switch {
-	case recorded.line != r.Method+" "+r.RequestURI+" "+r.Proto, recorded.folded:
+	case !recorded.isOf(r), recorded.folded:
 		return true
 	case recorded.encoded:
 		return isOld || recorded.sized

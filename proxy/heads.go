@@ -14,6 +14,17 @@ type head struct {
 	encoded, sized, folded bool   // it has Transfer-Encoding, Content-Length, a line that goes on
 }
 
+// isOf reports whether a request begins with the line.
+func (h *head) isOf(r *http.Request) bool {
+	rest, found := h.line, true
+	for _, part := range [...]string{r.Method, " ", r.RequestURI, " ", r.Proto} {
+		if rest, found = strings.CutPrefix(rest, part); !found {
+			return false
+		}
+	}
+	return rest == ""
+}
+
 // heads are the heads of the requests on a connection. They are found in the bytes
 // that net/http reads, which may be those of several requests at once.
 type heads struct {

@@ -216,8 +216,8 @@ func (r *bodyReader) Close() error {
 	return nil
 }
 
-// A patientReader sets a new deadline before each read, until ctx ends. A body whose
-// client sends a byte from time to time ends, too.
+// A patientReader sets a new deadline before each read, until ctx ends; one that was set
+// just before stays. A body whose client sends a byte from time to time ends, too.
 type patientReader struct {
 	control *http.ResponseController
 	from    io.Reader
@@ -225,20 +225,27 @@ type patientReader struct {
 	idle    time.Duration // how long a client may send nothing
 	began   time.Time
 	got     int64
+	set     time.Time // when the deadline was set
 }
 
+// justBefore is how much too early a deadline may be.
+const justBefore = 10 * time.Millisecond
+
 func (p *patientReader) Read(buf []byte) (int, error) {
-	p.control.SetReadDeadline(p.deadline())
-	if p.ctx.Err() != nil {
-		p.stop() // ctx ended before the deadline was set
+	if now := time.Now(); now.Sub(p.set) > justBefore {
+		p.set = now
+		p.control.SetReadDeadline(p.deadline(now))
+		if p.ctx.Err() != nil {
+			p.stop() // ctx ended before the deadline was set
+		}
 	}
 	n, err := p.from.Read(buf)
 	p.got += int64(n)
 	return n, err
 }
 
-func (p *patientReader) deadline() time.Time {
-	silent := time.Now().Add(p.idle)
+func (p *patientReader) deadline(now time.Time) time.Time {
+	silent := now.Add(p.idle)
 	if last := p.began.Add(bodyTime + time.Duration(p.got)*time.Second/bodyRate); last.Before(silent) {
 		return last
 	}

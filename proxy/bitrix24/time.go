@@ -45,7 +45,11 @@ func timeOf(raw json.RawMessage) Time {
 	for name, value := range members(raw) {
 		switch name {
 		case "operating", "operating_reset_at", "duration", "processing", "finish":
-			t.set(name, textOf(value))
+			if value[0] == '"' {
+				t.set(name, textOf(value))
+			} else {
+				t.set(name, string(value)) // which takes no memory, and may be no number
+			}
 		}
 	}
 	return t
