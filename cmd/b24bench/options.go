@@ -81,7 +81,7 @@ func (o *options) define(flags *flag.FlagSet) {
 	flags.StringVar(&o.path, "path", "/rest/1/b24bench/crm.deal.list", "`path` of the calls")
 	flags.TextVar((*b24sim.Duration)(&o.last), "for", b24sim.Duration(0), "keep -n callers calling for this `duration`, each with one call after the other")
 	flags.BoolVar(&o.mix, "mix", false, "mix reads, writes, batches and wrong calls; the simulated portal fails now and then")
-	flags.BoolVar(&o.overhead, "overhead", false, "measure what b24proxy costs beside a bare httputil.ReverseProxy where no limit is in force; -n is the number of callers, -for the time of a round")
+	flags.BoolVar(&o.overhead, "overhead", false, "measure what b24proxy costs beside a bare httputil.ReverseProxy where no limit is in force, also under the load of wrk if that is installed; -n is the number of callers, -for the time of a round")
 	flags.BoolVar(&o.peers, "peers", false, "compare b24proxy with a bare httputil.ReverseProxy, nginx and haproxy, as far as they are installed; -n is the number of greedy callers, -for the time with a limit")
 	flags.BoolVar(&o.memory, "memory", false, "measure the memory that b24proxy takes for each portal and for each waiting call")
 	flags.TextVar((*b24sim.Duration)(&o.soak), "soak", b24sim.Duration(0), "call at full speed for this `duration` while the portal fails and restarts and callers hang up; fail if a call is lost or doubled, or if memory, goroutines or file descriptors grow")

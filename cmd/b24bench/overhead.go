@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"slices"
 	"time"
 )
 
@@ -18,19 +17,13 @@ const (
 	steadyRate      = 1000 // calls per second
 )
 
-// An overheadReport says what one proxy costs where no limit is in force. Shares are
-// of a bare httputil.ReverseProxy: of its throughput the median of the rounds, of its
-// CPU time that of all rounds, since the system counts that in steps of 10 ms.
+// An overheadReport says what one proxy costs where no limit is in force.
 type overheadReport struct {
-	Name            string  `json:"name"`
-	Calls           int     `json:"calls"`
-	Failed          int     `json:"failed"`
-	PerSecond       float64 `json:"per_second"`
-	ThroughputShare float64 `json:"throughput_share"`
-	CPU             float64 `json:"cpu"` // seconds a call
-	CPUShare        float64 `json:"cpu_share"`
-	SteadyP50       float64 `json:"steady_p50"` // seconds, at 1,000 calls per second
-	SteadyP99       float64 `json:"steady_p99"`
+	Name string `json:"name"`
+	cost
+	Wrk       *cost   `json:"wrk,omitempty"` // under the load of wrk, if that is installed
+	SteadyP50 float64 `json:"steady_p50"`    // seconds, at 1,000 calls per second
+	SteadyP99 float64 `json:"steady_p99"`
 }
 
 // compared are the proxies of -overhead. The first one is what the others are compared
@@ -65,6 +58,9 @@ func overhead(ctx context.Context, o options, w io.Writer) error {
 			}
 		}
 	}
+	if err := wrkRounds(ctx, o, rivals); err != nil {
+		return err
+	}
 	for _, r := range rivals {
 		r.steady(ctx, o)
 	}
@@ -86,27 +82,15 @@ func overhead(ctx context.Context, o options, w io.Writer) error {
 type rival struct {
 	name, role string
 	child      *child
-	rounds     []roundResult
-	quiet      load // at a steady rate
-}
-
-type roundResult struct {
-	load
-	cpu time.Duration
+	rounds     rounds
+	wrk        rounds // empty if it is not installed
+	quiet      load   // at a steady rate
 }
 
 func (r *rival) round(ctx context.Context, o options) error {
 	c := newCaller(r.child.base, o.path, o.calls)
 	defer c.close()
-	before, err := r.child.cpu()
-	if err != nil {
-		return err
-	}
-	result := roundResult{load: c.keepCalling(ctx, o.calls, o.last)}
-	after, err := r.child.cpu()
-	result.cpu = after - before
-	r.rounds = append(r.rounds, result)
-	return err
+	return r.rounds.measure(r.child, func() (load, error) { return c.keepCalling(ctx, o.calls, o.last), nil })
 }
 
 func (r *rival) steady(ctx context.Context, o options) {
@@ -116,48 +100,32 @@ func (r *rival) steady(ctx context.Context, o options) {
 }
 
 func (r *rival) report(bare *rival) overheadReport {
-	s := overheadReport{Name: r.name, SteadyP50: r.quiet.quantile(0.5).Seconds(), SteadyP99: r.quiet.quantile(0.99).Seconds()}
-	var throughput []float64
-	for i, round := range r.rounds[1:] {
-		s.Calls, s.Failed = s.Calls+round.calls, s.Failed+round.failed
-		throughput = append(throughput, round.perSecond()/bare.rounds[1+i].perSecond())
+	report := overheadReport{
+		Name: r.name, cost: r.rounds.cost(bare.rounds),
+		SteadyP50: r.quiet.quantile(0.5).Seconds(), SteadyP99: r.quiet.quantile(0.99).Seconds(),
 	}
-	s.PerSecond, s.ThroughputShare = r.perSecond(), median(throughput)
-	s.CPU = r.cpuOfACall()
-	s.CPUShare = s.CPU / bare.cpuOfACall()
-	return s
-}
-
-func (r *rival) perSecond() float64 {
-	var all []float64
-	for _, round := range r.rounds[1:] {
-		all = append(all, round.perSecond())
+	if len(r.wrk) > 0 {
+		byWrk := r.wrk.cost(bare.wrk)
+		report.Wrk = &byWrk
 	}
-	return median(all)
-}
-
-// cpuOfACall is in seconds.
-func (r *rival) cpuOfACall() float64 {
-	var cpu time.Duration
-	calls := 0
-	for _, round := range r.rounds[1:] {
-		cpu, calls = cpu+round.cpu, calls+round.calls
-	}
-	return cpu.Seconds() / float64(calls)
-}
-
-func median(of []float64) float64 {
-	slices.Sort(of)
-	return of[len(of)/2]
+	return report
 }
 
 func printOverhead(w io.Writer, o options, reports []overheadReport) {
-	fmt.Fprintf(w, "no limit in force; %d callers, answers of %.1f kB, %d rounds of %v in turn; then %d calls per second; %s, %d CPUs\n\n",
-		o.calls, float64(len(page))/1000, overheadRounds, o.last, steadyRate, runtime.Version(), runtime.NumCPU())
+	fmt.Fprintf(w, "no limit in force; answers of %.1f kB; %d callers by POST, %d rounds of %v in turn; then %d calls per second; %s, %d CPUs\n\n",
+		float64(len(page))/1000, o.calls, overheadRounds, o.last, steadyRate, runtime.Version(), runtime.NumCPU())
 	fmt.Fprintf(w, "%-25s %9s %8s %11s %8s %8s %8s %7s\n", "", "calls/s", "of bare", "CPU a call", "of bare", "p50", "p99", "failed")
 	for _, r := range reports {
 		fmt.Fprintf(w, "%-25s %9.0f %8.2f %11s %8.2f %8s %8s %7d\n", r.Name, r.PerSecond, r.ThroughputShare,
 			micro(r.CPU), r.CPUShare, micro(r.SteadyP50), micro(r.SteadyP99), r.Failed)
+	}
+	if reports[0].Wrk == nil {
+		fmt.Fprintln(w, "\nwrk is not installed")
+		return
+	}
+	fmt.Fprintf(w, "\n%-25s %9s %8s %11s %8s %26s\n", fmt.Sprintf("wrk, %d connections", wrkConnections), "calls/s", "of bare", "CPU a call", "of bare", "failed")
+	for _, r := range reports {
+		fmt.Fprintf(w, "%-25s %9.0f %8.2f %11s %8.2f %26d\n", r.Name, r.Wrk.PerSecond, r.Wrk.ThroughputShare, micro(r.Wrk.CPU), r.Wrk.CPUShare, r.Wrk.Failed)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,12 @@ func TestOverhead(t *testing.T) {
 	}
 	if bare := reports[1]; bare.ThroughputShare != 1 {
 		t.Errorf("got the share %v for the bare ReverseProxy, want 1", bare.ThroughputShare)
+	}
+	_, err = exec.LookPath("wrk")
+	for _, r := range reports {
+		if isInstalled := err == nil; isInstalled != (r.Wrk != nil) || isInstalled && (r.Wrk.Calls == 0 || r.Wrk.Failed > 0 || r.Wrk.ThroughputShare == 0) {
+			t.Errorf("got %+v by wrk, want calls without failures if it is installed", r.Wrk)
+		}
 	}
 	if ours := reports[2]; ours.Failed > 0 || ours.ThroughputShare > 3 {
 		t.Errorf("got %+v, want no failures and a share that can be", ours)

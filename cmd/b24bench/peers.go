@@ -240,7 +240,7 @@ func measureFree(ctx context.Context, peers []peer, reports []peerReport, o opti
 	}
 	for i := range free {
 		if free[i].child != nil {
-			reports[i].PerSecond, reports[i].CPU = free[i].perSecond(), free[i].cpuOfACall()
+			reports[i].PerSecond, reports[i].CPU = free[i].rounds.perSecond(), free[i].rounds.cpuOfACall()
 			reports[i].Memory = free[i].child.memory()
 		}
 	}
