@@ -16,8 +16,9 @@ type head struct {
 
 // isOf reports whether a request begins with the line.
 func (h *head) isOf(r *http.Request) bool {
-	rest, found := h.line, true
+	rest := h.line
 	for _, part := range [...]string{r.Method, " ", r.RequestURI, " ", r.Proto} {
+		var found bool
 		if rest, found = strings.CutPrefix(rest, part); !found {
 			return false
 		}

@@ -7,7 +7,7 @@ package proxy
 // large. A higher GOGC would multiply a large heap.
 const heapFloor = 16 << 20
 
-var floor []byte
+var floor []byte //nolint:unused // it keeps the memory alive
 
 // SetHeapFloor lets the garbage of this process grow 16 MiB further than Go itself would
 // before it is collected. It is for the start of a program.
