@@ -21,7 +21,7 @@ type readAnswer struct {
 	meaning bitrix24.Answer
 }
 
-const firstRead = 1 << 10 // bytes that an answer takes at first
+const firstRead = 1 << 10 // bytes that an answer takes at first, unless all of it is here
 
 // readAhead reads the answer to a write before its caller does.
 func (s *sender) readAhead(at *attempt, w *write) {
@@ -44,7 +44,7 @@ func (at *attempt) readAhead(w *write) {
 	if at.answer.Kind == bitrix24.KindMethodError {
 		read.meaning = at.answer
 	}
-	err := read.fill(at.resp.Body, w.entry)
+	err := read.fill(at.resp, w.entry)
 	isEnd := errors.Is(err, io.EOF)
 	read.whole, read.cutOff = isEnd && len(read.content) <= replay.MaxAnswer, err != nil && !isEnd
 	at.read = read
@@ -60,12 +60,16 @@ func (at *attempt) readAhead(w *write) {
 
 // fill reads until the answer ends, or there is no more room for it. It returns the
 // error that ended the answer.
-func (a *readAnswer) fill(from io.Reader, room *replay.Entry) error {
+func (a *readAnswer) fill(from *http.Response, room *replay.Entry) error {
 	if !room.Grow(headerSize(a.header)) {
 		return nil
 	}
-	for len(a.content) < cap(a.content) || a.grow(room) {
-		n, err := from.Read(a.content[len(a.content):cap(a.content)])
+	first := firstRead
+	if isHeld(from) {
+		first = len(from.Body.(*examination).held) + 1
+	}
+	for len(a.content) < cap(a.content) || a.grow(room, first) {
+		n, err := from.Body.Read(a.content[len(a.content):cap(a.content)])
 		a.content = a.content[:len(a.content)+n]
 		if err != nil {
 			return err
@@ -76,8 +80,8 @@ func (a *readAnswer) fill(from io.Reader, room *replay.Entry) error {
 
 // grow makes room for more of the answer: up to one byte too many, which shows that it
 // does not end there.
-func (a *readAnswer) grow(room *replay.Entry) bool {
-	size := min(max(2*cap(a.content), firstRead), replay.MaxAnswer+1)
+func (a *readAnswer) grow(room *replay.Entry, first int) bool {
+	size := min(max(2*cap(a.content), first), replay.MaxAnswer+1)
 	if size == cap(a.content) || !room.Grow(int64(size-cap(a.content))) {
 		return false
 	}

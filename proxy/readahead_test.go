@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -13,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"b24proxy/proxy/replay"
 )
 
 // answeringSlowly is a portal whose answers take a second for each of their parts.
@@ -165,3 +168,17 @@ func (b *slowBody) Read(p []byte) (int, error) {
 }
 
 func (b *slowBody) Close() error { return nil }
+
+// What is kept of an answer takes no more memory than the answer is long, if all of it has
+// come.
+func TestKeptAnswerTakesItsLength(t *testing.T) {
+	for _, text := range []string{`{"result":"` + strings.Repeat("x", 3000) + `"}`, `{"result":1}`} {
+		resp, _ := examined(text)
+		room := replay.New(time.Now(), replay.Config{Window: time.Minute}).Meet(time.Now(), replay.Call{Portal: "acme.bitrix24.com"}).Own
+		var kept readAnswer
+		err := kept.fill(resp, room)
+		if !errors.Is(err, io.EOF) || string(kept.content) != text || cap(kept.content) != len(text)+1 {
+			t.Errorf("got %d bytes in %d (%v), want %d and room for the end", len(kept.content), cap(kept.content), err, len(text))
+		}
+	}
+}
