@@ -30,9 +30,12 @@ type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}
 
-// newClient makes a client that connects when it is first used. Each step of a
-// request has the same bound, and all of them that of its context. A request is made
-// once: a script that was cut off may have run.
+// connectBound is how long it may take to connect. To find the address of a name and to
+// begin with TLS may well take longer than a request, and nobody waits for it.
+const connectBound = 500 * time.Millisecond
+
+// newClient makes a client that connects when it is first used. The context of a request
+// bounds it. A request is made once: a script that was cut off may have run.
 func newClient(address string, bound time.Duration) (redis.UniversalClient, error) {
 	silence()
 	u, query, err := readAddress(address)
@@ -40,7 +43,7 @@ func newClient(address string, bound time.Duration) (redis.UniversalClient, erro
 		return nil, err
 	}
 	for _, timeout := range []string{"dial_timeout", "read_timeout", "write_timeout", "pool_timeout"} {
-		query.Set(timeout, bound.String())
+		query.Set(timeout, max(bound, connectBound).String())
 	}
 	query.Set("max_retries", "-1")
 	query.Set("protocol", "2")

@@ -87,6 +87,9 @@ func (s *Store) live(ctx context.Context) {
 
 // beat says that this replica lives, and finds out whether the store does, and who else.
 func (s *Store) beat(ctx context.Context) {
+	if state := s.State(); !state.Up || state.Replicas == 0 {
+		s.connect(ctx)
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.bound)
 	defer cancel()
 	s.mu.Lock()
@@ -110,6 +113,13 @@ func (s *Store) beat(ctx context.Context) {
 	case ctx.Err() != context.Canceled:
 		s.failed(err)
 	}
+}
+
+// connect makes a connection for the requests that follow, which have less time.
+func (s *Store) connect(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, connectBound)
+	defer cancel()
+	s.client.Exists(ctx, s.replicasKey())
 }
 
 // decode reads what the script returns to a beat.
