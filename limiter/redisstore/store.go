@@ -138,7 +138,7 @@ func (s *Store) Close() error {
 	for _, end := range s.silence {
 		end()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.bound)
+	ctx, cancel := context.WithTimeout(context.Background(), connectBound) // the end of a beat may have cost the connection
 	defer cancel()
 	s.client.HDel(ctx, s.replicasKey(), s.name)
 	return s.client.Close()
