@@ -10,17 +10,20 @@ import (
 // arrows says which of our packages each may import: commands import the proxy
 // and what is below it, the proxy imports its parts, and these import nothing.
 var arrows = map[string][]string{
-	"b24proxy/cmd/b24proxy":       {"limiter", "limiter/redisstore", "limiter/statefile", "proxy", "proxy/access", "proxy/bitrix24", "proxy/certs"},
-	"b24proxy/cmd/b24bench":       {"limiter", "proxy", "proxy/b24sim", "proxy/bitrix24"},
-	"b24proxy/cmd/b24sim":         {"proxy/b24sim"},
-	"b24proxy/proxy":              {"limiter", "limiter/operating", "metrics", "proxy/access", "proxy/bitrix24", "proxy/joining", "proxy/operator", "proxy/replay"},
-	"b24proxy/proxy/access":       {},
-	"b24proxy/proxy/b24sim":       {"proxy/bitrix24"},
-	"b24proxy/proxy/bitrix24":     {},
-	"b24proxy/proxy/certs":        {},
-	"b24proxy/proxy/joining":      {"proxy/bitrix24"},
-	"b24proxy/proxy/operator":     {"limiter", "limiter/operating", "metrics", "proxy/bitrix24"},
-	"b24proxy/proxy/replay":       {},
+	"b24proxy/cmd/b24proxy":   {"limiter", "limiter/redisstore", "limiter/statefile", "proxy", "proxy/access", "proxy/bitrix24", "proxy/certs"},
+	"b24proxy/cmd/b24bench":   {"limiter", "proxy", "proxy/b24sim", "proxy/bitrix24"},
+	"b24proxy/cmd/b24sim":     {"proxy/b24sim"},
+	"b24proxy/proxy":          {"limiter", "limiter/operating", "metrics", "proxy/access", "proxy/bitrix24", "proxy/joining", "proxy/operator", "proxy/replay"},
+	"b24proxy/proxy/access":   {},
+	"b24proxy/proxy/b24sim":   {"proxy/bitrix24"},
+	"b24proxy/proxy/bitrix24": {},
+	"b24proxy/proxy/certs":    {},
+	"b24proxy/proxy/joining":  {"proxy/bitrix24"},
+	"b24proxy/proxy/operator": {"limiter", "limiter/operating", "metrics", "proxy/bitrix24"},
+	"b24proxy/proxy/replay":   {},
+
+	"b24proxy/proxy/replay/replaytest": {"proxy/replay"},
+
 	"b24proxy/limiter":            {},
 	"b24proxy/limiter/operating":  {"limiter"},
 	"b24proxy/limiter/redisstore": {"limiter"},

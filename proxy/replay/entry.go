@@ -24,6 +24,9 @@ const (
 	TooLarge Why = "too_large" // the answer was
 	Evicted  Why = "evicted"   // the answer had to go, since others needed its room
 	Restart  Why = "restart"   // the process ended meanwhile
+
+	StoreAway Why = "store_away" // another replica has the call, and cannot be asked
+	TakenOver Why = "taken_over" // another replica has sent it, since this one seemed dead
 )
 
 // A Result is what became of a call.
@@ -38,7 +41,7 @@ type Result struct {
 type Entry struct {
 	memory *Memory
 	call   Call
-	id     string // in the store; "" without one
+	id     string // in the store, and among replicas
 
 	// The memory's lock is for all that follows.
 	isIn     bool
@@ -60,6 +63,8 @@ type Entry struct {
 
 	bytes int64         // taken for the answer
 	kept  *list.Element // in the memory's list of answers
+
+	shared sharing
 }
 
 // A First is what is known of the call that another one repeats.
@@ -97,7 +102,10 @@ func (e *Entry) verdict() Verdict {
 func (e *Entry) isMissed(now time.Time) bool {
 	switch e.outcome {
 	case UnderWay:
-		e.missed = e.missed || e.call.HasGone != nil && e.call.HasGone()
+		if !e.missed && e.call.HasGone != nil && e.call.HasGone() {
+			e.missed = true
+			e.memory.changed(e)
+		}
 		return e.missed
 	case Answered:
 		return e.missed && now.Before(e.settled.Add(e.memory.config.Window))
@@ -128,17 +136,22 @@ func (e *Entry) IsSent() bool {
 	return e.sent
 }
 
-// Sent says that the call goes out now, if it has not before.
-func (e *Entry) Sent(now time.Time) {
+// Sent says that the call goes out now, if it has not before. It reports whether it may:
+// another replica may have taken it over and sent it.
+func (e *Entry) Sent(now time.Time) bool {
 	e.memory.mu.Lock()
-	defer e.memory.mu.Unlock()
 	if e.sent {
-		return
+		e.memory.mu.Unlock()
+		return true
 	}
 	e.sent, e.began = true, now
+	e.shared.version++
 	if e.isIn {
 		e.memory.stored.save(e)
 	}
+	e.memory.mu.Unlock()
+	isTaken, _ := e.save() // the replicas know it before it goes out
+	return !isTaken
 }
 
 // Left says that the caller has left without the whole answer.
@@ -154,6 +167,7 @@ func (e *Entry) Left(now time.Time) {
 		e.remain(now)
 		e.memory.stored.save(e)
 	}
+	e.memory.changed(e)
 }
 
 func (e *Entry) notifyGone() {
@@ -172,6 +186,7 @@ func (e *Entry) Alias(keys []Sum) {
 		if e.isIn && len(m.index[key]) == 0 {
 			e.call.Keys = append(slices.Clip(e.call.Keys), key)
 			m.index[key] = append(m.index[key], e)
+			m.changed(e)
 		}
 	}
 }
@@ -210,12 +225,20 @@ func (e *Entry) Settle(now time.Time, r Result) {
 	e.arrange(now)
 }
 
-// Received says that the caller, or that of a repetition, has the whole answer.
+// Received says that the caller, or that of a repetition, has the whole answer. If it is
+// that of a repetition, the replicas know it before that caller can make another call.
 func (e *Entry) Received(now time.Time) {
 	m := e.memory
 	m.mu.Lock()
-	defer m.unlock()
+	wasMissed, outcome := e.missed, e.outcome
 	e.claim(now)
+	m.unlock()
+	switch {
+	case e.shared.isForeign && outcome == Answered:
+		m.config.Shared.ReceiveWrite(e.call.Portal, e.id, e.success) // if it fails, the next identical call is taken for a repetition
+	case wasMissed:
+		e.save()
+	}
 }
 
 // claim counts the answer as received. Only that of a success with a key is kept.
@@ -228,6 +251,7 @@ func (e *Entry) claim(now time.Time) {
 		}
 		e.missed, e.received = false, true
 		e.memory.stored.remove(e)
+		e.memory.changed(e)
 	case e.outcome == Answered, e.outcome == UnderWay && e.memory.config.Observe:
 		e.memory.remove(e)
 	}
@@ -252,6 +276,9 @@ func (e *Entry) arrange(now time.Time) {
 	}
 	if e.missed || e.outcome != Answered {
 		m.stored.save(e)
+	}
+	if !e.isOnItsWay() || len(e.call.Keys) > 0 { // the replicas need not know what its caller is about to receive
+		m.changed(e)
 	}
 }
 

@@ -18,6 +18,7 @@ package replay
 import (
 	"cmp"
 	"container/list"
+	"crypto/rand"
 	"slices"
 	"sync"
 	"time"
@@ -53,6 +54,8 @@ type Config struct {
 	Window  time.Duration                 // how long a write is remembered after its outcome is known
 	Observe bool                          // every call is sent; Meet says what would have been done with it
 	Store   Store                         // keeps entries over a restart; may be nil
+	Shared  Shared                        // has the calls of all replicas; may be nil, and is where it observes
+	Encode  func(answer any) []byte       // for the replicas, which get the bytes as the Answer
 	Evicted func(portal string)           // is called for each entry or answer that is dropped before its time; may be nil
 	Warn    func(msg string, args ...any) // of a store that fails; may be nil
 }
@@ -70,13 +73,15 @@ type Memory struct {
 	day     *list.List // those that are remembered for their key, likewise
 	answers *list.List // those that have an answer, the oldest first
 	evicted []string   // portals that Evicted is called for
+	unsaved *list.List // the entries of which the replicas are to know something new
+	savers  int        // that save them
 }
 
 // New returns a Memory of what its store kept.
 func New(now time.Time, c Config) *Memory {
 	m := &Memory{
 		config: c, stored: stored{store: c.Store, warn: c.Warn},
-		index: make(map[Sum][]*Entry), window: list.New(), day: list.New(), answers: list.New(),
+		index: make(map[Sum][]*Entry), window: list.New(), day: list.New(), answers: list.New(), unsaved: list.New(),
 	}
 	m.load(now)
 	return m
@@ -176,13 +181,21 @@ func (m *Memory) Twin(now time.Time, c Call) <-chan struct{} {
 // begin makes the entry of a call that is sent. It is not in the memory if that is
 // full of calls under way.
 func (m *Memory) begin(now time.Time, c Call) *Entry {
-	e := &Entry{memory: m, call: c, began: now, id: newID(m.stored.store)}
+	e := &Entry{memory: m, call: c, began: now, id: m.newID(), shared: sharing{version: 1}}
 	if m.entries == maxEntries && !m.evict() {
 		m.evicted = append(m.evicted, c.Portal)
 		return e
 	}
 	m.add(e)
 	return e
+}
+
+// newID is the id of an entry; "" where nobody else asks for it.
+func (m *Memory) newID() string {
+	if m.config.Store == nil && m.config.Shared == nil {
+		return ""
+	}
+	return rand.Text()
 }
 
 func (m *Memory) add(e *Entry) {
@@ -195,9 +208,14 @@ func (m *Memory) add(e *Entry) {
 
 // remove ends an entry.
 func (m *Memory) remove(e *Entry) {
-	if !e.isIn {
-		return
+	if e.isIn {
+		m.forget(e)
+		m.changed(e)
 	}
+}
+
+// forget ends an entry that the replicas forget by themselves.
+func (m *Memory) forget(e *Entry) {
 	m.entries--
 	e.isIn = false
 	for _, name := range slices.Concat(e.call.IDs, e.call.Keys) {
@@ -215,7 +233,7 @@ func (m *Memory) remove(e *Entry) {
 func (m *Memory) expire(now time.Time) {
 	for _, queue := range []*list.List{m.window, m.day} {
 		for front := queue.Front(); front != nil && !now.Before(entryAt(front).end); front = queue.Front() {
-			m.remove(entryAt(front))
+			m.forget(entryAt(front))
 		}
 	}
 }
@@ -259,6 +277,7 @@ func (m *Memory) take(n int64) bool {
 		m.evicted = append(m.evicted, oldest.call.Portal)
 		m.dropAnswer(oldest)
 		oldest.answer, oldest.why = nil, Evicted
+		m.changed(oldest)
 	}
 	m.bytes += n
 	return true

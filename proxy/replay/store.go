@@ -2,7 +2,6 @@ package replay
 
 import (
 	"cmp"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -26,13 +25,6 @@ type stored struct {
 	store   Store
 	warn    func(msg string, args ...any)
 	failing bool // a series of failures is logged once
-}
-
-func newID(s Store) string {
-	if s == nil {
-		return ""
-	}
-	return rand.Text()
 }
 
 // save writes an entry. While its call is under way nobody knows its end. An
@@ -90,7 +82,7 @@ func entryOf(text string) (*Entry, error) {
 	}
 	return &Entry{
 		call:    Call{RequestID: f[8], Sum: sum[0], IDs: ids, Keys: keys},
-		outcome: Outcome(outcome), success: success, why: Why(f[2]),
+		outcome: Outcome(outcome), success: success, why: Why(strings.TrimPrefix(f[2], "-")),
 		began: time.UnixMicro(began), settled: time.UnixMicro(settled), sent: true, missed: true,
 	}, nil
 }
