@@ -2,7 +2,8 @@
 -- lost writes.
 -- KEYS[1] is a hash of the replicas: the server's time in seconds at which each was seen,
 -- and the number of its last beat. KEYS[2] is the replicas' key, which the first of them
--- has chosen. KEYS[3] is a hash of what is known of the store itself.
+-- has chosen. KEYS[3] is a hash of what is known of the store itself. KEYS[4] is a sorted
+-- set of the replicas of a day by when they were seen, in milliseconds; see absent.lua.
 -- ARGV: the replica's name, the key that it would choose, the number of its last beat that
 -- was answered, the replicas that it knew of then, and times.
 -- Returns the number of replicas, and of those that beat; the key; how long the store has
@@ -61,6 +62,11 @@ redis.call('SET', KEYS[2], key, 'NX')
 redis.call('HSET', KEYS[3], 'born', exact(born), 'lost_at', lost_at and exact(lost_at) or '', 'resumed', exact(resumed), 'expected', expected)
 redis.call('EXPIRE', KEYS[1], kept)
 redis.call('EXPIRE', KEYS[3], kept)
+
+local day = 86400
+redis.call('ZADD', KEYS[4], string.format('%.0f', now * 1000), name)
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', string.format('(%.0f', (now - day) * 1000))
+redis.call('EXPIRE', KEYS[4], day)
 
 return {
   replicas, present, redis.call('GET', KEYS[2]),

@@ -17,20 +17,24 @@ import (
 type server struct {
 	url   string
 	flush func()
+	pass  func(time.Duration) // expires keys, too
 }
 
 // onMiniredis starts a server in this process.
 func onMiniredis(t *testing.T) server {
 	t.Helper()
 	m := miniredis.RunT(t)
-	return server{"redis://" + m.Addr(), m.FlushAll}
+	return server{"redis://" + m.Addr(), m.FlushAll, func(d time.Duration) {
+		time.Sleep(d)
+		m.FastForward(d)
+	}}
 }
 
 // onRedis starts a real redis-server on a free port, for this test.
 func onRedis(t *testing.T) server {
 	t.Helper()
 	r := storetest.StartRedis(t)
-	return server{r.URL, func() { r.Do(t, "flushall") }}
+	return server{r.URL, func() { r.Do(t, "flushall") }, time.Sleep}
 }
 
 // replicas makes stores by name, with the given clock.

@@ -98,7 +98,7 @@ func (s *Store) beat(ctx context.Context) {
 	s.mu.Unlock()
 	defer close(ended)
 	began := time.Now()
-	values, err := beatScript.Run(ctx, s.client, []string{s.replicasKey(), s.keyKey(), s.storeKey()},
+	values, err := beatScript.Run(ctx, s.client, []string{s.replicasKey(), s.keyKey(), s.storeKey(), s.beatsKey()},
 		s.name, s.key, beats, replicas, seen.Seconds(), absentAfter.Seconds(), settle.Seconds(), kept.Seconds()).Slice()
 	s.took(began, err)
 	found := presence{beatAt: began, beats: beats + 1}
@@ -146,6 +146,15 @@ func (s *Store) setKey(key []byte) {
 		s.config.Key(key)
 	}
 	s.key, s.hasKey = key, true
+	s.shown.Store(&key)
+}
+
+// Key is the key that all replicas have. It is nil until the store has shown it.
+func (s *Store) Key() []byte {
+	if key := s.shown.Load(); key != nil {
+		return *key
+	}
+	return nil
 }
 
 // failed notes that a request failed, and returns its error. It is an *Away if the
@@ -256,4 +265,5 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 
 func (s *Store) keyKey() string      { return "b24:{" + s.config.Egress + "}:key" }
 func (s *Store) replicasKey() string { return "b24:{" + s.config.Egress + "}:replicas" }
+func (s *Store) beatsKey() string    { return "b24:{" + s.config.Egress + "}:beats" }
 func (s *Store) storeKey() string    { return "b24:{" + s.config.Egress + "}:store" }

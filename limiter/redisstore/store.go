@@ -7,6 +7,10 @@
 // wait. It expires when nobody has used it for a while. The braces put the keys of
 // one portal on one node of a cluster.
 //
+// A write that is under way, or may have run, is a hash b24:{EGRESS|PORTAL}:write:ID;
+// meet.lua says how it is found. b24:{EGRESS}:beats has for a day when each replica was
+// last seen, since writes may have been under way there.
+//
 // The replicas themselves are in a hash, b24:{EGRESS}:replicas. Each beats: it says four
 // times a second that it lives. So it knows how many there are when the store goes away,
 // and notices when the store is back. They have one key in common, which the first of
@@ -100,6 +104,9 @@ type Store struct {
 	presence
 
 	requested atomic.Pointer[func(took time.Duration, failed bool)]
+
+	shown  atomic.Pointer[[]byte] // the key, once the store has shown it
+	places chan struct{}          // for requests about writes
 }
 
 // Open begins to use a store, which need not be there yet. It fails if the address
@@ -126,7 +133,7 @@ func newStore(c Config, bound time.Duration) (*Store, error) {
 	return &Store{
 		config: c, bound: bound, client: client, name: rand.Text()[:12],
 		ended: make(chan struct{}), hurry: make(chan struct{}, 1),
-		key: []byte(rand.Text()), outbox: make(chan news, maxOutbox), secrets: secretsIn(c.URL),
+		key: []byte(rand.Text()), outbox: make(chan news, maxOutbox), places: make(chan struct{}, mostAtOnce), secrets: secretsIn(c.URL),
 		presence: presence{next: make(chan struct{})},
 	}, nil
 }

@@ -148,11 +148,11 @@ func TestKeys(t *testing.T) {
 			t.Errorf("at %v of the server's clock: got %d slots and %v, want %d", step.at, reply.Granted, err, step.granted)
 		}
 	}
-	const bucket, replicas, key, store = "b24:{office|acme.bitrix24.com}:bucket", "b24:{office}:replicas", "b24:{office}:key", "b24:{office}:store"
-	if keys, want := m.Keys(), []string{bucket, key, replicas, store}; !slices.Equal(keys, want) {
+	const bucket, beats, replicas, key, store = "b24:{office|acme.bitrix24.com}:bucket", "b24:{office}:beats", "b24:{office}:replicas", "b24:{office}:key", "b24:{office}:store"
+	if keys, want := m.Keys(), []string{bucket, beats, key, replicas, store}; !slices.Equal(keys, want) {
 		t.Errorf("got the keys %q, want %q", keys, want)
 	}
-	for _, name := range []string{bucket, replicas, store} {
+	for _, name := range []string{bucket, beats, replicas, store} {
 		if m.TTL(name) <= 0 {
 			t.Errorf("%s does not expire", name)
 		}

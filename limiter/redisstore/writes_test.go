@@ -1,0 +1,67 @@
+package redisstore
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"b24proxy/limiter/storetest"
+	"b24proxy/proxy/replay"
+	"b24proxy/proxy/replay/replaytest"
+)
+
+// The store does what each replay.Shared must do.
+func TestWrites(t *testing.T) {
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			replaytest.Run(t, func(t *testing.T) replaytest.Harness {
+				t.Helper()
+				s := start(t)
+				var mu sync.Mutex
+				stores := make(map[string]*Store)
+				replica := func(name string) *Store {
+					mu.Lock()
+					defer mu.Unlock()
+					if stores[name] == nil {
+						stores[name] = mustOpen(t, Config{URL: s.url, Egress: "test"})
+					}
+					return stores[name]
+				}
+				return replaytest.Harness{
+					Replica: func(name string) replay.Shared { return replica(name) },
+					Kill:    func(name string) { replica(name).end() },
+					Flush:   s.flush,
+					Pass:    s.pass,
+				}
+			})
+		})
+	}
+}
+
+// Answers do not fill the server, which has to have room for the buckets: they are kept
+// while it is less than half full. What became of a write is kept in any case.
+func TestAnswersLeaveRoom(t *testing.T) {
+	r := storetest.StartRedis(t)
+	r.Do(t, "config", "set", "maxmemory", "20mb")
+	a, b := mustOpen(t, Config{URL: r.URL, Egress: "e"}), mustOpen(t, Config{URL: r.URL, Egress: "e"})
+	kept := 0
+	for n := range 100 {
+		id := fmt.Sprint(n)
+		w := Write{Portal: "p", ID: id, Calls: []string{id}, Text: "text", Keep: time.Hour, Open: time.Hour, Orphan: -1, Version: 2, Answer: make([]byte, 256<<10)}
+		if _, err := a.SaveWrite(w); err != nil {
+			t.Fatal(err)
+		}
+		w.ID = "again " + id
+		first, _, err := b.MeetWrite(w, 0)
+		if err != nil || first.ID != id {
+			t.Fatalf("%s: got %q and %v, want the first", id, first.ID, err)
+		}
+		if len(first.Answer) > 0 {
+			kept++
+		}
+	}
+	if kept < 20 || kept > 50 {
+		t.Errorf("got %d answers of 256 kB kept, want less than 20 MB allow", kept)
+	}
+}
