@@ -25,6 +25,16 @@ type admission struct {
 	key  operating.Key
 }
 
+// giveBack is for a call that is not sent after all.
+func (a admission) giveBack() {
+	if a.slot != nil {
+		a.slot.Unsent()
+	}
+	if a.pass != nil {
+		a.pass.Done(time.Now(), operating.Answer{})
+	}
+}
+
 // admit waits for a slot and for the operating time of the method. A call that the
 // portal refused before goes to the head of the queue.
 func (ad *admitter) admit(ctx context.Context, ex *exchange, wasRefused bool) (admission, error) {

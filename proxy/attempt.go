@@ -46,7 +46,6 @@ type sender struct {
 // begin begins to send a call.
 func (s *sender) begin(ex *exchange, req *http.Request, admitted admission) *attempt {
 	ex.attempts++
-	ex.write.sent()
 	at := &attempt{done: make(chan struct{}), slot: admitted.slot, began: time.Now(), journal: s.journal, trips: trips{of: ex}}
 	if !ex.slotExpired {
 		at.expires = at.slot

@@ -9,6 +9,7 @@ import (
 	"b24proxy/limiter"
 	"b24proxy/proxy/access"
 	"b24proxy/proxy/operator"
+	"b24proxy/proxy/replay"
 )
 
 // Config is what a Proxy is made with. Durations and sizes must be positive.
@@ -33,7 +34,7 @@ type Config struct {
 	Observe         bool                  // limits are not enforced; what enforcing would have done is counted
 	RepeatGuard     time.Duration         // how long a write whose result nobody received is remembered; 0: no repetition is recognized
 	StateFile       StateStore            // keeps the buckets over a restart, and which writes may have run; may be nil
-	Shared          SharedStore           // shares the buckets with other replicas; may be nil
+	Shared          SharedStore           // shares with other replicas; may be nil
 	StatePath       string                // of StateFile, for the log
 	Normalize       bool                  // errors get one shape
 	MetricsPortals  int                   // portals with labels of their own
@@ -47,9 +48,12 @@ type Config struct {
 	LogAllCalls     bool // a line at info for every call, not only for failed ones
 }
 
-// A SharedStore shares buckets with other replicas. Package redisstore has one.
+// A SharedStore shares buckets, and the memory of writes, with other replicas. Package
+// redisstore has one.
 type SharedStore interface {
 	limiter.Store
+	replay.Shared
+	Key() []byte // that all replicas have; nil: the store has not shown it yet
 	State() limiter.StoreState
 	Watch(requested func(took time.Duration, failed bool))
 	Publish(subject string, text []byte, holds time.Duration) // to the other replicas, also to those that come while it holds

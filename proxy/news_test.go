@@ -48,10 +48,10 @@ func TestReplicasShareOperatingTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				calls := 0
-				proxies := newReplicas(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				proxies, _ := newReplicas(t, 2, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					calls++
 					c.portal(w, r)
-				}))
+				}), nil)
 				for target := range strings.SplitSeq(c.first, "\n") {
 					proxies[0].call("POST", target, "", impatient, wait)
 				}
@@ -80,9 +80,9 @@ func TestReplicaThatStartsLaterKnowsOperatingTime(t *testing.T) {
 		})
 		shared := newSharedMemory()
 		const target = "/rest/1/PLACEHOLDER/crm.deal.list"
-		shared.newProxy(t, portal).call("POST", target, "")
+		shared.newProxy(t, portal, nil).call("POST", target, "")
 		time.Sleep(100 * time.Second)
-		later := shared.newProxy(t, portal)
+		later := shared.newProxy(t, portal, nil)
 		if w := later.call("POST", target, "", "Prefer", "wait=1"); w.Code != 429 || w.Header().Get("Retry-After") != "200" {
 			t.Errorf("got %d %s after %s, want it held for the 200 s that are left", w.Code, w.Body, w.Header().Get("Retry-After"))
 		}
@@ -90,7 +90,7 @@ func TestReplicaThatStartsLaterKnowsOperatingTime(t *testing.T) {
 		if w := later.call("POST", target, "", "Prefer", "wait=1"); w.Code != 200 {
 			t.Errorf("after the reset: got %d %s, want 200", w.Code, w.Body)
 		}
-		if w := shared.newProxy(t, portal).call("POST", target, "", "Prefer", "wait=1"); w.Code != 200 {
+		if w := shared.newProxy(t, portal, nil).call("POST", target, "", "Prefer", "wait=1"); w.Code != 200 {
 			t.Errorf("at a third that starts then: got %d %s, want 200", w.Code, w.Body)
 		}
 		time.Sleep(2 * time.Minute)

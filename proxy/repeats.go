@@ -25,7 +25,8 @@ import (
 // which the portal ignores there (bitrix24/README.md#idempotency-keys).
 type repeatGuard struct {
 	memory       *replay.Memory // nil: it is off
-	key          []byte         // of the sums
+	shared       SharedStore    // with replicas; may be nil
+	ownKey       []byte         // of the sums, where there are no replicas
 	applications *applications
 	journal      journal
 	observe      bool // every call is sent
@@ -39,22 +40,48 @@ type StateStore interface {
 }
 
 func newRepeatGuard(c *Config, apps *applications, j journal) *repeatGuard {
-	g := &repeatGuard{key: make([]byte, sha256.Size), applications: apps, journal: j, observe: c.Observe}
+	g := &repeatGuard{ownKey: make([]byte, sha256.Size), applications: apps, journal: j, observe: c.Observe}
 	if c.RepeatGuard == 0 {
 		return g
 	}
 	rc := replay.Config{Window: c.RepeatGuard, Observe: c.Observe, Evicted: g.evicted, Warn: c.Log.Warn}
-	rand.Read(g.key)
+	rand.Read(g.ownKey)
 	if c.StateFile != nil {
 		rc.Store = c.StateFile
-		g.key = newSum(c.StateFile.Key(), "repeats").Sum(nil) // not the one that names credentials
+		g.ownKey = keyOfSums(c.StateFile.Key())
+	}
+	if c.Shared != nil && !c.Observe {
+		g.shared, rc.Shared, rc.Encode = c.Shared, c.Shared, encodeAnswer
 	}
 	g.memory = replay.New(time.Now(), rc)
 	return g
 }
 
+// keyOfSums makes the key of the sums out of one that also names credentials.
+func keyOfSums(key []byte) []byte { return newSum(key, "repeats").Sum(nil) }
+
+// key is the key of the sums: that of all replicas, so that each finds what another one
+// has. A store that was not there at the start shows it later. Then the calls that came
+// before have other sums: a write runs twice if its client repeats it just then.
+func (g *repeatGuard) key() []byte {
+	if g.shared != nil {
+		if key := g.shared.Key(); key != nil {
+			return keyOfSums(key)
+		}
+	}
+	return g.ownKey
+}
+
 func (g *repeatGuard) evicted(portal string) {
 	g.journal.Record(operator.RepeatSeen{Call: operator.Call{Portal: portal}, Result: metrics.Evicted})
+}
+
+// flush waits until the replicas know what became of the calls, for the given time at
+// most.
+func (g *repeatGuard) flush(wait time.Duration) {
+	if g.shared != nil {
+		g.memory.Flush(wait)
+	}
 }
 
 // watches reports whether the repetition of a call is recognized: it is a write, and
@@ -81,10 +108,10 @@ func (g *repeatGuard) meet(req *http.Request, ex *exchange) (*http.Response, err
 	if failed != nil {
 		return nil, failed
 	}
-	c := g.call(ex, req, key)
+	c, enough := g.call(ex, req, key), time.Now().Add(leavingTime)
 	g.awaitLeaving(req.Context(), c)
 	for {
-		met := g.memory.Meet(time.Now(), c)
+		met := g.memory.MeetAll(req.Context(), enough, c)
 		if met.Own != nil {
 			g.begin(ex, req, met, key)
 			return nil, nil
@@ -151,28 +178,29 @@ func (g *repeatGuard) begin(ex *exchange, req *http.Request, met replay.Meeting,
 func (g *repeatGuard) join(req *http.Request, ex *exchange, first *replay.Entry) error {
 	began, ctx := time.Now(), req.Context()
 	defer func() { ex.portalTime += time.Since(began) }()
-	patience := time.NewTimer(time.Until(ex.deadline))
-	defer patience.Stop()
-	for {
-		select {
-		case <-first.Done():
-			return nil
-		case <-patience.C: // it is for the wait for a slot, where the first may be still
-			if !first.IsSent() {
-				return rejection(&limiter.Rejection{Reason: limiter.QueueWait, LongestWait: ex.deadline.Sub(ex.began), RetryAfter: time.Second})
-			}
-		case <-ctx.Done():
-			g.record(req, ex, metrics.Joined, first.First())
-			if errors.Is(context.Cause(ctx), errStopped) {
-				return newFailure(stoppedMeanwhile, time.Since(began).Seconds())
-			}
-			return context.Cause(ctx)
-		}
+	patience, end := context.WithDeadline(ctx, ex.deadline) // it is for the wait for a slot, where the first may be still
+	defer end()
+	switch {
+	case first.Await(patience):
+		return nil
+	case ctx.Err() == nil && !first.IsSent():
+		return rejection(&limiter.Rejection{Reason: limiter.QueueWait, LongestWait: ex.deadline.Sub(ex.began), RetryAfter: time.Second})
+	case first.Await(ctx):
+		return nil
 	}
+	g.record(req, ex, metrics.Joined, first.First())
+	if errors.Is(context.Cause(ctx), errStopped) {
+		return newFailure(stoppedMeanwhile, time.Since(began).Seconds())
+	}
+	return context.Cause(ctx)
 }
 
 // answer answers the repetition of a call that ran, or may have.
 func (g *repeatGuard) answer(req *http.Request, ex *exchange, v replay.Verdict, first replay.First) (*http.Response, error) {
+	kept := keptAnswer(first.Answer, req, ex.route.call)
+	if kept == nil && first.Verdict == replay.Replay { // a replica of another version has kept it
+		first.Verdict, first.Why = replay.Hold, replay.Restart
+	}
 	result := repeatOf(v, first.Verdict)
 	g.record(req, ex, result, first)
 	switch result {
@@ -181,7 +209,6 @@ func (g *repeatGuard) answer(req *http.Request, ex *exchange, v replay.Verdict, 
 	case metrics.Held:
 		return nil, heldFor(first)
 	}
-	kept := first.Answer.(*readAnswer)
 	ex.answer = kept.meaning
 	ex.write.deliver(req.Context())
 	resp := kept.replayed(req)
@@ -221,6 +248,8 @@ var became = map[replay.Why]string{
 	replay.Why(bitrix24.ReasonRedirect):     "the portal redirected it to another page",
 	replay.Why(bitrix24.CategoryInternal):   "the proxy failed on it",
 	replay.Restart:                          "the proxy was restarted meanwhile",
+	replay.StoreAway:                        "another replica of the proxy has it, and the shared store is away",
+	replay.TakenOver:                        "another replica of the proxy has sent it",
 	replay.TooLarge:                         "its answer was too large to keep",
 	replay.Evicted:                          "its answer had to make room for others",
 	replay.Why(limiter.Draining):            "the proxy was stopped meanwhile",
@@ -254,19 +283,20 @@ func sumOf(key []byte, texts ...string) replay.Sum { return replay.Sum(newSum(ke
 // call is what is remembered of a call. The token by which an application proves who
 // it is counts as the application, since it changes every hour.
 func (g *repeatGuard) call(ex *exchange, req *http.Request, key string) replay.Call {
+	hashKey := g.key()
 	query, head := bitrix24.WithoutToken(ex.route.call, ex.route.rawQuery(), req.Header.Get("Authorization"), req.Header.Get("Content-Type"), ex.body.head)
 	body := ex.body.sum
 	if body == nil {
-		body = newSum(g.key, "body")
+		body = newSum(hashKey, "body")
 		body.Write(head)
 	}
-	sum := sumOf(g.key, "call", ex.route.portal, req.Method, ex.route.path, query, string(body.Sum(nil)))
+	sum := sumOf(hashKey, "call", ex.route.portal, req.Method, ex.route.path, query, string(body.Sum(nil)))
 	c := replay.Call{
 		Portal: ex.route.portal, RequestID: ex.id, Sum: sum, IsIdempotent: ex.route.call.Idempotent(),
 		HasGone: func() bool { return hasGone(req.Context()) },
 	}
 	for _, name := range g.names(ex.cred) {
-		c.IDs = append(c.IDs, sumOf(g.key, "id", name, string(sum[:])))
+		c.IDs = append(c.IDs, sumOf(hashKey, "id", name, string(sum[:])))
 	}
 	if key != "" {
 		c.Keys = g.keySums(ex.route.portal, ex.cred, key)
@@ -275,8 +305,9 @@ func (g *repeatGuard) call(ex *exchange, req *http.Request, key string) replay.C
 }
 
 func (g *repeatGuard) keySums(portal string, cred bitrix24.Credential, key string) (sums []replay.Sum) {
+	hashKey := g.key()
 	for _, name := range g.names(cred) {
-		sums = append(sums, sumOf(g.key, "key", portal, name, key))
+		sums = append(sums, sumOf(hashKey, "key", portal, name, key))
 	}
 	return sums
 }
@@ -299,8 +330,14 @@ func (g *repeatGuard) bodySum(ex *exchange, r *http.Request) func(head []byte) h
 	}
 	return func(head []byte) hash.Hash {
 		_, head = bitrix24.WithoutToken(ex.route.call, ex.route.rawQuery(), r.Header.Get("Authorization"), r.Header.Get("Content-Type"), head)
-		sum := newSum(g.key, "body")
+		sum := newSum(g.key(), "body")
 		sum.Write(head)
 		return sum
 	}
+}
+
+// takenOver returns the error for a call that waited at this replica, while that seemed
+// dead, and that another one has sent.
+func takenOver() *failure {
+	return heldFor(replay.First{Sent: time.Now(), Outcome: replay.Unknown, Why: replay.TakenOver})
 }

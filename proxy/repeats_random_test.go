@@ -61,21 +61,33 @@ func refuse(w http.ResponseWriter, status int, code string) {
 
 // A write runs once, however often its client repeats it blindly: after its own
 // time-outs, whatever the portal does with the calls and their answers. A client that
-// gets a success gets that of its own write.
+// gets a success gets that of its own write. It is so with replicas, too, of which a
+// client takes any.
 func TestBlindClientsRunEachWriteOnce(t *testing.T) {
+	for name, replicas := range map[string]int{"at one proxy": 0, "at three replicas": 3} {
+		t.Run(name, func(t *testing.T) { runBlindClients(t, replicas) })
+	}
+}
+
+func runBlindClients(t *testing.T, replicas int) {
+	t.Helper()
 	const clients, writes = 40, 50
 	synctest.Test(t, func(t *testing.T) {
 		portal := &hostilePortal{random: rand.New(rand.NewPCG(1, 2)), ran: make(map[string]int)}
-		p := newProxy(t, func(c *Config) {
+		edit := func(c *Config) {
 			guarded(c)
 			c.Plan, c.Log = limiter.Plan{Rate: 100, Burst: 1000}, debugLog(io.Discard)
-		}).behind(portal)
+		}
+		proxies := []*Proxy{newProxy(t, edit).behind(portal)}
+		if replicas > 0 {
+			proxies, _ = newReplicas(t, replicas, portal, edit)
+		}
 		var all sync.WaitGroup
 		outcomes := make(map[int]int) // by status
 		for client := range clients {
 			all.Go(func() {
 				for n := range writes {
-					w := blind(p, portal, fmt.Sprintf("write %d of client %d.", n, client))
+					w := blind(proxies, portal, fmt.Sprintf("write %d of client %d.", n, client))
 					portal.mu.Lock()
 					outcomes[w]++
 					portal.mu.Unlock()
@@ -98,8 +110,9 @@ func TestBlindClientsRunEachWriteOnce(t *testing.T) {
 
 // blind makes a write, and repeats it after every failure but one of 4xx. It returns the
 // last status, -1 for the success of another write.
-func blind(p *Proxy, portal *hostilePortal, body string) (status int) {
+func blind(proxies []*Proxy, portal *hostilePortal, body string) (status int) {
 	for range 10 {
+		p := proxies[portal.draw(len(proxies))]
 		w := p.callFor(time.Duration(300+portal.draw(4000))*time.Millisecond, body)
 		switch status = w.Code; {
 		case w.Body.Len() == 0: // it left

@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"b24proxy/limiter"
+	"b24proxy/proxy/replay"
+	"b24proxy/proxy/replay/replaytest"
 )
 
 // A sharedMemory is the store of proxies in this process.
 type sharedMemory struct {
 	memory *limiter.Memory
+	writes *replaytest.Memory
 	heard  []func(text []byte, age time.Duration) // by replica
 	kept   map[string]keptNews                    // by subject
 }
@@ -25,16 +28,18 @@ type keptNews struct {
 
 func (m *sharedMemory) replica(name string) SharedStore {
 	m.heard = append(m.heard, nil)
-	return &memoryReplica{m.memory.Replica(name), m, len(m.heard) - 1}
+	return &memoryReplica{m.memory.Replica(name), m.writes.Replica(name), m, len(m.heard) - 1}
 }
 
 type memoryReplica struct {
 	limiter.Store
+	replay.Shared
 	shared *sharedMemory
 	number int
 }
 
 func (*memoryReplica) State() limiter.StoreState       { return limiter.StoreState{Up: true, Replicas: 2} }
+func (*memoryReplica) Key() []byte                     { return []byte("key") }
 func (*memoryReplica) Watch(func(time.Duration, bool)) {}
 
 func (r *memoryReplica) Hear(heard func([]byte, time.Duration)) {
@@ -55,25 +60,28 @@ func (r *memoryReplica) Publish(subject string, text []byte, holds time.Duration
 	}
 }
 
-// newReplicas makes two proxies with one store.
-func newReplicas(t *testing.T, portal http.Handler) (proxies []*Proxy) {
+// newReplicas makes proxies with one store, which have the names 0, 1 and so on there.
+func newReplicas(t *testing.T, n int, portal http.Handler, edit func(*Config)) (proxies []*Proxy, shared *sharedMemory) {
 	t.Helper()
-	shared := newSharedMemory()
-	for range 2 {
-		proxies = append(proxies, shared.newProxy(t, portal))
+	shared = newSharedMemory()
+	for range n {
+		proxies = append(proxies, shared.newProxy(t, portal, edit))
 	}
-	return proxies
+	return proxies, shared
 }
 
 func newSharedMemory() *sharedMemory {
-	return &sharedMemory{memory: limiter.NewMemory(time.Now), kept: make(map[string]keptNews)}
+	return &sharedMemory{memory: limiter.NewMemory(time.Now), writes: replaytest.NewMemory(), kept: make(map[string]keptNews)}
 }
 
-func (m *sharedMemory) newProxy(t *testing.T, portal http.Handler) *Proxy {
+func (m *sharedMemory) newProxy(t *testing.T, portal http.Handler, edit func(*Config)) *Proxy {
 	t.Helper()
 	return newProxy(t, func(c *Config) {
 		c.QueueWait, c.Shared = time.Hour, m.replica(fmt.Sprint(len(m.heard)))
 		c.OperatingLimit = 480 * time.Second
+		if edit != nil {
+			edit(c)
+		}
 	}).behind(portal)
 }
 
@@ -82,7 +90,7 @@ func (m *sharedMemory) newProxy(t *testing.T, portal http.Handler) *Proxy {
 func TestProxiesShareTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		portal := simulate(t)
-		proxies := newReplicas(t, portal)
+		proxies, _ := newReplicas(t, 2, portal, nil)
 		began := time.Now()
 		var calls sync.WaitGroup
 		for i := range 250 {

@@ -90,7 +90,7 @@ func TestExpiredSlotIsNotUsed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var sent atomic.Int64
-				p := newSharedMemory().newProxy(t, script(&sent))
+				p := newSharedMemory().newProxy(t, script(&sent), nil)
 				sender := &p.reverse.Transport.(*transport).sender
 				sender.base = &connectionThatTakesLong{sender.base, c.takes, c.times}
 				w := p.call("POST", deal, "")

@@ -20,6 +20,7 @@ func (p *Proxy) shutDown(reason error, log *slog.Logger, server *http.Server, dr
 	log.Info("stopping", "reason", reason, "drain", drain, "open_calls", p.calls.count())
 	p.drain(idle, drain, cut)
 	flush(server, min(time.Second, drain/10))
+	p.receiver.repeats.flush(min(time.Second, drain/10))
 	open := p.calls.count()
 	log.Info("stopped", "reason", reason, "after", time.Since(began).Round(time.Millisecond), "uptime", time.Since(p.began).Round(time.Millisecond), "open_calls", open)
 	if open > 0 {

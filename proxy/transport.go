@@ -53,6 +53,10 @@ func (t *transport) send(req *http.Request, ex *exchange) (*http.Response, error
 		if reason != "" {
 			t.journal.Record(ex.sentAgain(req.Method, reason, status))
 		}
+		if !ex.write.sent() {
+			admitted.giveBack()
+			return nil, takenOver()
+		}
 		at := t.sender.begin(ex, req, admitted)
 		if err := at.wait(req.Context(), ex); err != nil {
 			return nil, err

@@ -22,12 +22,8 @@ type write struct {
 	isGone bool // the caller had left before its answer was written
 }
 
-// sent says that the call goes out.
-func (w *write) sent() {
-	if w != nil {
-		w.entry.Sent(time.Now())
-	}
-}
+// sent says that the call goes out, and reports whether it may.
+func (w *write) sent() bool { return w == nil || w.entry.Sent(time.Now()) }
 
 // left says that the caller leaves while the call is with the portal.
 func (w *write) left() {

@@ -26,10 +26,10 @@ var receiveSource string
 var absentSource string
 
 var (
-	meetScript = redis.NewScript(meetSource)
-	saveScript = redis.NewScript(saveSource)
+	meetScript    = redis.NewScript(meetSource)
+	saveScript    = redis.NewScript(saveSource)
 	receiveScript = redis.NewScript(receiveSource)
-	absentScript = redis.NewScript(absentSource)
+	absentScript  = redis.NewScript(absentSource)
 )
 
 const (
@@ -235,7 +235,7 @@ func (s *Store) run(script *redis.Script, keys []string, arguments ...any) (valu
 // request makes a request until it is answered, or the store is away, or was not there
 // for as long. A write that went out because of one slow answer might run twice. So each
 // request has to be one that may be made twice.
-func (s *Store) request(make func(ctx context.Context) error) error {
+func (s *Store) request(ask func(ctx context.Context) error) error {
 	enough := time.NewTimer(limiter.AwayAfter)
 	defer enough.Stop()
 	select {
@@ -248,7 +248,7 @@ func (s *Store) request(make func(ctx context.Context) error) error {
 		if away := s.isAway(); away != nil {
 			return away
 		}
-		err := s.once(make)
+		err := s.once(ask)
 		if err == nil {
 			return nil
 		}
@@ -263,11 +263,11 @@ func (s *Store) request(make func(ctx context.Context) error) error {
 
 var errBusy = errors.New("too many requests to the shared store wait for others")
 
-func (s *Store) once(make func(ctx context.Context) error) error {
+func (s *Store) once(ask func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.bound)
 	defer cancel()
 	began := time.Now()
-	err := make(ctx)
+	err := ask(ctx)
 	s.took(began, err)
 	return err
 }

@@ -23,6 +23,8 @@ import (
 	"b24proxy/limiter"
 	"b24proxy/proxy"
 	"b24proxy/proxy/b24sim"
+	"b24proxy/proxy/replay"
+	"b24proxy/proxy/replay/replaytest"
 )
 
 // Of Chromium and of the folder for pictures, as .ci/page sets them.
@@ -92,7 +94,16 @@ type served struct {
 }
 
 // An absentStore is a shared store that has gone away.
-type absentStore struct{ since time.Time }
+type absentStore struct {
+	replay.Shared
+	since time.Time
+}
+
+func newAbsentStore(since time.Time) absentStore {
+	writes := replaytest.NewMemory()
+	writes.SetAway(true)
+	return absentStore{writes.Replica("0"), since}
+}
 
 func (s absentStore) State() limiter.StoreState {
 	return limiter.StoreState{Since: s.since, Replicas: 2}
@@ -102,6 +113,7 @@ func (s absentStore) Sync(limiter.Report) (limiter.Reply, error) {
 	return limiter.Reply{}, &limiter.Away{Since: s.since, Replicas: 2}
 }
 
+func (absentStore) Key() []byte                           { return nil }
 func (absentStore) Watch(func(time.Duration, bool))       {}
 func (absentStore) Publish(string, []byte, time.Duration) {}
 func (absentStore) Hear(func([]byte, time.Duration))      {}
@@ -263,7 +275,7 @@ func checkScreens(t *testing.T, b *browser, shots, prefix string) {
 // checkWithoutStore looks at the page of a replica whose shared store is away.
 func checkWithoutStore(t *testing.T, b *browser, shots string) {
 	t.Helper()
-	s := servePortals(t, absentStore{time.Now().Add(-90 * time.Second)})
+	s := servePortals(t, newAbsentStore(time.Now().Add(-90*time.Second)))
 	defer s.stop()
 	ctx, cancel := context.WithCancel(context.Background())
 	var load sync.WaitGroup
