@@ -56,3 +56,10 @@ func callOf(credential, call, key string) Call {
 	}
 	return c
 }
+
+// Unsaved is how many entries wait for the replicas' store.
+func (m *Memory) Unsaved() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.unsaved.Len()
+}

@@ -420,7 +420,9 @@ func (g *game) play(steps int) {
 	for range steps {
 		g.step()
 		synctest.Wait()
+		g.mu.Lock()
 		g.forget()
+		g.mu.Unlock()
 	}
 	g.mu.Lock()
 	g.passHours()

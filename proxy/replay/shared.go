@@ -241,7 +241,7 @@ func (e *Entry) record(now time.Time) Record {
 	isOnItsWay := e.isOnItsWay()
 	if (e.outcome == UnderWay || isOnItsWay) && e.isIn {
 		r.Orphan = 0
-		if e.sent && !c.IsIdempotent || isOnItsWay {
+		if e.sent && !c.IsIdempotent {
 			r.Orphan = window
 		}
 	}
