@@ -62,6 +62,7 @@ func TestLeavingIsNoticedByARepetition(t *testing.T) {
 	for name, isBusy := range map[string]bool{"when it was added": false, "while it waits for that": true} {
 		t.Run(name, func(t *testing.T) {
 			inFleet(t, func(t *testing.T, _ *replaytest.Memory, replica func(string) *replay.Memory) {
+				t.Helper()
 				a, b, c := replica("a"), replica("b"), replica("c")
 				if isBusy {
 					sent(t, c, plain) // b waits until it knows that this caller is there
@@ -95,6 +96,7 @@ func (l leaving) MeetWrite(own replay.Record, since time.Duration) (replay.Recor
 // Neither is it missed while the store answers.
 func TestLeavingIsNoticedWhileTheStoreAnswers(t *testing.T) {
 	inFleet(t, func(t *testing.T, shared *replaytest.Memory, replica func(string) *replay.Memory) {
+		t.Helper()
 		var m *replay.Memory
 		call, hasLeft := plain, false
 		call.HasGone = func() bool { return hasLeft }
@@ -111,6 +113,7 @@ func TestLeavingIsNoticedWhileTheStoreAnswers(t *testing.T) {
 // A name of who uses a key that becomes known with the answer is known to the others.
 func TestNameOfAKeyIsShared(t *testing.T) {
 	inFleet(t, func(t *testing.T, _ *replaytest.Memory, replica func(string) *replay.Memory) {
+		t.Helper()
 		a, b := replica("a"), replica("b")
 		e := sent(t, a, keyed)
 		e.Alias(replay.CallOf("application", "add", "k").Keys)
@@ -122,6 +125,7 @@ func TestNameOfAKeyIsShared(t *testing.T) {
 // A replica that dies while it gives a caller the answer leaves that for its repetition.
 func TestReplicaDiesWithAnAnswerOnItsWay(t *testing.T) {
 	inFleet(t, func(t *testing.T, shared *replaytest.Memory, replica func(string) *replay.Memory) {
+		t.Helper()
 		a, b := replica("a"), replica("b")
 		answered(t, sent(t, a, keyed))
 		shared.Kill("a")
@@ -138,6 +142,7 @@ func TestReplicaDiesWithAnAnswerOnItsWay(t *testing.T) {
 // A call that may run twice is sent for who repeats it, if its replica dies.
 func TestReplicaDiesWithACallThatMayRunTwice(t *testing.T) {
 	inFleet(t, func(t *testing.T, shared *replaytest.Memory, replica func(string) *replay.Memory) {
+		t.Helper()
 		a, b := replica("a"), replica("b")
 		update := replay.CallOf("c", "update", "")
 		sent(t, a, update)
@@ -149,6 +154,7 @@ func TestReplicaDiesWithACallThatMayRunTwice(t *testing.T) {
 // An answer that has to make room at its replica is gone for the others, too.
 func TestEvictedAnswerIsGoneForAll(t *testing.T) {
 	inFleet(t, func(t *testing.T, _ *replaytest.Memory, replica func(string) *replay.Memory) {
+		t.Helper()
 		a, b := replica("a"), replica("b")
 		for i := range 300 {
 			e := sent(t, a, replay.CallOf("c", fmt.Sprint(i), ""))
@@ -169,6 +175,7 @@ func TestEvictedAnswerIsGoneForAll(t *testing.T) {
 // under way, or may have run, are told to it when it is back.
 func TestWhatTheStoreMissed(t *testing.T) {
 	inFleet(t, func(t *testing.T, shared *replaytest.Memory, replica func(string) *replay.Memory) {
+		t.Helper()
 		a, b := replica("a"), replica("b")
 		before := sent(t, a, replay.CallOf("c", "before", ""))
 		shared.SetAway(true)
@@ -194,6 +201,7 @@ func TestWhatTheStoreMissed(t *testing.T) {
 // What is saved is saved once.
 func TestRequestsForARepetition(t *testing.T) {
 	inFleet(t, func(t *testing.T, shared *replaytest.Memory, replica func(string) *replay.Memory) {
+		t.Helper()
 		a := replica("a")
 		e := sent(t, a, plain) // adds it, and says that it goes out
 		e.Left(time.Now())
