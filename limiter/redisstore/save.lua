@@ -12,23 +12,23 @@ local answer, sent, open, busy, orphan, is_over = ARGV[8], ARGV[9], tonumber(ARG
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
+-- A server that is full takes no writes at all, and the buckets are worth more.
+local function is_fuller_than(part)
+  local is_known, info = pcall(redis.call, 'INFO', 'memory')
+  local used = is_known and tonumber(string.match(info, 'used_memory:(%d+)'))
+  local most = is_known and tonumber(string.match(info, 'maxmemory:(%d+)'))
+  return used and most and most > 0 and used > part * most
+end
+
 local known = redis.call('HMGET', record, 'version', 'taken', 'received')
 if known[2] then
   return 1
-elseif known[1] and tonumber(known[1]) >= version then
+elseif known[1] and tonumber(known[1]) >= version or not known[1] and is_fuller_than(0.75) then
   return 0
 end
 
 redis.call('HSET', record, 'owner', me, 'version', ARGV[3], 'text', text, 'sent', sent, 'orphan', orphan, 'calls', table.concat(KEYS, '\n', 2, calls + 1), 'keys', table.concat(KEYS, '\n', calls + 2))
--- A server that is full takes no writes, and the buckets are worth more than answers.
-local function has_room()
-  local is_known, info = pcall(redis.call, 'INFO', 'memory')
-  local used = tonumber(is_known and string.match(info, 'used_memory:(%d+)') or 0)
-  local most = tonumber(is_known and string.match(info, 'maxmemory:(%d+)') or 0)
-  return most == 0 or used < most / 2
-end
-
-if answer == '' or not has_room() then
+if answer == '' or is_fuller_than(0.5) then
   redis.call('HDEL', record, 'answer')
 else
   redis.call('HSET', record, 'answer', answer)

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -63,5 +64,33 @@ func TestAnswersLeaveRoom(t *testing.T) {
 	}
 	if kept < 20 || kept > 50 {
 		t.Errorf("got %d answers of 256 kB kept, want less than 20 MB allow", kept)
+	}
+}
+
+// Neither do writes, of which a replica remembers those with a key for a day. Beyond three
+// quarters of the server each replica knows its own alone.
+func TestWritesLeaveRoom(t *testing.T) {
+	r := storetest.StartRedis(t)
+	r.Do(t, "config", "set", "maxmemory", "4mb")
+	s := mustOpen(t, Config{URL: r.URL, Egress: "e"})
+	for n := range 5000 {
+		id := fmt.Sprint(n)
+		w := Write{Portal: "p", ID: id, Calls: []string{id}, Keys: []string{id}, Text: strings.Repeat("x", 200), Keep: time.Hour, Version: 1}
+		if _, _, err := s.MeetWrite(w, 0); err != nil {
+			t.Fatal(err)
+		}
+		w.Version, w.Sent = 2, true
+		if _, err := s.SaveWrite(w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if first, err := s.FindWrite("p", "0", 0); first.ID == "" || err != nil {
+		t.Errorf("got %+v, %v, want the first write", first, err)
+	}
+	if last, err := s.FindWrite("p", "4999", 0); last.ID != "" || err != nil {
+		t.Errorf("got %+v, %v, want that there was no room for the last write", last, err)
+	}
+	if _, err := s.Sync(report); err != nil {
+		t.Errorf("got %v, want room for a bucket", err)
 	}
 }
