@@ -2,14 +2,18 @@ package proxy
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"b24proxy/proxy/joining"
 )
 
 // experience is what earlier answers showed of reads: how long they take, and which of
-// them fail in a batch.
+// them fail in a batch. It is kept from the first read on that may travel with others: most
+// proxies have none, and the pace takes 0.2 kB of each portal.
 type experience struct {
+	isNeeded atomic.Bool
+
 	mu      sync.Mutex
 	pace    *joining.Pace
 	misfits *joining.Misfits
@@ -21,7 +25,7 @@ func newExperience() *experience {
 
 // took notes how long a call took at its portal; 0: unknown.
 func (x *experience) took(to route, d time.Duration) {
-	if d <= 0 || !to.call.Read() {
+	if d <= 0 || !to.call.Read() || !x.isNeeded.Load() {
 		return
 	}
 	x.mu.Lock()

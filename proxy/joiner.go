@@ -85,6 +85,7 @@ func (j *joiner) riderOf(req *http.Request, ex *exchange) *rider {
 	if !wants || j.admitter.observe || !ex.route.call.REST() || !ex.route.call.Read() {
 		return nil
 	}
+	j.experience.isNeeded.Store(true)
 	r := &rider{key: j.admitter.budgetKey(ex), deadline: ex.deadline, caller: req.Context(), came: make(chan ride, 1)}
 	if reason := j.board(r, req, ex); reason != "" {
 		j.sentAlone(req, ex, reason)
