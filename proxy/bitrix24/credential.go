@@ -46,8 +46,8 @@ func (c Credential) String() string { return string(c.Kind) + " " + c.ID }
 // status page could test weak codes and known tokens against it. With a random key
 // that nobody else has, an ID reveals nothing.
 //
-// So two processes have different IDs for the same secret, unless both use one key.
-// Replicas that share budgets by credential will need that.
+// So two processes have different IDs for the same secret, unless both use one key, as
+// replicas with a shared store do.
 var idKey atomic.Pointer[macs]
 
 // macs are the hashes with one key, which cost more to make than to use again.
@@ -65,8 +65,9 @@ func init() {
 	UseIDKey(key)
 }
 
-// UseIDKey sets the key of which IDs are made, in place of a random one. It must be
-// called before the first ID is made, since the IDs of two keys differ.
+// UseIDKey sets the key of which IDs are made, in place of a random one. The IDs of two
+// keys differ, so it should be called before the first ID is made. It may be called later
+// where the key comes later: the portal's next answers teach the new IDs.
 func UseIDKey(key []byte) {
 	idKey.Store(&macs{sync.Pool{New: func() any { return &mac{hash: hmac.New(sha256.New, key)} }}})
 }
