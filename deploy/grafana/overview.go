@@ -198,7 +198,7 @@ func store() []panel {
 			query{`b24proxy_store_up{job=~"$job"}`, "{{instance}}"}).ratio().empty(none),
 		took,
 		lines("Requests to the store", "reqps",
-			"Requests to the store per second, about one for each call and four for each replica, and those that failed or took too long.",
+			"Requests to the store per second, about one for each call, three more for each write and four for each replica, and those that failed or took too long.",
 			query{`sum(rate(b24proxy_store_request_duration_seconds_count{job=~"$job"}[$__rate_interval]))`, "requests"},
 			query{`sum(rate(b24proxy_store_errors_total{job=~"$job"}[$__rate_interval]))`, "failed"}).
 			with("requests", colour("blue")).
