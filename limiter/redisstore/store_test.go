@@ -42,13 +42,13 @@ func (l *logbook) has(s string) bool {
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for range 1000 {
+	for range 3000 {
 		if is() {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatalf("after 10 s it is not so that %s", what)
+	t.Fatalf("after 30 s it is not so that %s", what)
 }
 
 // A store that does not answer is away after a while. Requests fail at once then.
