@@ -35,9 +35,12 @@ for i = 1, #flat, 2 do
   end
 end
 
-local state = {}
+local state = {} -- times are not after now, see above
 for i, value in ipairs(redis.call('HMGET', KEYS[3], 'born', 'lost_at', 'resumed', 'expected')) do
   state[i] = tonumber(value or nil)
+  if state[i] then
+    state[i] = math.min(state[i], now)
+  end
 end
 local born, lost_at, resumed, expected = state[1] or now, state[2], state[3] or 0, state[4] or 0
 

@@ -135,6 +135,27 @@ func TestStoreThatIsEmptied(t *testing.T) {
 	wantNoBurst(t, mustOpen(t, Config{URL: "redis://" + m.Addr(), Egress: "e"}))
 }
 
+// lost is how long ago a replica thinks that the store lost writes.
+func (s *Store) lost() time.Duration {
+	var r limiter.Report
+	s.amend(&r)
+	return r.Lost
+}
+
+// A loss gets old also where the server's clock is set back after it.
+func TestClockThatIsSetBackAfterALoss(t *testing.T) {
+	m := miniredis.RunT(t)
+	start := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
+	m.SetTime(start)
+	s := mustOpen(t, Config{URL: "redis://" + m.Addr(), Egress: "e"})
+	m.FlushAll()
+	eventually(t, "the loss is noticed", func() bool { return s.lost() > 0 })
+	m.SetTime(start.Add(-time.Hour))
+	time.Sleep(2 * beatInterval)
+	m.SetTime(start.Add(-time.Hour + time.Minute))
+	eventually(t, "the loss was a minute ago", func() bool { return s.lost() >= time.Minute && s.lost() < 2*time.Minute })
+}
+
 // A replica that is new gets no burst of a store that is, before those that remember
 // another state of it have come.
 func TestStoreThatIsNewToANewReplica(t *testing.T) {
