@@ -323,4 +323,20 @@ var contract = map[string]func(t *testing.T, h Harness){
 		wantFirst(t, h.meet(t, "b", keyed("2", "k"), 0), "1")
 		wantFirst(t, h.meet(t, "b", call("3"), 0), "1")
 	},
+	"a replica that the store has forgotten is not dead at once": func(t *testing.T, h Harness) {
+		h.meet(t, "a", call("1"), 0)
+		h.Flush()
+		h.save(t, "a", version(call("1"), 2, sent))
+		if first, wait, err := h.Replica("b").MeetWrite(call("2"), -time.Millisecond); first.ID != "" || !wait || err != nil {
+			t.Errorf("got %+v, %t, %v, want to wait", first, wait, err)
+		}
+		h.Kill("a")
+		h.Flush()
+		h.save(t, "a", version(call("1"), 3, sent))
+		began := time.Now()
+		eventually(t, "it is dead", func() bool {
+			first, _, err := h.Replica("b").MeetWrite(call("2"), time.Since(began)-100*time.Millisecond)
+			return err == nil && first.IsLost
+		})
+	},
 }
