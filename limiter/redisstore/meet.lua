@@ -10,8 +10,9 @@
 -- identical writes find it by, and the beginning of the keys of writes; then pairs of a
 -- replica and for how long it has not been seen, '' for one that is alive.
 --
--- Returns 'added'; or 'wait' and the replicas of which it must be known whether they are
--- alive; or 'first', its id, 1 if its replica died, and what is known of it.
+-- Returns 'added'; or 'full' if there was no room to add it; or 'wait' and the replicas of
+-- which it must be known whether they are alive; or 'first', its id, 1 if its replica died,
+-- and what is known of it.
 
 local record, id, me, version, text = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local keep, calls, prefix = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
@@ -98,7 +99,7 @@ local function is_fuller_than(part)
 end
 
 if is_fuller_than(0.75) then -- its own replica alone knows of it
-  return { 'added' }
+  return { 'full' }
 end
 redis.call('HSET', record, 'owner', me, 'version', version, 'text', text, 'sent', 0, 'orphan', 0)
 redis.call('PEXPIRE', record, keep)

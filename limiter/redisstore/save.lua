@@ -4,7 +4,8 @@
 -- of KEYS identical writes find it by, and the beginning of the keys of writes; then the
 -- answer, whether it was sent, for how long it is open, whether its caller is there, how
 -- long it stays open after the death of the replica, and whether it is over.
--- Returns 1 if another replica has taken it over.
+-- Returns 'saved'; 'bare' if there was no room for the answer, 'full' if there was none for
+-- the write; or 'taken' if another replica has taken it over.
 
 local record, id, me, version, text = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local keep, calls, prefix = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
@@ -22,13 +23,16 @@ end
 
 local known = redis.call('HMGET', record, 'version', 'taken', 'received')
 if known[2] then
-  return 1
-elseif known[1] and tonumber(known[1]) >= version or not known[1] and is_fuller_than(0.75) then
-  return 0
+  return 'taken'
+elseif known[1] and tonumber(known[1]) >= version then
+  return 'saved'
+elseif not known[1] and is_fuller_than(0.75) then
+  return 'full'
 end
 
 redis.call('HSET', record, 'owner', me, 'version', ARGV[3], 'text', text, 'sent', sent, 'orphan', orphan, 'calls', table.concat(KEYS, '\n', 2, calls + 1), 'keys', table.concat(KEYS, '\n', calls + 2))
-if answer == '' or is_fuller_than(0.5) then
+local is_bare = answer ~= '' and is_fuller_than(0.5)
+if answer == '' or is_bare then
   redis.call('HDEL', record, 'answer')
 else
   redis.call('HSET', record, 'answer', answer)
@@ -56,4 +60,4 @@ for i = calls + 2, #KEYS do
     redis.call('SET', KEYS[i], id, 'PX', keep)
   end
 end
-return 0
+return is_bare and 'bare' or 'saved'

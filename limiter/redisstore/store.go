@@ -107,6 +107,8 @@ type Store struct {
 
 	shown  atomic.Pointer[[]byte] // the key, once the store has shown it
 	places chan struct{}          // for requests about writes
+
+	writesShort, answersShort shortage // of room for them
 }
 
 // Open begins to use a store, which need not be there yet. It fails if the address

@@ -33,10 +33,12 @@ func (l *logbook) Write(p []byte) (int, error) {
 
 func (l *logbook) log() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-func (l *logbook) has(s string) bool {
+func (l *logbook) has(s string) bool { return l.count(s) > 0 }
+
+func (l *logbook) count(s string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Contains(l.text.String(), s)
+	return strings.Count(l.text.String(), s)
 }
 
 // eventually waits until something is so.

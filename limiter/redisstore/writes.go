@@ -95,6 +95,7 @@ func (s *Store) MeetWrite(own Write, since time.Duration) (first Write, wait boo
 		if err != nil {
 			return first, false, err
 		}
+		s.noteWrite(values[0])
 		var owners []string
 		if first, owners, err = met(own.Portal, values); err != nil || len(owners) == 0 || known != nil {
 			return first, first.ID == "" && len(owners) > 0, err
@@ -140,7 +141,7 @@ func met(portal string, values []any) (first Write, owners []string, err error) 
 		return first, owners, nil
 	case len(words) > 1 && words[0] == "wait":
 		return first, words[1:], nil
-	case len(words) == 1 && words[0] == "added":
+	case len(words) == 1 && (words[0] == writeAdded || words[0] == writeFull):
 		return first, nil, nil
 	}
 	return first, nil, errors.New("the script returned something else than it should")
@@ -176,7 +177,14 @@ func (s *Store) absent(names []string) (map[string]time.Duration, error) {
 func (s *Store) SaveWrite(w Write) (isTaken bool, err error) {
 	arguments := append(s.argumentsOf(w), w.Answer, flag(w.Sent), w.Open.Milliseconds(), flag(w.Busy), int64(math.Floor(w.Orphan.Seconds()*1000)), flag(w.IsOver))
 	values, err := s.run(saveScript, s.keysOf(w), arguments...)
-	return err == nil && values[0] == int64(1), err
+	if err != nil {
+		return false, err
+	}
+	s.noteWrite(values[0])
+	if len(w.Answer) > 0 {
+		s.noteAnswer(values[0])
+	}
+	return values[0] == writeTaken, nil
 }
 
 func flag(is bool) int {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,7 +46,8 @@ func TestWrites(t *testing.T) {
 func TestAnswersLeaveRoom(t *testing.T) {
 	r := storetest.StartRedis(t)
 	r.Do(t, "config", "set", "maxmemory", "20mb")
-	a, b := mustOpen(t, Config{URL: r.URL, Egress: "e"}), mustOpen(t, Config{URL: r.URL, Egress: "e"})
+	var log logbook
+	a, b := mustOpen(t, Config{URL: r.URL, Egress: "e", Log: log.log()}), mustOpen(t, Config{URL: r.URL, Egress: "e"})
 	kept := 0
 	for n := range 100 {
 		id := fmt.Sprint(n)
@@ -65,14 +67,25 @@ func TestAnswersLeaveRoom(t *testing.T) {
 	if kept < 20 || kept > 50 {
 		t.Errorf("got %d answers of 256 kB kept, want less than 20 MB allow", kept)
 	}
+	if n := log.count("more than half full"); n != 1 {
+		t.Errorf("got %d lines that there is no room for answers, want 1", n)
+	}
 }
 
 // Neither do writes, of which a replica remembers those with a key for a day. Beyond three
-// quarters of the server each replica knows its own alone.
+// quarters of the server each replica knows its own alone, says so once, and counts each as
+// a request that failed.
 func TestWritesLeaveRoom(t *testing.T) {
 	r := storetest.StartRedis(t)
 	r.Do(t, "config", "set", "maxmemory", "4mb")
-	s := mustOpen(t, Config{URL: r.URL, Egress: "e"})
+	var log logbook
+	var failed atomic.Int64
+	s := mustOpen(t, Config{URL: r.URL, Egress: "e", Log: log.log()})
+	s.Watch(func(_ time.Duration, f bool) {
+		if f {
+			failed.Add(1)
+		}
+	})
 	for n := range 5000 {
 		id := fmt.Sprint(n)
 		w := Write{Portal: "p", ID: id, Calls: []string{id}, Keys: []string{id}, Text: strings.Repeat("x", 200), Keep: time.Hour, Version: 1}
@@ -92,5 +105,8 @@ func TestWritesLeaveRoom(t *testing.T) {
 	}
 	if _, err := s.Sync(report); err != nil {
 		t.Errorf("got %v, want room for a bucket", err)
+	}
+	if n := log.count("more than three quarters full"); n != 1 || failed.Load() < 1000 {
+		t.Errorf("got %d lines that there is no room for writes and %d failed requests, want 1 and most of the writes", n, failed.Load())
 	}
 }
