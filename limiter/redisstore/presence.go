@@ -17,7 +17,13 @@ import (
 //go:embed beat.lua
 var beatSource string
 
-var beatScript = redis.NewScript(beatSource)
+//go:embed leave.lua
+var leaveSource string
+
+var (
+	beatScript  = redis.NewScript(beatSource)
+	leaveScript = redis.NewScript(leaveSource)
+)
 
 const (
 	beatInterval = 250 * time.Millisecond

@@ -140,7 +140,8 @@ func newStore(c Config, bound time.Duration) (*Store, error) {
 	}, nil
 }
 
-// Close stops using the store. This replica does not count any more.
+// Close stops using the store. This replica does not count any more, and the writes that
+// it had under way are known to be lost.
 func (s *Store) Close() error {
 	s.end()
 	<-s.ended
@@ -149,7 +150,7 @@ func (s *Store) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), connectBound) // the end of a beat may have cost the connection
 	defer cancel()
-	s.client.HDel(ctx, s.replicasKey(), s.name)
+	leaveScript.Run(ctx, s.client, []string{s.replicasKey(), s.beatsKey()}, s.name, deadAfter.Milliseconds())
 	return s.client.Close()
 }
 

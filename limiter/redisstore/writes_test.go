@@ -110,3 +110,37 @@ func TestWritesLeaveRoom(t *testing.T) {
 		t.Errorf("got %d lines that there is no room for writes and %d failed requests, want 1 and most of the writes", n, failed.Load())
 	}
 }
+
+// A write that was under way at a replica that ends is known to be lost at once, and stays
+// open for who repeats it. One that was not sent is nobody's.
+func TestEndOfReplicaLosesItsWritesAtOnce(t *testing.T) {
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			url := start(t).url
+			a, b := mustOpen(t, Config{URL: url, Egress: "e"}), mustOpen(t, Config{URL: url, Egress: "e"})
+			write := func(id, call string) Write {
+				return Write{Portal: "p", ID: id, Calls: []string{call}, Text: "text", Keep: time.Hour, Version: 1}
+			}
+			for _, call := range []string{"sent", "waiting"} {
+				if first, wait, err := a.MeetWrite(write(call, call), 0); first.ID != "" || wait || err != nil {
+					t.Fatalf("got %+v, %v, %v, want the write added", first, wait, err)
+				}
+			}
+			sent := write("sent", "sent")
+			sent.Version, sent.Sent, sent.Busy, sent.Orphan = 2, true, true, time.Minute
+			if _, err := a.SaveWrite(sent); err != nil {
+				t.Fatal(err)
+			}
+			a.Close()
+			if first, wait, err := b.MeetWrite(write("again", "sent"), 0); first.ID != "sent" || !first.IsLost || wait || err != nil {
+				t.Errorf("got %+v, %v, %v, want the first, lost", first, wait, err)
+			}
+			if found, err := b.FindWrite("p", "sent", 0); !found.IsLost || err != nil {
+				t.Errorf("got %+v, %v, want it lost for who waits for it, too", found, err)
+			}
+			if first, wait, err := b.MeetWrite(write("instead", "waiting"), 0); first.ID != "" || wait || err != nil {
+				t.Errorf("got %+v, %v, %v, want the write added in place of the one that was not sent", first, wait, err)
+			}
+		})
+	}
+}
