@@ -141,7 +141,7 @@ var errorTable = [...]errorRow{
 	// A call that repeats another one. Client libraries repeat no answer of these statuses.
 	callMayHaveRun: {
 		status: http.StatusConflict, code: codeCallMayHaveRun, reason: "repeat", source: metrics.FromProxy, outcome: metrics.Rejected,
-		text: "This call may have run already, so it was not sent: the same call went out at %s UTC, and nobody received its result: %s. Look whether it ran. To run it in any case, send it with another Idempotency-Key.",
+		text: "This call may have run already, so it was not sent: the same call went out at %s UTC, and there is no answer to give for it: %s. Look whether it ran. To run it in any case, send it with another Idempotency-Key.",
 	},
 	keyOfAnotherCall: invalid(http.StatusUnprocessableEntity, codeKeyReused, "The Idempotency-Key of this call was used for another call within the last 24 hours. Send each call with a key of its own."),
 	keyNotReadable:   invalid(http.StatusBadRequest, codeRequestNotRead, "The Idempotency-Key of this call cannot be read: it must be one header of 1 to 255 printable ASCII characters."),
