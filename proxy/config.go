@@ -53,7 +53,7 @@ type Config struct {
 type SharedStore interface {
 	limiter.Store
 	replay.Shared
-	Key() []byte // that all replicas have; nil: the store has not shown it yet
+	Key() []byte // that all replicas have; this one's own until the store has shown it
 	State() limiter.StoreState
 	Watch(requested func(took time.Duration, failed bool))
 	Publish(subject string, text []byte, holds time.Duration) // to the other replicas, also to those that come while it holds

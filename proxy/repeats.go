@@ -61,8 +61,8 @@ func newRepeatGuard(c *Config, apps *applications, j journal) *repeatGuard {
 func keyOfSums(key []byte) []byte { return newSum(key, "repeats").Sum(nil) }
 
 // key is the key of the sums: that of all replicas, so that each finds what another one
-// has. A store that was not there at the start shows it later. Then the calls that came
-// before have other sums: a write runs twice if its client repeats it just then.
+// has. Where a store comes later than this replica and has the key of others, the calls
+// that came before have other sums: a write runs twice if its client repeats it just then.
 func (g *repeatGuard) key() []byte {
 	if g.shared != nil {
 		if key := g.shared.Key(); key != nil {

@@ -49,9 +49,11 @@ func (s settings) openShared(config *proxy.Config) (end func(), err error) {
 		return func() {}, nil
 	}
 	log := config.Log.With("store", s.RedisURL, "egress_id", string(s.EgressID))
-	store, err := redisstore.Open(redisstore.Config{
-		URL: s.RedisURL.URL.String(), Egress: string(s.EgressID), Log: log, Key: bitrix24.UseIDKey,
-	})
+	c := redisstore.Config{URL: s.RedisURL.URL.String(), Egress: string(s.EgressID), Log: log, Key: bitrix24.UseIDKey}
+	if config.StateFile != nil {
+		c.OwnKey = config.StateFile.Key()
+	}
+	store, err := redisstore.Open(c)
 	if err != nil {
 		return nil, fmt.Errorf("%sREDIS_URL: %w", prefix, err)
 	}

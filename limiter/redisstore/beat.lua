@@ -61,7 +61,11 @@ if now - resumed < settle then
 end
 
 redis.call('HSET', KEYS[1], name, exact(now) .. ' ' .. number + 1)
-redis.call('SET', KEYS[2], key, 'NX')
+if remembered < number then -- a replica that was here before has the right key
+  redis.call('SET', KEYS[2], key)
+else
+  redis.call('SET', KEYS[2], key, 'NX')
+end
 redis.call('HSET', KEYS[3], 'born', exact(born), 'lost_at', lost_at and exact(lost_at) or '', 'resumed', exact(resumed), 'expected', expected)
 redis.call('EXPIRE', KEYS[1], kept)
 redis.call('EXPIRE', KEYS[3], kept)

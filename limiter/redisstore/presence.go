@@ -148,14 +148,14 @@ func (p *presence) decode(values []any) (key []byte, err error) {
 
 // setKey takes over the key that the replicas have.
 func (s *Store) setKey(key []byte) {
-	if s.config.Key != nil && (!s.hasKey || !bytes.Equal(key, s.key)) {
+	if shown := s.shown.Load(); s.config.Key != nil && (shown == nil || !bytes.Equal(key, *shown)) {
 		s.config.Key(key)
 	}
-	s.key, s.hasKey = key, true
+	s.key = key
 	s.shown.Store(&key)
 }
 
-// Key is the key that all replicas have. It is nil until the store has shown it.
+// Key is the key that all replicas have; this one's own until the store has shown it.
 func (s *Store) Key() []byte {
 	if key := s.shown.Load(); key != nil {
 		return *key
@@ -186,13 +186,26 @@ func (s *Store) failed(err error) error {
 
 // back notes that the store is there.
 func (s *Store) back(found presence) {
+	if again := s.again.Load(); s.takeOver(found) && again != nil {
+		(*again)()
+	}
+}
+
+// takeOver takes over what a beat has found, and reports whether the store has lost
+// writes since the last one.
+func (s *Store) takeOver(found presence) (lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	lost = found.lostAt.Sub(s.lostAt) > young // two beats do not say quite the same of one loss
+	if lost && s.beats > 0 {
+		s.config.Log.Warn("the shared store has lost its data; the replicas tell it what they know")
+	}
 	if s.away != nil {
 		s.config.Log.Info("the shared store is back", "away", time.Since(s.away.Since).Round(time.Millisecond).String(), "replicas", found.replicas)
 	}
 	found.next = s.next
 	s.presence = found
+	return lost
 }
 
 // isAway is since when the store has been away; nil: it is there.

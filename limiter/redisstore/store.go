@@ -72,9 +72,13 @@ type Config struct {
 	Egress string // replicas with the same one share the limit of a portal
 	Log    Log
 
-	// Key is called with a key that all replicas have, as soon as the store shows it:
-	// before Open returns, if the store is there. It changes only where the store
-	// has lost it. May be nil.
+	// OwnKey is the key that this replica has, which the others take over if none has
+	// been there before. Empty: a random one.
+	OwnKey []byte
+
+	// Key is called with a key that all replicas have, as soon as the store shows it, and
+	// before Open returns: with OwnKey then, if the store is not there. It changes only
+	// where other replicas have another one, or the store has lost it. May be nil.
 	Key func(key []byte)
 }
 
@@ -94,8 +98,7 @@ type Store struct {
 	end     context.CancelFunc // ends the beat
 	ended   chan struct{}
 	hurry   chan struct{} // makes it beat now
-	key     []byte        // that all replicas have; of its own choice before the store is reached
-	hasKey  bool          // the store has shown it
+	key     []byte        // that all replicas have; its own before the store is reached
 	outbox  chan news
 	silence []context.CancelFunc // end what Hear has begun
 	secrets *strings.Replacer    // hides those of the address: a server's error may repeat them
@@ -105,8 +108,9 @@ type Store struct {
 
 	requested atomic.Pointer[func(took time.Duration, failed bool)]
 
-	shown  atomic.Pointer[[]byte] // the key, once the store has shown it
+	shown  atomic.Pointer[[]byte] // the key that Key was called with
 	places chan struct{}          // for requests about writes
+	again  atomic.Pointer[func()] // saves the writes of this replica again
 
 	writesShort, answersShort shortage // of room for them
 }
@@ -123,6 +127,9 @@ func open(c Config, bound time.Duration) (*Store, error) {
 	ctx, end := context.WithCancel(context.Background())
 	s.end = end
 	s.beat(ctx)
+	if s.Key() == nil {
+		s.setKey(s.key)
+	}
 	go s.live(ctx)
 	return s, nil
 }
@@ -132,10 +139,13 @@ func newStore(c Config, bound time.Duration) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(c.OwnKey) == 0 {
+		c.OwnKey = []byte(rand.Text())
+	}
 	return &Store{
 		config: c, bound: bound, client: client, name: rand.Text()[:12],
 		ended: make(chan struct{}), hurry: make(chan struct{}, 1),
-		key: []byte(rand.Text()), outbox: make(chan news, maxOutbox), places: make(chan struct{}, mostAtOnce), secrets: secretsIn(c.URL),
+		key: c.OwnKey, outbox: make(chan news, maxOutbox), places: make(chan struct{}, mostAtOnce), secrets: secretsIn(c.URL),
 		presence: presence{next: make(chan struct{})},
 	}, nil
 }

@@ -38,6 +38,8 @@ const (
 	// retryPause is how long a request about writes waits before it is made again, and
 	// twice that the next time.
 	retryPause = 10 * time.Millisecond
+	// longestQueue is how long a request about a write waits for others before it.
+	longestQueue = 10 * time.Second
 	// mostAtOnce bounds the requests about writes at the same time. Many calls that come
 	// at once must not keep those about buckets from a connection.
 	mostAtOnce = 8
@@ -89,6 +91,9 @@ func (s *Store) argumentsOf(w Write) []any {
 
 // MeetWrite is replay.Shared's.
 func (s *Store) MeetWrite(own Write, since time.Duration) (first Write, wait bool, err error) {
+	if s.lostOfLate() {
+		return first, true, nil
+	}
 	var known []any // of replicas
 	for range 2 {
 		values, err := s.run(meetScript, s.keysOf(own), append(s.argumentsOf(own), known...)...)
@@ -173,6 +178,16 @@ func (s *Store) absent(names []string) (map[string]time.Duration, error) {
 	return absent, err
 }
 
+// WhenLost is replay.Shared's.
+func (s *Store) WhenLost(again func()) { s.again.Store(&again) }
+
+// lostOfLate reports whether the replicas are likely to be saving their writes again.
+func (s *Store) lostOfLate() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.away == nil && !s.lostAt.IsZero() && time.Since(s.lostAt) < settle
+}
+
 // SaveWrite is replay.Shared's.
 func (s *Store) SaveWrite(w Write) (isTaken bool, err error) {
 	arguments := append(s.argumentsOf(w), w.Answer, flag(w.Sent), w.Open.Milliseconds(), flag(w.Busy), int64(math.Floor(w.Orphan.Seconds()*1000)), flag(w.IsOver))
@@ -198,10 +213,13 @@ func flag(is bool) int {
 func (s *Store) FindWrite(portal, id string, since time.Duration) (w Write, err error) {
 	var values []any
 	err = s.request(func(ctx context.Context) (err error) {
-		values, err = s.client.HMGet(ctx, s.writes(portal)+"write:"+id, "text", "answer", "sent", "orphan", "owner", "received").Result()
+		values, err = s.client.HMGet(ctx, s.writes(portal)+"write:"+id, "text", "answer", "sent", "orphan", "owner", "received", "taken").Result()
 		return err
 	})
-	if err != nil || values[0] == nil {
+	switch {
+	case err == nil && values[0] == nil && values[6] != nil:
+		return Write{Portal: portal, ID: id, Orphan: -1}, nil
+	case err != nil || values[0] == nil:
 		return w, err
 	}
 	words := make([]string, len(values))
@@ -244,14 +262,12 @@ func (s *Store) run(script *redis.Script, keys []string, arguments ...any) (valu
 // for as long. A write that went out because of one slow answer might run twice. So each
 // request has to be one that may be made twice.
 func (s *Store) request(ask func(ctx context.Context) error) error {
+	if err := s.takePlace(); err != nil {
+		return err
+	}
+	defer func() { <-s.places }()
 	enough := time.NewTimer(limiter.AwayAfter)
 	defer enough.Stop()
-	select {
-	case s.places <- struct{}{}:
-		defer func() { <-s.places }()
-	case <-enough.C:
-		return errBusy
-	}
 	for pause := retryPause; ; pause *= 2 {
 		if away := s.isAway(); away != nil {
 			return away
@@ -266,6 +282,18 @@ func (s *Store) request(ask func(ctx context.Context) error) error {
 			return err
 		case <-time.After(pause):
 		}
+	}
+}
+
+// takePlace waits until there is a place for a request. A portal takes far fewer calls in
+// that time than requests are made: who waits here would wait for a slot.
+func (s *Store) takePlace() error {
+	select {
+	case s.places <- struct{}{}:
+		return nil
+	case <-time.After(longestQueue):
+		s.took(time.Now().Add(-longestQueue), errBusy)
+		return errBusy
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
+
 	"b24proxy/limiter/storetest"
 	"b24proxy/proxy/replay"
 	"b24proxy/proxy/replay/replaytest"
@@ -142,5 +144,62 @@ func TestEndOfReplicaLosesItsWritesAtOnce(t *testing.T) {
 				t.Errorf("got %+v, %v, %v, want the write added in place of the one that was not sent", first, wait, err)
 			}
 		})
+	}
+}
+
+// A replica notices that the store was emptied, and saves its writes again. Meanwhile no
+// write is taken for one that repeats nothing.
+func TestEmptiedStoreIsToldItsWrites(t *testing.T) {
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			server := start(t)
+			s := mustOpen(t, Config{URL: server.url, Egress: "e"})
+			again := make(chan bool, 9)
+			s.WhenLost(func() { again <- true })
+			time.Sleep(2 * beatInterval)
+			server.flush()
+			<-again
+			if _, wait, err := s.MeetWrite(Write{Portal: "p", ID: "1", Calls: []string{"1"}, Keep: time.Hour, Version: 1}, 0); !wait || err != nil {
+				t.Errorf("just after the loss: got %t and %v, want that the write waits", wait, err)
+			}
+			time.Sleep(2 * beatInterval)
+			if len(again) > 0 {
+				t.Error("the writes are saved again more than once for one loss")
+			}
+		})
+	}
+}
+
+// The key of the replicas that know a store outlives it: a replica that comes first after
+// a loss must not give them another.
+func TestKeyOutlivesTheStore(t *testing.T) {
+	m := miniredis.RunT(t)
+	old := mustOpen(t, Config{URL: "redis://" + m.Addr(), Egress: "e"})
+	key := string(old.Key())
+	time.Sleep(2 * beatInterval)
+	m.FlushAll()
+	m.Set(old.keyKey(), "that of a new replica")
+	late := mustOpen(t, Config{URL: "redis://" + m.Addr(), Egress: "e"})
+	time.Sleep(3 * beatInterval)
+	if string(old.Key()) != key || string(late.Key()) != key {
+		t.Errorf("got the keys %q and %q, want %q at both", old.Key(), late.Key(), key)
+	}
+}
+
+// A replica that has a key of its own keeps it when a new store comes.
+func TestOwnKeyStays(t *testing.T) {
+	m := miniredis.RunT(t)
+	var keys []string
+	c := Config{URL: "redis://" + m.Addr(), Egress: "e", Log: quiet, OwnKey: []byte("own"), Key: func(key []byte) { keys = append(keys, string(key)) }}
+	m.SetError("LOADING")
+	s, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.SetError("")
+	eventually(t, "the store is there", func() bool { return s.State().Up && s.State().Replicas == 1 })
+	s.Close()
+	if len(keys) != 1 || keys[0] != "own" {
+		t.Errorf("got the keys %q, want the replica's own, once", keys)
 	}
 }

@@ -84,6 +84,9 @@ func New(now time.Time, c Config) *Memory {
 		index: make(map[Sum][]*Entry), window: list.New(), day: list.New(), answers: list.New(), unsaved: list.New(),
 	}
 	m.load(now)
+	if c.Shared != nil {
+		c.Shared.WhenLost(m.saveAgain)
+	}
 	return m
 }
 

@@ -28,13 +28,19 @@ type Shared interface {
 	// who repeats it.
 	SaveWrite(r Record) (isTaken bool, err error)
 
-	// FindWrite returns what is known of a call. The record is empty if it is not known.
+	// FindWrite returns what is known of a call. The record is empty if it is not known,
+	// and has no text if it did not run.
 	// Since is for how long its replica may have been absent.
 	FindWrite(portal, id string, since time.Duration) (Record, error)
 
 	// ReceiveWrite says that the caller of a repetition has got the answer to a call of
 	// another replica. Nobody repeats it then, besides one with its key if that is kept.
 	ReceiveWrite(portal, id string, keepsKey bool) error
+
+	// WhenLost has a function called each time the calls may have been lost. MeetWrite has
+	// a call wait then, until the replicas have had time to save theirs again. It is
+	// called once, before all else.
+	WhenLost(again func())
 }
 
 // A Record is what the replicas know of a call. It has no type of its own, so that a
@@ -188,13 +194,14 @@ func (e *Entry) Await(caller context.Context) bool {
 }
 
 // ask asks the replicas for what is known of a call of another one. If they cannot say
-// for long, nobody will know: the caller is told so rather than to wait on.
+// for long, or have lost it, nobody will know: the caller is told so rather than to wait
+// on.
 func (e *Entry) ask(now time.Time) {
 	r, err := e.memory.config.Shared.FindWrite(e.call.Portal, e.id, now.Sub(e.shared.asked))
 	e.memory.mu.Lock()
 	defer e.memory.mu.Unlock()
 	switch {
-	case err == nil:
+	case err == nil && r.ID != "":
 		e.shared.failing = time.Time{}
 		e.learn(r)
 	case e.shared.failing.IsZero():
@@ -291,6 +298,20 @@ func (m *Memory) changed(e *Entry) {
 		m.savedOrGone(e)
 	default:
 		m.saveSoon(e)
+	}
+}
+
+// saveAgain has all entries saved that the replicas had.
+func (m *Memory) saveAgain() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, entries := range m.index {
+		for _, e := range entries {
+			if e.shared.isShared && e.shared.unsaved == nil {
+				e.shared.version++
+				m.saveSoon(e)
+			}
+		}
 	}
 }
 

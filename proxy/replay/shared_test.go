@@ -216,3 +216,51 @@ func TestRequestsForARepetition(t *testing.T) {
 		}
 	})
 }
+
+// What a store has lost it is told again by the replicas that know it: a lost write is
+// held at another one, and an answer to a key is given there.
+func TestCallsThatTheStoreLostAreSavedAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		call    replay.Call
+		settle  replay.Result
+		verdict replay.Verdict
+	}{
+		"one that may have run":       {plain, replay.Result{Outcome: replay.Unknown, Why: "reset"}, replay.Hold},
+		"one with a key, answered":    {keyed, replay.Result{Outcome: replay.Answered, Success: true, Answer: "it"}, replay.Replay},
+		"one with a key that was not": {keyed, replay.Result{}, replay.Join},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, func(t *testing.T, shared *replaytest.Memory, replica func(string) *replay.Memory) {
+				t.Helper()
+				a, b := replica("a"), replica("b")
+				e := sent(t, a, c.call)
+				if c.settle.Outcome != replay.UnderWay {
+					e.Grow(100)
+					e.Settle(time.Now(), c.settle)
+					e.Received(time.Now())
+				}
+				synctest.Wait()
+				shared.Flush()
+				synctest.Wait()
+				wantVerdict(t, meet(b, c.call), c.verdict)
+			})
+		})
+	}
+}
+
+// Who waits for a call that the store has lost, and whose replica does not tell it again,
+// does not take it for one that did not run.
+func TestALostCallIsNotTakenForOneThatDidNotRun(t *testing.T) {
+	inFleet(t, func(t *testing.T, shared *replaytest.Memory, replica func(string) *replay.Memory) {
+		t.Helper()
+		a, b := replica("a"), replica("b")
+		sent(t, a, keyed)
+		met := meet(b, keyed)
+		wantVerdict(t, met, replay.Join)
+		shared.Kill("a")
+		shared.Forget()
+		if !met.First.Await(t.Context()) || met.First.First().Verdict != replay.Hold {
+			t.Errorf("got %+v, want it held", met.First.First())
+		}
+	})
+}

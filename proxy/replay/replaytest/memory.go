@@ -24,6 +24,7 @@ type Memory struct {
 	replicas map[string]*Replica
 	isAway   bool
 	requests int
+	again    []func()
 }
 
 type record struct {
@@ -63,11 +64,29 @@ func (m *Memory) Kill(name string) {
 	m.replicas[name].died = time.Now()
 }
 
-// Flush loses all that is known.
-func (m *Memory) Flush() {
+// Forget loses all that is known.
+func (m *Memory) Forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.records = nil
+}
+
+// Flush does so, and says it.
+func (m *Memory) Flush() {
+	m.Forget()
+	m.mu.Lock()
+	again := m.again
+	m.mu.Unlock()
+	for _, save := range again {
+		save()
+	}
+}
+
+// WhenLost is replay.Shared's.
+func (p *Replica) WhenLost(again func()) {
+	p.memory.mu.Lock()
+	defer p.memory.mu.Unlock()
+	p.memory.again = append(p.memory.again, again)
 }
 
 // SetAway makes each request fail, or no longer.
@@ -199,7 +218,11 @@ func (p *Replica) SaveWrite(r replay.Record) (isTaken bool, err error) {
 func (p *Replica) FindWrite(portal, id string, _ time.Duration) (replay.Record, error) {
 	end, err := p.memory.request()
 	defer end()
-	if r := p.memory.find(portal, id); err == nil && r != nil && !r.isTaken {
+	r := p.memory.find(portal, id)
+	switch {
+	case err == nil && r != nil && r.isTaken:
+		return replay.Record{Portal: portal, ID: id}, nil
+	case err == nil && r != nil:
 		return p.memory.shown(r), nil
 	}
 	return replay.Record{}, err
