@@ -129,31 +129,16 @@ func TestServerRepeatsThePassword(t *testing.T) {
 // ends.
 func parrot(t *testing.T) (address string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
+	return serve(t, func(conn net.Conn) {
+		for lines := bufio.NewScanner(conn); lines.Scan(); { // "*2", and for each word its length and the word
+			var words []string
+			n, _ := strconv.Atoi(lines.Text()[1:])
+			for range n {
+				lines.Scan()
+				lines.Scan()
+				words = append(words, lines.Text())
 			}
-			go func() {
-				defer conn.Close()
-				for lines := bufio.NewScanner(conn); lines.Scan(); { // "*2", and for each word its length and the word
-					var words []string
-					n, _ := strconv.Atoi(lines.Text()[1:])
-					for range n {
-						lines.Scan()
-						lines.Scan()
-						words = append(words, lines.Text())
-					}
-					fmt.Fprintf(conn, "-ERR unknown command, beginning with: %s\r\n", words)
-				}
-			}()
+			fmt.Fprintf(conn, "-ERR unknown command, beginning with: %s\r\n", words)
 		}
-	}()
-	return listener.Addr().String()
+	})
 }

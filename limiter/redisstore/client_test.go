@@ -24,29 +24,14 @@ func TestSlowConnection(t *testing.T) {
 // behindDelay serves a server until the test ends, to which each connection takes long.
 func behindDelay(t *testing.T, server string, delay time.Duration) (address string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer client.Close()
-				time.Sleep(delay)
-				conn, err := net.Dial("tcp", server)
-				if err != nil {
-					return
-				}
-				defer conn.Close()
-				go io.Copy(conn, client)
-				io.Copy(client, conn)
-			}()
+	return serve(t, func(client net.Conn) {
+		time.Sleep(delay)
+		conn, err := net.Dial("tcp", server)
+		if err != nil {
+			return
 		}
-	}()
-	return listener.Addr().String()
+		defer conn.Close()
+		go io.Copy(conn, client)
+		io.Copy(client, conn)
+	})
 }

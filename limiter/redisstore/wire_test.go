@@ -19,27 +19,13 @@ type wire struct {
 
 func newWire(t *testing.T, server string) *wire {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	w := &wire{url: "redis://" + listener.Addr().String(), server: server, ends: make(map[net.Conn]bool)}
-	go func() {
-		for {
-			c, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go w.pass(c)
-		}
-	}()
+	w := &wire{server: server, ends: make(map[net.Conn]bool)}
+	w.url = "redis://" + serve(t, w.pass)
 	t.Cleanup(w.cut)
 	return w
 }
 
 func (w *wire) pass(c net.Conn) {
-	defer c.Close()
 	server, err := net.Dial("tcp", w.server)
 	if err != nil {
 		return
