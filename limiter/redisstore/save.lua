@@ -13,14 +13,6 @@ local answer, sent, open, busy, orphan, is_over = ARGV[8], ARGV[9], tonumber(ARG
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
--- A server that is full takes no writes at all, and the buckets are worth more.
-local function is_fuller_than(part)
-  local is_known, info = pcall(redis.call, 'INFO', 'memory')
-  local used = is_known and tonumber(string.match(info, 'used_memory:(%d+)'))
-  local most = is_known and tonumber(string.match(info, 'maxmemory:(%d+)'))
-  return used and most and most > 0 and used > part * most
-end
-
 local known = redis.call('HMGET', record, 'version', 'taken', 'received')
 if known[2] then
   return 'taken'

@@ -25,9 +25,12 @@ var receiveSource string
 //go:embed absent.lua
 var absentSource string
 
+//go:embed room.lua
+var roomSource string
+
 var (
-	meetScript    = redis.NewScript(meetSource)
-	saveScript    = redis.NewScript(saveSource)
+	meetScript    = redis.NewScript(roomSource + meetSource)
+	saveScript    = redis.NewScript(roomSource + saveSource)
 	receiveScript = redis.NewScript(receiveSource)
 	absentScript  = redis.NewScript(absentSource)
 )
