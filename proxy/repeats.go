@@ -65,9 +65,7 @@ func keyOfSums(key []byte) []byte { return newSum(key, "repeats").Sum(nil) }
 // that came before have other sums: a write runs twice if its client repeats it just then.
 func (g *repeatGuard) key() []byte {
 	if g.shared != nil {
-		if key := g.shared.Key(); key != nil {
-			return keyOfSums(key)
-		}
+		return keyOfSums(g.shared.Key())
 	}
 	return g.ownKey
 }

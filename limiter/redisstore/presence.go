@@ -105,7 +105,7 @@ func (s *Store) beat(ctx context.Context) {
 	defer close(ended)
 	began := time.Now()
 	values, err := beatScript.Run(ctx, s.client, []string{s.replicasKey(), s.keyKey(), s.storeKey(), s.beatsKey()},
-		s.name, s.key, beats, replicas, seen.Seconds(), absentAfter.Seconds(), settle.Seconds(), kept.Seconds()).Slice()
+		s.name, s.Key(), beats, replicas, seen.Seconds(), absentAfter.Seconds(), settle.Seconds(), kept.Seconds()).Slice()
 	s.took(began, err)
 	found := presence{beatAt: began, beats: beats + 1}
 	var key []byte
@@ -148,16 +148,18 @@ func (p *presence) decode(values []any) (key []byte, err error) {
 
 // setKey takes over the key that the replicas have.
 func (s *Store) setKey(key []byte) {
-	if shown := s.shown.Load(); s.config.Key != nil && (shown == nil || !bytes.Equal(key, *shown)) {
+	if bytes.Equal(key, s.Key()) {
+		return
+	}
+	s.key.Store(&key)
+	if s.config.Key != nil {
 		s.config.Key(key)
 	}
-	s.key = key
-	s.shown.Store(&key)
 }
 
 // Key is the key that all replicas have; this one's own until the store has shown it.
 func (s *Store) Key() []byte {
-	if key := s.shown.Load(); key != nil {
+	if key := s.key.Load(); key != nil {
 		return *key
 	}
 	return nil

@@ -76,9 +76,8 @@ type Config struct {
 	// been there before. Empty: a random one.
 	OwnKey []byte
 
-	// Key is called with a key that all replicas have, as soon as the store shows it, and
-	// before Open returns: with OwnKey then, if the store is not there. It changes only
-	// where other replicas have another one, or the store has lost it. May be nil.
+	// Key is called with OwnKey before Open returns, and with the key of the replicas as
+	// soon as the store shows that they have another one. May be nil.
 	Key func(key []byte)
 }
 
@@ -98,7 +97,6 @@ type Store struct {
 	end     context.CancelFunc // ends the beat
 	ended   chan struct{}
 	hurry   chan struct{} // makes it beat now
-	key     []byte        // that all replicas have; its own before the store is reached
 	outbox  chan news
 	silence []context.CancelFunc // end what Hear has begun
 	secrets *strings.Replacer    // hides those of the address: a server's error may repeat them
@@ -108,7 +106,7 @@ type Store struct {
 
 	requested atomic.Pointer[func(took time.Duration, failed bool)]
 
-	shown  atomic.Pointer[[]byte] // the key that Key was called with
+	key    atomic.Pointer[[]byte] // that all replicas have; its own before the store is reached
 	places chan struct{}          // for requests about writes
 	again  atomic.Pointer[func()] // saves the writes of this replica again
 
@@ -126,10 +124,8 @@ func open(c Config, bound time.Duration) (*Store, error) {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	s.end = end
+	s.setKey(s.config.OwnKey)
 	s.beat(ctx)
-	if s.Key() == nil {
-		s.setKey(s.key)
-	}
 	go s.live(ctx)
 	return s, nil
 }
@@ -145,7 +141,7 @@ func newStore(c Config, bound time.Duration) (*Store, error) {
 	return &Store{
 		config: c, bound: bound, client: client, name: rand.Text()[:12],
 		ended: make(chan struct{}), hurry: make(chan struct{}, 1),
-		key: c.OwnKey, outbox: make(chan news, maxOutbox), places: make(chan struct{}, mostAtOnce), secrets: secretsIn(c.URL),
+		outbox: make(chan news, maxOutbox), places: make(chan struct{}, mostAtOnce), secrets: secretsIn(c.URL),
 		presence: presence{next: make(chan struct{})},
 	}, nil
 }
